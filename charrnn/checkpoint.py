@@ -1,0 +1,253 @@
+"""A run's whole state in one `.npz` of plain arrays (format 1).
+
+    format          the number 1
+    meta            JSON: version, config, vocabulary, counters, kernel
+    params/<name>   every parameter
+    optim/<moment>  flat optimiser moments
+    state/<layer>/<name>  (H, B) recurrent state before the next window; name is h or c
+    rng             [seed, step]: every random draw is derived from these
+    cursor          [epoch, window]: the next window to train on
+
+A checkpoint alone is enough to sample, evaluate or resume. Nothing in it is executed: no pickles, and members must be
+stored uncompressed, so that reading never needs more memory than the file has bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charrnn.atomic import atomic_writer
+from charrnn.config import Config, config_from_builtins, config_to_builtins
+from charrnn.errors import CheckpointError, SettingsError
+from charrnn.model import CharRNN
+from charrnn.nn.cells import CELLS
+from charrnn.vocabulary import Vocabulary
+
+FORMAT = 1
+
+
+@dataclass
+class Checkpoint:
+    """What a file holds, checked.
+
+    Attributes:
+        config: the settings of the run.
+        vocabulary: symbols and ids.
+        params: name -> array.
+        moments: optimiser moments, (N,) each.
+        state: one (S, H, B) array a layer; empty where the run had no state to keep.
+        counters: step, epoch, chars, seconds, losses and what else the trainer counts.
+        cursor: (epoch, window) of the next window.
+        kernel: the matrix kernel the run used; results differ in the last bits between kernels.
+        version: of charrnn that wrote it.
+    """
+
+    config: Config
+    vocabulary: Vocabulary
+    params: dict[str, np.ndarray]
+    moments: dict[str, np.ndarray] = field(default_factory=dict)
+    state: list[np.ndarray] = field(default_factory=list)
+    counters: dict[str, Any] = field(default_factory=dict)
+    cursor: tuple[int, int] = (0, 0)
+    kernel: str = ""
+    version: str = ""
+
+    def build_model(self, *, dropout: bool = False, ride: bool | None = None) -> CharRNN:
+        """The network with these parameters; without dropout unless it is to be trained further."""
+        settings = self.config.model
+        model = CharRNN(
+            len(self.vocabulary),
+            cell=settings.cell,
+            hidden_size=settings.hidden_size,
+            num_layers=settings.num_layers,
+            dropout=settings.dropout if dropout else 0.0,
+            ride=ride,
+        )
+        for name, values in self.params.items():
+            model.params[name][...] = values
+        return model
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; a crash leaves the previous file or the new one.
+
+    Raises:
+        OSError: the file cannot be written; the previous one stands.
+    """
+    c = checkpoint
+    meta = {
+        "version": c.version,
+        "config": config_to_builtins(c.config),
+        "vocabulary": c.vocabulary.to_meta(),
+        "counters": c.counters,
+        "kernel": c.kernel,
+    }
+    arrays: dict[str, np.ndarray] = {
+        "format": np.array(FORMAT),
+        "meta": np.array(json.dumps(meta)),
+        "rng": np.array([c.config.training.seed, c.counters.get("step", 0)], dtype=np.uint64),
+        "cursor": np.array(c.cursor, dtype=np.int64),
+    }
+    arrays |= {f"params/{name}": values for name, values in c.params.items()}
+    arrays |= {f"optim/{name}": values for name, values in c.moments.items()}
+    names = CELLS[c.config.model.cell].state_names
+    for layer, states in enumerate(c.state):
+        arrays |= {f"state/{layer}/{name}": values for name, values in zip(names, states, strict=True)}
+    with atomic_writer(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and check a checkpoint.
+
+    Raises:
+        CheckpointError: missing, not a checkpoint, damaged, of a newer format, or not what its settings say.
+    """
+    arrays = _read_arrays(path)
+    form = arrays.get("format")
+    if form is None or form.shape != () or form.dtype.kind not in "iu":
+        raise CheckpointError(f"{path}: not a charrnn checkpoint (no format number)")
+    if int(form) != FORMAT:
+        raise CheckpointError(
+            f"{path}: checkpoint format {int(form)}; this charrnn reads format {FORMAT}",
+            hint="upgrade charrnn: pip install --upgrade charrnn",
+        )
+    try:
+        return _assemble(arrays)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        size = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if any(m.compress_type != zipfile.ZIP_STORED or m.flag_bits & 1 for m in members):
+                raise CheckpointError(f"{path}: not a charrnn checkpoint (compressed or encrypted members)")
+            if sum(m.file_size for m in members) > size:
+                raise CheckpointError(f"{path}: damaged: its members claim more bytes than the file has")
+            return {_array_name(path, m.filename): _read_array(path, m.filename, archive.read(m)) for m in members}
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint", hint="train one: charrnn train --config FILE") from None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a charrnn checkpoint, or damaged ({error})") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _array_name(path: Path, member: str) -> str:
+    if not member.endswith(".npy"):
+        raise CheckpointError(f"{path}: not a charrnn checkpoint (holds {member!r})")
+    return member[: -len(".npy")]
+
+
+def _read_array(path: Path, name: str, data: bytes) -> np.ndarray:
+    """One `.npy`, its header checked against the bytes that are there before anything is made from it."""
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise CheckpointError(f"{path}: {name} has an array header of version {version}")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.kind not in "iufU" or fortran_order or any(n < 0 for n in shape):
+        raise CheckpointError(f"{path}: {name} has dtype {dtype}, which no checkpoint holds")
+    if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+        raise CheckpointError(f"{path}: {name} has another size than its shape {shape} says")
+    array: np.ndarray = np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape)
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        raise CheckpointError(f"{path}: {name} holds values that are not finite numbers")
+    return array
+
+
+def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
+    meta = _meta(arrays)
+    try:
+        config = config_from_builtins(meta.get("config"), where="its settings")
+    except SettingsError as error:
+        raise CheckpointError(error.message, hint=error.hint) from None
+    vocabulary = Vocabulary.from_meta(meta.get("vocabulary"))
+    counters, kernel, version = meta.get("counters"), meta.get("kernel"), meta.get("version")
+    if not (isinstance(counters, dict) and isinstance(kernel, str) and isinstance(version, str)):
+        raise CheckpointError("meta is damaged: counters, kernel or version is missing")
+    m = config.model
+    shapes = CharRNN.param_shapes(len(vocabulary), cell=m.cell, hidden_size=m.hidden_size, num_layers=m.num_layers)
+    params = {name: _expect(arrays, f"params/{name}", shape) for name, shape in shapes.items()}
+    size = sum(values.size for values in params.values())
+    moments = {
+        name.removeprefix("optim/"): _expect(arrays, name, (size,)) for name in arrays if name.startswith("optim/")
+    }
+    state = _state(arrays, config)
+    known = {"format", "meta", "rng", "cursor", *(f"params/{n}" for n in params), *(f"optim/{n}" for n in moments)}
+    if extra := sorted(name for name in set(arrays) - known if not name.startswith("state/")):
+        raise CheckpointError(f"holds {extra[0]!r}, which no checkpoint of this model has")
+    cursor = arrays.get("cursor")
+    if cursor is None or cursor.shape != (2,) or cursor.dtype != np.int64:
+        raise CheckpointError("cursor is missing or damaged")
+    return Checkpoint(
+        config, vocabulary, params, moments, state, counters, (int(cursor[0]), int(cursor[1])), kernel, version
+    )
+
+
+def _state(arrays: dict[str, np.ndarray], config: Config) -> list[np.ndarray]:
+    """One (S, H, B) array a layer, or nothing where the run kept no state."""
+    if not any(name.startswith("state/") for name in arrays):
+        return []
+    names, m = CELLS[config.model.cell].state_names, config.model
+    first = _expect(arrays, f"state/0/{names[0]}", None)
+    if first.ndim != 2 or first.shape[0] != m.hidden_size:
+        raise CheckpointError(f"state/0/{names[0]} has shape {first.shape}, its settings need ({m.hidden_size}, B)")
+    return [
+        np.stack([_expect(arrays, f"state/{layer}/{name}", first.shape) for name in names])
+        for layer in range(m.num_layers)
+    ]
+
+
+def _meta(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    array = arrays.get("meta")
+    if array is None or array.shape != () or array.dtype.kind != "U":
+        raise CheckpointError("not a charrnn checkpoint (no meta)")
+    try:
+        meta = json.loads(str(array))
+    except (ValueError, RecursionError):
+        raise CheckpointError("meta is damaged: not JSON") from None
+    if not isinstance(meta, dict):
+        raise CheckpointError("meta is damaged: not an object")
+    return meta
+
+
+def _expect(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...] | None) -> np.ndarray:
+    array = arrays.get(name)
+    if array is None:
+        raise CheckpointError(f"{name} is missing")
+    if array.dtype != np.float32:
+        raise CheckpointError(f"{name} is {array.dtype}, not float32")
+    if shape is not None and array.shape != shape:
+        raise CheckpointError(f"{name} has shape {array.shape}, its settings need {shape}")
+    return array
+
+
+def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) -> Path:
+    """The file that a command means by CKPT: a file, a run's `best.npz` or else `last.npz`, or the newest run's.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if path is None:
+        runs = [f.parent for f in runs_dir.glob("*/last.npz")]
+        if not runs:
+            raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train --config FILE")
+        path = max(runs, key=lambda run: (run / "last.npz").stat().st_mtime_ns)
+    if path.is_dir():
+        found = [path / name for name in ("best.npz", "last.npz") if (path / name).is_file()]
+        if not found:
+            raise CheckpointError(f"{path}: the directory holds neither best.npz nor last.npz")
+        return found[0]
+    return path

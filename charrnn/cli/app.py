@@ -1,0 +1,106 @@
+"""Ties the commands together; the only place that turns errors into exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from charrnn import __version__
+from charrnn.blas import choose_kernel
+from charrnn.cli import config, corpus, evaluate, gradcheck, sample, train
+from charrnn.cli.output import ReaderGoneError
+from charrnn.errors import CharRNNError
+
+app = typer.Typer(
+    name="charrnn",
+    help="Character-level text generation with recurrent networks in NumPy alone.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Example: charrnn train --config configs/quickstart.yaml && charrnn sample --temperature 0.7",
+)
+app.command("train", epilog=train.EXAMPLE)(train.train)
+app.command("sample", epilog=sample.EXAMPLE)(sample.sample)
+app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("gradcheck", epilog=gradcheck.EXAMPLE)(gradcheck.gradcheck)
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(config.app, name="config")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"charrnn {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Character-level text generation with recurrent networks in NumPy alone."""
+
+
+def main() -> NoReturn:
+    """Entry point of the console script and of `python -m charrnn`."""
+    choose_kernel()  # before anything imports NumPy
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code; see `charrnn.errors` for the codes."""
+    arguments = list(arguments)
+    debug = "--debug" in arguments
+    if debug:  # wherever it stands: it is remembered only after something went wrong
+        arguments = [a for a in arguments if a != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # texts are UTF-8 whatever the locale says
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
+        sys.stdout.flush()
+    except Exception as error:  # the one boundary: everything becomes a line and a code
+        if debug:
+            raise
+        return _report(error)
+    except KeyboardInterrupt:
+        return _say("interrupted", code=130)
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: Exception) -> int:
+    if isinstance(error, CharRNNError):
+        return _say(error.message, hint=error.hint, code=error.exit_code)
+    if isinstance(error, ReaderGoneError):
+        # Whatever is still buffered goes nowhere, or Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, typer.Abort):
+        return _say("interrupted", code=130)
+    if hasattr(error, "format_message"):  # click's usage errors, from click itself or from the copy inside Typer
+        return _usage_error(error)
+    if isinstance(error, MemoryError):
+        return _say("out of memory", hint="lower model.hidden_size, training.batch_size or training.seq_length", code=1)
+    return _say(f"unexpected {type(error).__name__}: {error}", hint="run again with --debug for the details", code=1)
+
+
+def _usage_error(error: Any) -> int:
+    message = error.format_message()
+    if not message.strip():  # no command at all: its help
+        error.show()
+        return 2
+    context = getattr(error, "ctx", None)
+    return _say(message, hint=f"see {context.command_path} --help" if context else None, code=2)
+
+
+def _say(message: str, *, hint: str | None = None, code: int) -> int:
+    line = " ".join(message.split("\n"))
+    sys.stderr.write(f"charrnn: error: {line}\n" + (f"  hint: {hint}\n" if hint else ""))
+    return code

@@ -1,0 +1,156 @@
+"""`charrnn eval`."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from charrnn.checkpoint import Checkpoint
+    from charrnn.vocabulary import IdArray
+
+EXAMPLE = "Example: charrnn eval checkpoints/quickstart --split val; charrnn eval --text novel.txt --json"
+
+
+class Split(str, Enum):
+    """Parts of the corpus."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+
+
+def evaluate(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
+    ] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="Evaluate this file instead of a split; - is standard input.")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Part of the run's own corpus.")] = Split.val,
+    baselines: Annotated[
+        bool, typer.Option(help="Also gzip, xz, bz2 and a character n-gram model fitted to the training part.")
+    ] = True,
+    unknown: Annotated[
+        str, typer.Option(help="Characters of --text that the model does not know: error, skip, replace.")
+    ] = "error",
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+) -> None:
+    """Tell how well a model predicts a text: nats, bits per character, perplexity, beside what others need."""
+    from charrnn.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.cli.output import write_json
+    from charrnn.evaluation import evaluate as score_text
+
+    path = find_checkpoint(checkpoint)
+    loaded = load_checkpoint(path)
+    parts = _corpus_parts(loaded) if text is None or baselines else None
+    if text is None:
+        ids, name = (parts or {})[split.value], f"{loaded.config.corpus.source}, {split.value} part"
+    else:
+        ids, name = _file_ids(text, loaded, unknown), "standard input" if str(text) == "-" else str(text)
+    _check_length(ids, name)
+    separator = loaded.config.corpus.document_separator
+    score = score_text(
+        loaded.build_model(), ids, separator=None if separator is None else loaded.vocabulary.encode(separator)
+    )
+    report: dict[str, Any] = {
+        "checkpoint": str(path), "text": name, "characters": score.characters, "loss": score.loss,
+        "nats": score.nats, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity,
+    }  # fmt: skip
+    if baselines:
+        report["baselines"] = _baselines(ids, loaded, parts)
+    if as_json:
+        write_json(report)
+    else:
+        _show(report)
+
+
+def _check_length(ids: IdArray, name: str) -> None:
+    from charrnn.errors import DataError
+
+    if len(ids) < 2:
+        raise DataError(
+            f"{name}: has {len(ids)} characters, but at least 2 are needed to predict one",
+            hint="choose another --split, or a longer --text",
+        )
+
+
+def _corpus_parts(loaded: Checkpoint) -> dict[str, IdArray]:
+    """The splits of the corpus the run was trained on.
+
+    Raises:
+        DataError: the corpus cannot be read, or is another text now.
+    """
+    from charrnn.corpora import cache_dir, resolve
+    from charrnn.dataset import encode_text, split_bounds
+    from charrnn.errors import DataError
+
+    corpus = loaded.config.corpus
+    encoded = encode_text(resolve(corpus.source), corpus.encoding, cache_dir() / "encoded")
+    if encoded.sha256 != loaded.counters.get("text_sha256"):
+        raise DataError(
+            f"{corpus.source}: not the text this run was trained on",
+            hint="give a text with --text FILE --no-baselines",
+        )
+    bounds = split_bounds(len(encoded.ids), val_fraction=corpus.val_fraction, test_fraction=corpus.test_fraction)
+    return {name: encoded.ids[slice(*span)] for name, span in bounds.items()}
+
+
+def _file_ids(text: Path, loaded: Checkpoint, unknown: str) -> IdArray:
+    from charrnn.errors import DataError, SettingsError
+
+    if unknown not in ("error", "skip", "replace"):
+        raise SettingsError(f"--unknown: found {unknown!r}, allowed: error, skip, replace")
+    name = "standard input" if str(text) == "-" else str(text)
+    try:
+        data = sys.stdin.buffer.read() if str(text) == "-" else text.read_bytes()
+        decoded = data if loaded.vocabulary.encoding == "bytes" else data.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not valid UTF-8: byte at offset {error.start}") from None
+    return loaded.vocabulary.encode(decoded, what=name, unknown=unknown)
+
+
+def _baselines(ids: IdArray, loaded: Checkpoint, parts: dict[str, IdArray] | None) -> dict[str, Any]:
+    """Bits per character of compressors and of the n-gram model whose order does best on the validation part."""
+    import math
+
+    from charrnn.baselines import compressed_bits_per_char
+    from charrnn.ngram import choose_order
+
+    text = loaded.vocabulary.decode(ids)
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    out: dict[str, Any] = dict(compressed_bits_per_char(data, len(ids)))
+    if parts is not None and len(parts["train"]) > 1:
+        chosen_on = parts["val"] if len(parts["val"]) > 1 else parts["train"]
+        model, _ = choose_order(parts["train"], chosen_on, len(loaded.vocabulary))
+        nats, count = model.log_loss(ids)
+        out["ngram"] = nats / count / math.log(2)
+        out["ngram_order"] = model.order
+    return out
+
+
+def _show(report: dict[str, Any]) -> None:
+    from charrnn.cli.display import print_table
+
+    rows = [
+        (
+            f"this model: {report['checkpoint']}",
+            f"{report['bits_per_char']:.4f}",
+            f"{report['loss']:.4f}",
+            f"{report['perplexity']:.3f}",
+        )
+    ]
+    baselines = dict(report.get("baselines", {}))
+    order = baselines.pop("ngram_order", None)
+    for name, bits in baselines.items():
+        nats = bits * 0.6931471805599453
+        label = f"{order}-gram characters (context of {order})" if name == "ngram" else name
+        rows.append((label, f"{bits:.4f}", f"{nats:.4f}", f"{2**bits:.3f}"))
+    title = f"{report['text']}: {report['characters']:,} characters"
+    print_table(title, ("", "bits per character", "nats", "perplexity"), rows)

@@ -1,0 +1,123 @@
+"""`charrnn sample`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from charrnn.vocabulary import IdArray, Vocabulary
+
+EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prime "The "'
+
+
+class Unknown(Enum):
+    """What to do with prompt characters the model does not know."""
+
+    error = "error"
+    skip = "skip"
+    replace = "replace"
+
+
+def sample(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="Below 1 safer, above 1 wilder; 0 always takes the most likely character.")
+    ] = 1.0,
+    length: Annotated[int, typer.Option(min=0, help="Characters to make.")] = 500,
+    prime: Annotated[str | None, typer.Option(help="Text to continue; - reads standard input.")] = None,
+    prime_file: Annotated[Path | None, typer.Option(help="File to continue; - reads standard input.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Same seed, same text; default: a new one, told on stderr.")
+    ] = None,
+    num_samples: Annotated[int, typer.Option(min=1, help="Samples to make at once.")] = 1,
+    separator: Annotated[str, typer.Option(help="Line between two samples.")] = "---",
+    top_k: Annotated[int, typer.Option(min=0, help="Keep the k most likely characters; 0 keeps all.")] = 0,
+    top_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Keep the likeliest that reach this probability.")
+    ] = 1.0,
+    unknown: Annotated[Unknown, typer.Option(help="Prompt characters that the model does not know.")] = Unknown.error,
+    include_prime: Annotated[bool, typer.Option(help="Write the prime before its continuation.")] = True,
+    raw: Annotated[bool, typer.Option("--raw", help="Control characters as they are, even on a terminal.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell the seed.")] = False,
+) -> None:
+    """Write text, character by character as it is made. Top-k, then top-p, then temperature are applied."""
+    from charrnn.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.sampling import SamplingOptions, default_prime
+
+    loaded = load_checkpoint(find_checkpoint(checkpoint))
+    ids = _prime_ids(prime, prime_file, loaded.vocabulary, unknown.value)
+    if seed is None:
+        seed = _new_seed()
+        if not quiet:
+            sys.stderr.write(f"seed: {seed}\n")
+    options = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p)
+    shown = loaded.vocabulary.decode(ids) if include_prime else ""
+    start = ids if len(ids) else default_prime(loaded.vocabulary)
+    write = _writer(raw=raw)
+    generate = _stream if num_samples == 1 else _batch
+    generate(loaded, start, shown, write, length=length, seed=seed, count=num_samples, options=options, line=separator)
+
+
+def _stream(loaded, start, shown, write, *, length, seed, count, options, line) -> None:  # type: ignore[no-untyped-def]
+    from charrnn.sampling import generate_text
+
+    write(shown if isinstance(shown, str) else shown.decode("utf-8", "replace"))
+    for piece in generate_text(
+        loaded.build_model(ride=False), loaded.vocabulary, start, length=length, seed=seed, options=options
+    ):
+        write(piece)
+    write("\n")
+
+
+def _batch(loaded, start, shown, write, *, length, seed, count, options, line) -> None:  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    from charrnn.sampling import TextDecoder, generate_ids
+
+    steps = generate_ids(
+        loaded.build_model(ride=False), start, length=length, seed=seed, num_samples=count, options=options
+    )
+    made = np.stack(list(steps), axis=1) if length else np.empty((count, 0), np.intp)
+    for index, ids in enumerate(made):
+        decoder = TextDecoder(loaded.vocabulary)
+        write(f"{line}\n" if index else "")
+        write(shown if isinstance(shown, str) else shown.decode("utf-8", "replace"))
+        write("".join(decoder.feed(int(symbol)) for symbol in ids) + decoder.finish() + "\n")
+
+
+def _writer(*, raw: bool) -> Callable[[str], None]:
+    from charrnn.cli.output import visible, write
+
+    return write if raw or not sys.stdout.isatty() else lambda text: write(visible(text))
+
+
+def _prime_ids(prime: str | None, prime_file: Path | None, vocabulary: Vocabulary, unknown: str) -> IdArray:
+    from charrnn.errors import DataError, SettingsError
+
+    if prime is not None and prime_file is not None:
+        raise SettingsError("--prime and --prime-file cannot both be given")
+    if prime_file is None and prime != "-":
+        return vocabulary.encode(prime or "", what="--prime", unknown=unknown)
+    name = "standard input" if prime_file is None or str(prime_file) == "-" else str(prime_file)
+    try:
+        data = sys.stdin.buffer.read() if name == "standard input" else Path(name).read_bytes()
+        text = data if vocabulary.encoding == "bytes" else data.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not valid UTF-8 at byte offset {error.start}") from None
+    return vocabulary.encode(text, what=name, unknown=unknown)
+
+
+def _new_seed() -> int:
+    import secrets
+
+    return secrets.randbits(31)

@@ -1,0 +1,136 @@
+"""`charrnn train`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from charrnn.config import Config
+    from charrnn.training.trainer import Trainer
+
+EXAMPLE = "Example: charrnn train --config configs/quickstart.yaml --set model.cell=gru --set training.max_minutes=2"
+
+
+class Progress(str, Enum):
+    """How progress is shown."""
+
+    auto = "auto"
+    rich = "rich"
+    tqdm = "tqdm"
+    plain = "plain"
+    none = "none"
+
+
+def train(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="Settings file (YAML), or the name of a built-in one.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="Where to write; default checkpoints/<config name>.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the run directory.")] = False,
+    progress: Annotated[
+        Progress, typer.Option("--progress", help="Display: auto is rich on a terminal, plain lines elsewhere.")
+    ] = Progress.auto,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write a JSON summary to standard output at the end.")
+    ] = False,
+) -> None:
+    """Train a network on a text, as a settings file says."""
+    from charrnn.cli.display import train_view
+    from charrnn.cli.output import write_json
+    from charrnn.training.events import RunFinished
+
+    settings, name = _settings(config, overrides or [])
+    trainer = _prepare(settings, run_dir or Path("checkpoints") / name, resume=resume, overwrite=overwrite, quiet=quiet)
+    finished = None
+    with _stop_signals(trainer) as caught, train_view("none" if quiet else progress.value) as show:
+        for event in trainer.run():
+            show(event)
+            if isinstance(event, RunFinished):
+                finished = event
+    if as_json and finished:
+        write_json(finished.summary)
+    if finished and finished.reason == "stopped":
+        raise _stopped(caught, trainer)
+
+
+def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
+    from charrnn.bundled import bundled_path
+    from charrnn.config import load_config
+
+    if not config.exists() and config.suffix == "" and config.parent == Path():
+        built_in = bundled_path(f"configs/{config}.yaml")
+        config = built_in if built_in.exists() else config
+    return load_config(config, overrides), config.stem
+
+
+def _prepare(settings: Config, path: Path, *, resume: bool, overwrite: bool, quiet: bool) -> Trainer:
+    from charrnn.checkpoint import load_checkpoint
+    from charrnn.cli.display import byte_progress
+    from charrnn.corpora import cache_dir, resolve
+    from charrnn.dataset import encode_text
+    from charrnn.errors import SettingsError
+    from charrnn.training.rundir import RunDirectory
+    from charrnn.training.trainer import Trainer, check_resumable
+
+    with byte_progress(f"fetching {settings.corpus.source}", quiet=quiet) as tick:
+        paths = resolve(settings.corpus.source, progress=tick)
+    with byte_progress("encoding the text", quiet=quiet) as tick:
+        text = encode_text(paths, settings.corpus.encoding, cache_dir() / "encoded", progress=tick)
+    folder = RunDirectory(path)
+    if not resume:
+        trainer = Trainer(settings, text, folder)  # first, so that an unusable text or setting leaves no directory
+        folder.open_new(settings, overwrite=overwrite)
+        return trainer
+    if not folder.last.is_file():
+        raise SettingsError(f"{path}: there is no run to resume (no last.npz)", hint="start it without --resume")
+    saved = load_checkpoint(folder.last)
+    check_resumable(saved.config, settings)
+    trainer = Trainer(settings, text, folder, resume_from=saved)
+    folder.reopen(settings, saved.counters["step"])
+    return trainer
+
+
+@contextmanager
+def _stop_signals(trainer: Trainer) -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM ask the trainer to finish its step and save; a second Ctrl-C stops at once."""
+    caught: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(number)
+        trainer.stop_requested = True
+
+    previous: dict[int, Any] = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _stopped(caught: list[int], trainer: Trainer) -> Exception:
+    from charrnn.errors import InterruptedRun, TerminatedRun
+
+    kind = TerminatedRun if caught and caught[0] == signal.SIGTERM else InterruptedRun
+    sys.stdout.flush()
+    return kind(
+        f"stopped after step {trainer.counters.step}; saved in {trainer.run_dir.last}",
+        hint=f"continue with the same command and --resume (run directory {trainer.run_dir.path})",
+    )

@@ -1,0 +1,339 @@
+"""The settings of a run: their names, types, ranges and defaults, and the way from a YAML file to them and back.
+
+A setting is declared once, here: its annotation is what the file is checked against, what the error says is allowed and
+what the JSON Schema shows. Names of cells, optimisers, schedules and clippers are read from the registries of
+`charrnn.nn` when they are needed, because those load NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, inspect
+
+from charrnn.errors import SettingsError
+from charrnn.settings_errors import (
+    allowed_values,
+    nearest,
+    one_line,
+    translate,
+    unknown_setting,
+    wrong_name,
+    wrong_value,
+)
+from charrnn.yaml12 import MAX_BYTES, dump_yaml, load_scalar, load_yaml
+
+Count = Annotated[int, Meta(ge=1)]
+CountFromZero = Annotated[int, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+
+
+class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The text to learn from and how it is split."""
+
+    source: Annotated[str, Meta(min_length=1, description="named corpus, file, glob or directory")]
+    encoding: Annotated[Literal["utf-8", "bytes"], Meta(description="symbols are characters or single bytes")] = "utf-8"
+    val_fraction: Annotated[Share, Meta(description="share of the text kept for validation")] = 0.1
+    test_fraction: Annotated[Share, Meta(description="share of the text kept for the final test")] = 0.0
+    document_separator: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="text between two documents of the source; null: the text is one document"),
+    ] = None
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The network."""
+
+    cell: Annotated[str, Meta(description="kind of recurrent cell")] = "lstm"
+    hidden_size: Annotated[int, Meta(ge=1, le=65536, description="units in each layer")] = 256
+    num_layers: Annotated[int, Meta(ge=1, le=64, description="recurrent layers, one on top of the other")] = 1
+    dropout: Annotated[Share, Meta(description="probability that a unit between layers is dropped in training")] = 0.0
+    forget_bias: Annotated[float, Meta(description="initial bias of the LSTM's forget gate")] = 1.0
+
+
+class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the network is trained, when it is looked at, and when it stops."""
+
+    batch_size: Annotated[Count, Meta(description="windows in a step, read side by side")] = 64
+    seq_length: Annotated[Count, Meta(description="characters in a window, also the steps gradients flow back")] = 64
+    epochs: Annotated[Positive | None, Meta(description="stop after so many passes over the text; null: no limit")] = (
+        10.0
+    )
+    max_steps: Annotated[Count | None, Meta(description="stop after so many steps; null: no limit")] = None
+    max_minutes: Annotated[Positive | None, Meta(description="stop after so many minutes; null: no limit")] = None
+    optimizer: Annotated[str, Meta(description="update rule")] = "adam"
+    momentum: Annotated[Share, Meta(description="share of the last update kept (sgd)")] = 0.9
+    nesterov: Annotated[bool, Meta(description="Nesterov's form of momentum (sgd)")] = False
+    beta1: Annotated[Share, Meta(description="decay of the gradient's mean a step (adam, adamw)")] = 0.9
+    beta2: Annotated[Share, Meta(description="decay of the squared gradient's mean a step (adam, adamw)")] = 0.99
+    rho: Annotated[Share, Meta(description="decay of the squared gradient's mean a step (rmsprop)")] = 0.95
+    epsilon: Annotated[Positive, Meta(description="added to the divisor of an update, against division by 0")] = 1e-8
+    learning_rate: Annotated[Positive, Meta(description="peak rate, the schedule's factor 1")] = 0.003
+    schedule: Annotated[str, Meta(description="course of the learning rate after warm-up")] = "cosine"
+    warmup_steps: Annotated[CountFromZero, Meta(description="steps over which the rate first rises; 0: none")] = 50
+    final_rate_fraction: Annotated[
+        float, Meta(ge=0, le=1, description="share of the peak rate left at the end (cosine, linear)")
+    ] = 0.01
+    decay_every_steps: Annotated[Count, Meta(description="steps for one decay of the rate (step, exponential)")] = 1000
+    decay_factor: Annotated[
+        float, Meta(gt=0, le=1, description="factor of one decay of the rate (step, exponential)")
+    ] = 0.5
+    grad_clip: Annotated[Positive | None, Meta(description="limit of the gradient; null: none")] = 1.0
+    grad_clip_mode: Annotated[str, Meta(description="what is limited: the gradient's norm or each value")] = "norm"
+    weight_decay: Annotated[float, Meta(ge=0, description="pull of the weights towards 0; 0: none")] = 0.0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random number of the run")] = 1337
+    log_every: Annotated[Count, Meta(description="steps between two reports")] = 10
+    eval_every: Annotated[Count | None, Meta(description="steps between two validations; null: never")] = 500
+    checkpoint_every: Annotated[Count, Meta(description="steps between two checkpoints")] = 500
+    sample_every: Annotated[Count | None, Meta(description="steps between two samples; null: never")] = 500
+    sample_length: Annotated[Count, Meta(description="characters in a sample")] = 200
+    patience: Annotated[
+        Count | None, Meta(description="stop after so many validations without a better loss; null: never")
+    ] = None
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of one run."""
+
+    corpus: CorpusSettings
+    model: ModelSettings = msgspec.field(default_factory=ModelSettings)
+    training: TrainingSettings = msgspec.field(default_factory=TrainingSettings)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read the settings in a YAML file.
+
+    Args:
+        path: the file, in UTF-8.
+        overrides: ``section.name=value`` each, value a YAML scalar; they win over the file, later over earlier.
+
+    Raises:
+        SettingsError: no such file, not YAML, or a setting that is unknown, missing or impossible.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1).decode("utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"{one_line(path)}: no such settings file", hint=_files_near(path)) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{one_line(path)}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8"
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"{one_line(path)}: cannot be read: {reason}") from None
+    return parse_config(text, where=one_line(path), overrides=overrides)
+
+
+def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Config:
+    """Read the settings in a YAML text; `where` names it in errors, the rest is as in `load_config`.
+
+    Raises:
+        SettingsError: see `load_config`.
+    """
+    obj = load_yaml(text, where=where)
+    return _build({} if obj is None else obj, where, overrides)
+
+
+def config_from_builtins(obj: object, *, where: str) -> Config:
+    """Check settings given as nested dicts, as `config_to_builtins` makes them and checkpoints keep them.
+
+    Args:
+        obj: sections of settings; not changed.
+        where: what to call it in errors.
+
+    Raises:
+        SettingsError: a setting that is unknown, missing or impossible.
+    """
+    return _build(obj, where, ())
+
+
+def config_to_builtins(config: Config) -> dict[str, Any]:
+    """All settings as nested dicts of plain values, defaults included."""
+    builtins: dict[str, Any] = msgspec.to_builtins(config)
+    return builtins
+
+
+def dump_config(config: Config) -> str:
+    """All settings as YAML, defaults included; `parse_config` reads them back as an equal `Config`."""
+    return dump_yaml(config_to_builtins(config))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a settings file, for editors; names come from the registries."""
+    _, parts = msgspec.json.schema_components([Config], ref_template="#/$defs/{name}")
+    owners = {name: kind.__name__ for name, kind in _sections().items()}
+    for path, names in _allowed_names().items():
+        section, _, name = path.partition(".")
+        parts[owners[section]]["properties"][name]["enum"] = list(names)
+    schema = parts.pop("Config")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "charrnn settings",
+        "$defs": parts,
+    }
+
+
+def describe(path: str) -> str:
+    """What the setting at `path`, say ``training.batch_size``, is and which values it takes.
+
+    Raises:
+        SettingsError: no such setting.
+    """
+    kinds = _kinds()
+    if path not in kinds:
+        section, _, key = path.rpartition(".")
+        raise unknown_setting("settings", section, key, _paths())
+    kind = kinds[path]
+    extra = (kind.extra_json_schema or {}) if isinstance(kind, inspect.Metadata) else {}
+    names = _allowed_names().get(path)
+    return f"{extra.get('description', '')} ({', '.join(names) if names else allowed_values(kind)})"
+
+
+def _allowed_names() -> dict[str, tuple[str, ...]]:
+    """Names that a setting may take, by the setting's path, sorted."""
+    from charrnn.nn.cells import CELLS
+    from charrnn.nn.clip import CLIPPERS
+    from charrnn.nn.optim import OPTIMIZERS
+    from charrnn.nn.schedule import SCHEDULES
+
+    return {
+        "model.cell": tuple(sorted(CELLS)),
+        "training.optimizer": tuple(sorted(OPTIMIZERS)),
+        "training.schedule": tuple(sorted(SCHEDULES)),
+        "training.grad_clip_mode": tuple(sorted(CLIPPERS)),
+    }
+
+
+def _sections() -> dict[str, type[msgspec.Struct]]:
+    """Class of each section by its name."""
+    return {"corpus": CorpusSettings, "model": ModelSettings, "training": TrainingSettings}
+
+
+@cache
+def _kinds() -> dict[str, inspect.Type]:
+    """Type of each setting by its path."""
+    found: dict[str, inspect.Type] = {}
+    for section, cls in _sections().items():
+        info = inspect.type_info(cls)
+        assert isinstance(info, inspect.StructType)
+        found |= {f"{section}.{field.name}": field.type for field in info.fields}
+    return found
+
+
+def _paths() -> list[str]:
+    """Paths of all sections and settings."""
+    return [*_sections(), *_kinds()]
+
+
+def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
+    """Check `obj` and what overrides it, in the order in which errors help most: names, then values, then sums."""
+    sections = _checked_names(obj, where)
+    origins: dict[str, str] = {}
+    for item in overrides:
+        path = _override(sections, item)
+        origins[path] = f"--set {one_line(item)}"
+    kinds = _kinds()
+
+    def where_of(path: str) -> str:
+        return origins.get(path, where)
+
+    if "source" not in sections.get("corpus", {}):
+        raise SettingsError(f"{where}: corpus.source: missing", hint="name a corpus, a file, a glob or a directory")
+    for path, value in _leaves(sections):
+        # NaN passes no comparison and infinity passes most, so neither is left to the ranges.
+        if isinstance(value, float) and not math.isfinite(value):
+            allowed = allowed_values(kinds[path]).replace("number", "finite number")
+            raise wrong_value(where_of(path), path, value, allowed)
+    try:
+        config = msgspec.convert(sections, Config, strict=True)
+    except msgspec.ValidationError as error:
+        raise translate(error, sections, kinds=kinds, names=_allowed_names(), where_of=where_of) from None
+    for path, names in _allowed_names().items():
+        section, _, name = path.partition(".")
+        found = getattr(getattr(config, section), name)
+        if found not in names:
+            raise wrong_name(where_of(path), path, found, names)
+    _check_together(config, where)
+    return config
+
+
+def _checked_names(obj: object, where: str) -> dict[str, dict[str, object]]:
+    """A copy of `obj` whose sections and settings are all known."""
+    if not isinstance(obj, dict):
+        raise wrong_value(where, "settings", obj, f"a mapping of {', '.join(_sections())}")
+    paths = _paths()
+    sections: dict[str, dict[str, object]] = {}
+    for section, settings in obj.items():
+        if section not in _sections():
+            raise unknown_setting(where, "", section, paths)
+        if not isinstance(settings, dict):
+            raise wrong_value(where, section, settings, "a mapping of settings")
+        for key in settings:
+            if not isinstance(key, str) or f"{section}.{key}" not in paths:
+                raise unknown_setting(where, section, key, paths)
+        sections[section] = dict(settings)
+    return sections
+
+
+def _override(sections: dict[str, dict[str, object]], item: str) -> str:
+    """Put the value of ``section.name=value`` into `sections`; returns the path."""
+    path, equals, text = item.partition("=")
+    path = path.strip()
+    where = f"--set {one_line(item)}"
+    if not equals:
+        raise SettingsError(f"{where}: no '=' in it", hint="write --set section.name=value")
+    section, _, name = path.rpartition(".")
+    if path not in _kinds():
+        if path in _sections():
+            raise SettingsError(
+                f"{where}: {path} is a section", hint=f"set one of its settings: --set {path}.name=value"
+            )
+        raise unknown_setting(where, section, name, _paths())
+    sections.setdefault(section, {})[name] = load_scalar(text, where=where)
+    return path
+
+
+def _leaves(sections: dict[str, dict[str, object]]) -> Iterator[tuple[str, object]]:
+    """Path and value of every setting given."""
+    for section, settings in sections.items():
+        for name, value in settings.items():
+            yield f"{section}.{name}", value
+
+
+def _check_together(config: Config, where: str) -> None:
+    """Rules about more than one setting."""
+    corpus, training = config.corpus, config.training
+    held_out = corpus.val_fraction + corpus.test_fraction
+    if held_out >= 1:
+        raise SettingsError(
+            f"{where}: corpus.val_fraction + corpus.test_fraction: found {held_out:g}, allowed: number < 1",
+            hint="leave some of the text for training",
+        )
+    if training.epochs is None and training.max_steps is None and training.max_minutes is None:
+        raise SettingsError(
+            f"{where}: training: nothing says when to stop",
+            hint="set one of training.epochs, training.max_steps, training.max_minutes",
+        )
+
+
+def _files_near(path: Path) -> str | None:
+    """Files in the folder of a missing one that may have been meant."""
+    try:
+        names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
+    except OSError:
+        return f"there is no folder {path.parent}"
+    close = nearest(path.name, names) or nearest(path.name + ".yaml", names)
+    if close:
+        return f"did you mean {path.parent / close}?"
+    settings_files = [name for name in names if name.endswith((".yaml", ".yml"))]
+    if not settings_files:
+        return f"there is no settings file in {path.parent}"
+    return f"in {path.parent} there are: {', '.join(settings_files[:8])}{', ...' if len(settings_files) > 8 else ''}"

@@ -1,0 +1,74 @@
+"""Every error charrnn raises on purpose, and the exit code each one gives.
+
+    CharRNNError                 1
+    ├── SettingsError            2   wrong usage or settings, an unusable run directory
+    ├── DataError                3   a text that cannot be read, decoded or learned from
+    ├── CheckpointError          4   not a checkpoint, broken, or of another shape
+    ├── DivergenceError          5   the loss or a gradient stopped being a number
+    ├── MissingExtraError        6   an optional package is not installed
+    ├── InterruptedRun         130   stopped by Ctrl-C, saved
+    └── TerminatedRun          143   stopped by SIGTERM, saved
+
+Programmers' mistakes inside `charrnn.nn` are plain ``ValueError``.
+"""
+
+from __future__ import annotations
+
+
+class CharRNNError(Exception):
+    """One line saying what was wrong and where; `hint` says what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class SettingsError(CharRNNError):
+    """Wrong usage, a setting that is not allowed, or a run directory that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(CharRNNError):
+    """A text that is missing, empty, too short, or not in the encoding it was said to be."""
+
+    exit_code = 3
+
+
+class CheckpointError(CharRNNError):
+    """A file that is not a checkpoint, is damaged, or does not fit what it is used for."""
+
+    exit_code = 4
+
+
+class DivergenceError(CharRNNError):
+    """Training produced a loss or a gradient that is not a finite number."""
+
+    exit_code = 5
+
+
+class MissingExtraError(CharRNNError):
+    """A command needs an optional package; the hint is the line that installs it."""
+
+    exit_code = 6
+
+    def __init__(self, package: str, extra: str, *, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed",
+            hint=f'pip install "charrnn[{extra}]"',
+        )
+
+
+class InterruptedRun(CharRNNError):  # noqa: N818 - a stop that was asked for is no error
+    """Ctrl-C stopped the run; its state was saved first."""
+
+    exit_code = 130
+
+
+class TerminatedRun(CharRNNError):  # noqa: N818
+    """SIGTERM stopped the run; its state was saved first."""
+
+    exit_code = 143

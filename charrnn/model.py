@@ -1,0 +1,222 @@
+"""The network: recurrent layers and a softmax head over one flat parameter vector.
+
+Knows ids, windows and states; knows no texts, files or settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.nn.cells import CELLS, RecurrentCell
+from charrnn.nn.dropout import DropoutKey, fill_mask
+from charrnn.nn.head import SoftmaxHead
+from charrnn.nn.params import Array, FlatParams
+from charrnn.nn.windows import IntArray, Shapes
+from charrnn.nn.workspace import Arena, Workspace
+
+State = list[Array]
+
+
+class CharRNN:
+    """A character-level recurrent network.
+
+    Args:
+        vocab_size: V, number of symbols.
+        cell: a key of `charrnn.nn.cells.CELLS`.
+        hidden_size: H.
+        num_layers: L.
+        dropout: share of the states dropped between layers and before the head, in training.
+        dtype: float32; float64 to check gradients.
+        params: storage to use (shared memory, say); zeros when left out, to be filled by `init`.
+        ride: see `RecurrentCell`.
+
+    Example:
+        >>> model = CharRNN(vocab_size=65, cell="gru", hidden_size=32)
+        >>> model.init(np.random.default_rng(0))
+        >>> ids = np.zeros((8, 4), dtype=np.intp)
+        >>> state = model.zero_state(4)
+        >>> nats = model.loss_and_grad(ids, ids, state)
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        *,
+        cell: str = "lstm",
+        hidden_size: int = 256,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        dtype: npt.DTypeLike = np.float32,
+        params: FlatParams | None = None,
+        ride: bool | None = None,
+    ) -> None:
+        self.vocab_size, self.hidden_size, self.num_layers = vocab_size, hidden_size, num_layers
+        self.cell_name, self.dropout = cell, dropout
+        shapes = self.param_shapes(vocab_size, cell=cell, hidden_size=hidden_size, num_layers=num_layers)
+        self.params = params if params is not None else FlatParams(shapes, dtype)
+        self.dtype = self.params.dtype
+        self.layers: list[RecurrentCell] = [
+            CELLS[cell](
+                self.params.under(f"layers.{index}"),
+                input_size=hidden_size if index else vocab_size,
+                hidden_size=hidden_size,
+                symbols=index == 0,
+                ride=ride,
+            )
+            for index in range(num_layers)
+        ]
+        self.head = SoftmaxHead(self.params.under("head"))
+        self._grads: FlatParams | None = None
+        self._arena = Arena(self.dtype, on_growth=self._forget_workspaces)
+        self._workspaces: dict[tuple[int, int], list[Workspace]] = {}
+
+    @staticmethod
+    def param_shapes(vocab_size: int, *, cell: str, hidden_size: int, num_layers: int) -> Shapes:
+        """Name -> shape of every parameter, in storage order: `layers.0.weight_ih`, ..., `head.bias`."""
+        shapes: Shapes = {}
+        for index in range(num_layers):
+            layer = CELLS[cell].param_shapes(hidden_size if index else vocab_size, hidden_size)
+            shapes |= {f"layers.{index}.{name}": shape for name, shape in layer.items()}
+        return shapes | {f"head.{k}": shape for k, shape in SoftmaxHead.param_shapes(vocab_size, hidden_size).items()}
+
+    @property
+    def grads(self) -> FlatParams:
+        """Gradients of the last window, of the parameters' names and shapes."""
+        if self._grads is None:
+            self._grads = self.params.like()
+        return self._grads
+
+    @grads.setter
+    def grads(self, grads: FlatParams) -> None:
+        self._grads = grads
+
+    def init(self, rng: np.random.Generator, *, forget_bias: float = 1.0) -> None:
+        """Fill all parameters in place."""
+        for layer in self.layers:
+            layer.init(rng, forget_bias=forget_bias)
+        self.head.init(rng)
+
+    def zero_state(self, columns: int) -> State:
+        """One (S, H, B) array of zeros a layer; index 0 is h, index 1 the LSTM's c."""
+        return [np.zeros((len(c.state_names), c.hidden_size, columns), self.dtype) for c in self.layers]
+
+    def loss(
+        self, inputs: IntArray, targets: IntArray, state: State, *, resets: IntArray | None = None, refresh: bool = True
+    ) -> Array:
+        """Nats of each target of a window, without dropout.
+
+        Args:
+            inputs: (T, B) ids.
+            targets: (T, B) ids, the symbols that follow.
+            state: see `zero_state`; overwritten with the state after the window.
+            resets: (R, 2) pairs (t, b) before which the state is zero, sorted by t.
+            refresh: False where the parameters have not changed since the last call.
+
+        Returns:
+            (T, B) nats.
+        """
+        if refresh:
+            self.refresh(backward=False)
+        return self.head.loss(self._forward(inputs, state, None, resets), targets)
+
+    def loss_and_grad(
+        self,
+        inputs: IntArray,
+        targets: IntArray,
+        state: State,
+        *,
+        dropout_key: DropoutKey | None = None,
+        resets: IntArray | None = None,
+        scale: float | None = None,
+    ) -> float:
+        """Sum of nats of a window; `grads` is overwritten with the gradient of the mean.
+
+        Backpropagation is truncated at the window's start (Williams and Peng 1990): the state is carried, its gradient
+        is not; `state_grads` keeps the latter.
+
+        Args:
+            inputs: (T, B) ids.
+            targets: (T, B) ids, the symbols that follow.
+            state: see `zero_state`; overwritten with the state after the window.
+            dropout_key: makes the masks; None for no dropout.
+            resets: (R, 2) pairs (t, b) before which the state is zero, sorted by t.
+            scale: gradients are of `scale` times the sum; 1/(T*B) when left out.
+        """
+        self.refresh(backward=True)
+        top = self._forward(inputs, state, dropout_key, resets)
+        workspaces = self._workspaces[inputs.shape]
+        dh = self._arena.view("dh_window", (self.hidden_size, *inputs.shape))
+        nats = self.head.loss_and_grad(
+            top, targets, self.grads.under("head"), dh=dh, scale=1.0 / inputs.size if scale is None else scale
+        )
+        dropping = self._drops(dropout_key)
+        self.state_grads: State = []
+        for index in reversed(range(self.num_layers)):
+            ws = workspaces[index]
+            if dropping:
+                np.multiply(dh, ws["mask"], out=dh)
+            below = self._output(workspaces[index - 1], dropping) if index else inputs
+            gradient = self.layers[index].backward(
+                dh, ws, self.grads.under(f"layers.{index}"), x=below, dx=dh if index else None, resets=resets
+            )
+            self.state_grads.insert(0, gradient)
+        return nats
+
+    def refresh(self, *, backward: bool) -> None:
+        """Bring all kernels up to date with the parameters."""
+        for layer in self.layers:
+            layer.refresh(backward=backward)
+        self.head.refresh(backward=backward)
+
+    def workspace_bytes(self) -> int:
+        """Bytes of all window buffers held."""
+        return self._arena.nbytes
+
+    def _drops(self, key: DropoutKey | None) -> bool:
+        return key is not None and self.dropout > 0.0
+
+    def _output(self, ws: Workspace, dropping: bool) -> Array:
+        return ws["dropped"] if dropping else ws["hx"][: self.hidden_size + 1, 1:]
+
+    def _forward(self, inputs: IntArray, state: State, key: DropoutKey | None, resets: IntArray | None) -> Array:
+        if inputs.dtype != np.intp:
+            inputs = inputs.astype(np.intp)
+        H, dropping = self.hidden_size, self._drops(key)
+        workspaces = self._windows(*inputs.shape, dropping=dropping)
+        x: Any = inputs
+        for index, (layer, ws) in enumerate(zip(self.layers, workspaces, strict=True)):
+            x = layer.forward(x, state[index], ws, resets=resets)
+            if dropping and key is not None:
+                fill_mask(ws["mask"], self.dropout, key, index)
+                np.multiply(x[:H], ws["mask"], out=ws["dropped"][:H])
+                ws["dropped"][H] = 1.0
+                x = ws["dropped"]
+        top: Array = x
+        return top
+
+    def _forget_workspaces(self) -> None:
+        self._workspaces.clear()
+
+    def _windows(self, time_steps: int, columns: int, *, dropping: bool) -> Sequence[Workspace]:
+        key = (time_steps, columns)
+        if key not in self._workspaces or (dropping and "mask" not in self._workspaces[key][0]):
+            self._workspaces.pop(key, None)
+            # Twice, because a buffer that grows makes the views taken before it stale.
+            for _ in range(2):
+                made = [self._make_workspace(index, time_steps, columns, dropping) for index in range(self.num_layers)]
+            self._workspaces[key] = made
+        return self._workspaces[key]
+
+    def _make_workspace(self, index: int, time_steps: int, columns: int, dropping: bool) -> Workspace:
+        layer, H = self.layers[index], self.hidden_size
+        own = layer.own_shapes(time_steps, columns)
+        if dropping:
+            own |= {"mask": (H, time_steps, columns), "dropped": (H + 1, time_steps, columns)}
+        arrays = {name: self._arena.view(f"layers.{index}.{name}", shape) for name, shape in own.items()}
+        for name, shape in layer.shared_shapes(time_steps, columns).items():
+            arrays[name] = self._arena.view(f"shared.{name}", shape)
+        return Workspace(arrays, time_steps, columns)

@@ -1,0 +1,59 @@
+"""Numerical against analytic gradients, in float64.
+
+Central differences over five points,
+
+    f'(x) = (8 (f(x+ε) - f(x-ε)) - (f(x+2ε) - f(x-2ε))) / 12ε + O(ε⁴)
+
+allow a large ε, where the loss's own rounding (1e-16 / ε) no longer hides small gradients. Source: Abramowitz and
+Stegun (1964), 25.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from charrnn.nn.params import Array
+
+
+def numerical_gradient(
+    loss: Callable[[], float], values: Array, indices: np.ndarray, *, epsilon: float = 1e-3
+) -> np.ndarray:
+    """Central differences of `loss()` with respect to `values.flat[indices]`, float64; `values` is restored.
+
+    Args:
+        loss: computes the loss from the current content of `values`.
+        values: any shape, float64, changed in place and put back.
+        indices: (N,) flat positions to try.
+        epsilon: distance between evaluations.
+
+    Raises:
+        ValueError: the values are not float64; float32 rounding would drown the difference.
+    """
+    if values.dtype != np.float64:
+        raise ValueError(f"gradient checks need float64, not {values.dtype}")
+    flat = values.reshape(-1)
+    if not np.shares_memory(flat, values):
+        raise ValueError("the values to check must be contiguous")
+    out = np.empty(len(indices))
+    for k, index in enumerate(indices):
+        original, values_at = flat[index], []
+        for offset in (-2, -1, 1, 2):
+            flat[index] = original + offset * epsilon
+            values_at.append(loss())
+        flat[index] = original
+        far_below, below, above, far_above = values_at
+        out[k] = (8 * (above - below) - (far_above - far_below)) / (12 * epsilon)
+    return out
+
+
+def relative_error(analytic: np.ndarray, numerical: np.ndarray) -> float:
+    """Worst |a - n| / max(|a|, |n|) over the components of one parameter; two zeros agree.
+
+    Components below a ten-thousandth of the largest, or below 1e-6, are measured against that instead: the rounding of
+    the loss puts noise of about 5e-13 into every difference, which says nothing about them.
+    """
+    scale = np.maximum(np.abs(analytic), np.abs(numerical))
+    floor = max(1e-4 * float(scale.max(initial=0.0)), 1e-6)
+    return float((np.abs(analytic - numerical) / np.maximum(scale, floor)).max(initial=0.0))

@@ -1,0 +1,173 @@
+"""Optimisers: a few lines each over the flat parameter vector.
+
+An optimiser owns its moments (vectors of the parameters' size, by name, so that checkpoints can save them) and changes
+the parameters in place, block by block: a block and its temporaries stay in cache, which halves the time of a pass
+over a million parameters. Weight decay is decoupled for `adamw` (Loshchilov and Hutter 2019) and an L2 term of the
+gradient for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from charrnn.nn.params import Array
+
+_BLOCK = 1 << 15
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """Constants of all optimisers; each uses the ones its formula names."""
+
+    momentum: float = 0.9
+    nesterov: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.99
+    rho: float = 0.95
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+
+class Optimizer:
+    """Base: blocks, moments, weight decay. A child names its moments and updates one block.
+
+    Args:
+        size: number of parameters.
+        dtype: that of the parameters.
+        options: see `OptimizerOptions`.
+    """
+
+    name: ClassVar[str]
+    moment_names: ClassVar[tuple[str, ...]] = ()
+    decoupled_decay: ClassVar[bool] = False
+
+    def __init__(self, size: int, dtype: np.dtype[np.floating], options: OptimizerOptions | None = None) -> None:
+        self.options = options or OptimizerOptions()
+        self.moments: dict[str, Array] = {name: np.zeros(size, dtype) for name in self.moment_names}
+        self.steps_done = 0
+        self._scratch = np.empty(min(size, _BLOCK), dtype)
+
+    def step(self, params: Array, grad: Array, learning_rate: float) -> None:
+        """One update of `params` (N,) in place; `grad` (N,) may be overwritten (L2 decay is added to it)."""
+        self.steps_done += 1
+        decay = self.options.weight_decay
+        for block in self._blocks(params.size):
+            p, g = params[block], grad[block]
+            scratch = self._scratch[: p.size]
+            if decay and self.decoupled_decay:
+                p *= p.dtype.type(1.0 - learning_rate * decay)
+            elif decay:
+                np.multiply(p, decay, out=scratch)
+                g += scratch
+            self.update(p, g, learning_rate, {k: m[block] for k, m in self.moments.items()}, scratch)
+
+    def update(self, p: Array, g: Array, rate: float, moments: dict[str, Array], scratch: Array) -> None:
+        """Change the block `p` in place given its gradient `g`; `scratch` has its size."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _blocks(size: int) -> Iterator[slice]:
+        return (slice(start, min(start + _BLOCK, size)) for start in range(0, size, _BLOCK))
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum, v = μ v + g, p -= rate v; Nesterov looks ahead: p -= rate (g + μ v).
+
+    Source: Sutskever et al. (2013), equations 1-4, in the form where the rate multiplies v.
+    """
+
+    name = "sgd"
+    moment_names = ("velocity",)
+
+    def update(self, p: Array, g: Array, rate: float, moments: dict[str, Array], scratch: Array) -> None:
+        """See the class."""
+        v, mu = moments["velocity"], self.options.momentum
+        v *= mu
+        v += g
+        if self.options.nesterov:
+            np.multiply(v, mu, out=scratch)
+            scratch += g
+            scratch *= rate
+        else:
+            np.multiply(v, rate, out=scratch)
+        p -= scratch
+
+
+class Adagrad(Optimizer):
+    """s += g², p -= rate g / (sqrt(s) + ε). Source: Duchi, Hazan and Singer (2011), diagonal form."""
+
+    name = "adagrad"
+    moment_names = ("square_sum",)
+
+    def update(self, p: Array, g: Array, rate: float, moments: dict[str, Array], scratch: Array) -> None:
+        """See the class."""
+        s = moments["square_sum"]
+        np.multiply(g, g, out=scratch)
+        s += scratch
+        np.sqrt(s, out=scratch)
+        scratch += self.options.epsilon
+        np.divide(g, scratch, out=scratch)
+        scratch *= rate
+        p -= scratch
+
+
+class RMSprop(Optimizer):
+    """s = ρ s + (1-ρ) g², p -= rate g / (sqrt(s) + ε). Source: Tieleman and Hinton (2012), lecture 6.5."""
+
+    name = "rmsprop"
+    moment_names = ("square_mean",)
+
+    def update(self, p: Array, g: Array, rate: float, moments: dict[str, Array], scratch: Array) -> None:
+        """See the class."""
+        s, rho = moments["square_mean"], self.options.rho
+        np.multiply(g, g, out=scratch)
+        scratch *= 1.0 - rho
+        s *= rho
+        s += scratch
+        np.sqrt(s, out=scratch)
+        scratch += self.options.epsilon
+        np.divide(g, scratch, out=scratch)
+        scratch *= rate
+        p -= scratch
+
+
+class Adam(Optimizer):
+    """m = β1 m + (1-β1) g, v = β2 v + (1-β2) g², p -= rate m̂ / (sqrt(v̂) + ε), m̂ and v̂ corrected for their start at 0.
+
+    Source: Kingma and Ba (2015), algorithm 1.
+    """
+
+    name = "adam"
+    moment_names = ("mean", "square_mean")
+
+    def update(self, p: Array, g: Array, rate: float, moments: dict[str, Array], scratch: Array) -> None:
+        """See the class."""
+        m, v, o = moments["mean"], moments["square_mean"], self.options
+        np.multiply(g, 1.0 - o.beta1, out=scratch)
+        m *= o.beta1
+        m += scratch
+        np.multiply(g, g, out=scratch)
+        scratch *= 1.0 - o.beta2
+        v *= o.beta2
+        v += scratch
+        # sqrt(v̂) + ε = (sqrt(v) + ε sqrt(c2)) / sqrt(c2) with c2 = 1 - β2^t: the corrections become two scalars.
+        root = (1.0 - o.beta2**self.steps_done) ** 0.5
+        np.sqrt(v, out=scratch)
+        scratch += o.epsilon * root
+        np.divide(m, scratch, out=scratch)
+        scratch *= rate * root / (1.0 - o.beta1**self.steps_done)
+        p -= scratch
+
+
+class AdamW(Adam):
+    """Adam with the weight decay taken off the parameters directly: p -= rate λ p (Loshchilov and Hutter 2019)."""
+
+    name = "adamw"
+    decoupled_decay = True
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {cls.name: cls for cls in (SGD, Adagrad, RMSprop, Adam, AdamW)}

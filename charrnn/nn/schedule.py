@@ -1,0 +1,81 @@
+"""Learning-rate schedules: functions from a step to a factor in [0, 1] of the peak rate.
+
+A schedule is `factor(progress, step, options)`, where progress in [0, 1] is the share of the run after warm-up that is
+done. Warm-up multiplies: it rises linearly over the first `warmup_steps` steps (Goyal et al. 2017, section 2.2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """What a schedule may use beside the step.
+
+    Attributes:
+        final_fraction: share of the peak rate left at the end (cosine, linear).
+        decay_every_steps: steps between two decays (step), or for one factor of decay (exponential).
+        decay_factor: what a decay multiplies by.
+    """
+
+    final_fraction: float = 0.01
+    decay_every_steps: int = 1000
+    decay_factor: float = 0.5
+
+
+def constant(progress: float, step: int, options: ScheduleOptions) -> float:
+    """The peak rate all along."""
+    return 1.0
+
+
+def step_decay(progress: float, step: int, options: ScheduleOptions) -> float:
+    """Multiply by `decay_factor` once every `decay_every_steps` steps."""
+    return options.decay_factor ** (step // options.decay_every_steps)
+
+
+def exponential(progress: float, step: int, options: ScheduleOptions) -> float:
+    """Decay smoothly, by `decay_factor` over each `decay_every_steps` steps."""
+    return float(options.decay_factor ** (step / options.decay_every_steps))
+
+
+def cosine(progress: float, step: int, options: ScheduleOptions) -> float:
+    """Half a cosine from 1 down to `final_fraction` (Loshchilov and Hutter 2017, equation 5, without restarts)."""
+    return options.final_fraction + (1.0 - options.final_fraction) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def linear(progress: float, step: int, options: ScheduleOptions) -> float:
+    """A straight line from 1 down to `final_fraction`."""
+    return 1.0 + (options.final_fraction - 1.0) * progress
+
+
+SCHEDULES: dict[str, Callable[[float, int, ScheduleOptions], float]] = {
+    "constant": constant,
+    "step": step_decay,
+    "exponential": exponential,
+    "cosine": cosine,
+    "linear": linear,
+}
+
+
+def rate_factor(
+    name: str, *, step: int, progress: float, warmup_steps: int, options: ScheduleOptions | None = None
+) -> float:
+    """Factor of the peak learning rate at `step` (counted from 0).
+
+    Args:
+        name: a key of `SCHEDULES`.
+        step: optimiser steps done so far.
+        progress: share of the whole run done, in [0, 1]; for runs bounded by time this is the share of the time.
+        warmup_steps: steps over which the factor first rises; 0 for none.
+        options: see `ScheduleOptions`.
+
+    Raises:
+        KeyError: no schedule of that name.
+    """
+    factor = SCHEDULES[name](min(max(progress, 0.0), 1.0), step, options or ScheduleOptions())
+    if step < warmup_steps:
+        factor *= (step + 1) / warmup_steps
+    return factor

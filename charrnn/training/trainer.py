@@ -1,0 +1,362 @@
+"""The training loop, a generator of events.
+
+It saves its own checkpoints, so that nothing depends on who listens. Every random draw is derived from the seed and
+the step, so that the same settings give the same numbers, and a resumed run those of an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from charrnn import __version__
+from charrnn.blas import kernel_name
+from charrnn.checkpoint import Checkpoint, save_checkpoint
+from charrnn.config import Config, config_to_builtins
+from charrnn.dataset import EncodedText, WindowStream, split_bounds
+from charrnn.errors import DataError, DivergenceError, SettingsError
+from charrnn.evaluation import evaluate
+from charrnn.model import CharRNN
+from charrnn.nn.clip import CLIPPERS, global_norm
+from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
+from charrnn.nn.schedule import ScheduleOptions, rate_factor
+from charrnn.sampling import SamplingOptions, default_prime, generate_text
+from charrnn.training.events import CheckpointSaved, Evaluated, Event, Report, RunFinished, RunStarted, SampleMade
+from charrnn.training.rundir import RunDirectory, unwritable
+from charrnn.vocabulary import IdArray
+
+
+@dataclass
+class Counters:
+    """What a run counts; saved with every checkpoint.
+
+    Attributes:
+        step: optimiser steps done.
+        epoch, window: the next window to train on.
+        chars: characters trained on.
+        seconds: of training, without evaluation, sampling and saving.
+        best_val_loss: lowest validation loss in nats; None before the first.
+        bad_evaluations: evaluations since the best.
+        train_loss, val_loss: the last ones reported, nats.
+        pending_nats, pending_chars, pending_seconds: since the last report.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    window: int = 0
+    chars: int = 0
+    seconds: float = 0.0
+    best_val_loss: float | None = None
+    bad_evaluations: int = 0
+    train_loss: float | None = None
+    val_loss: float | None = None
+    pending_nats: float = 0.0
+    pending_chars: int = 0
+    pending_seconds: float = 0.0
+
+
+class Trainer:
+    """Trains one model on one text in one run directory.
+
+    Args:
+        config: the settings.
+        text: the encoded corpus.
+        run_dir: opened already.
+        resume_from: the checkpoint to continue; None starts anew.
+
+    Attributes:
+        stop_requested: set it (from a signal handler, say) to finish the step, save and end.
+    """
+
+    def __init__(
+        self, config: Config, text: EncodedText, run_dir: RunDirectory, *, resume_from: Checkpoint | None = None
+    ) -> None:
+        self.config, self.text, self.run_dir = config, text, run_dir
+        self.stop_requested = False
+        t, m, c = config.training, config.model, config.corpus
+        self.separator: IdArray | None = None
+        if c.document_separator is not None:
+            self.separator = text.vocabulary.encode(c.document_separator, what="corpus.document_separator")
+        bounds = split_bounds(len(text.ids), val_fraction=c.val_fraction, test_fraction=c.test_fraction)
+        train, val = (text.ids[slice(*bounds[name])] for name in ("train", "val"))
+        self.stream = WindowStream(train, t.batch_size, t.seq_length, separator=self.separator)
+        if c.val_fraction and len(val) < 2:
+            raise DataError(
+                f"the validation part has {len(val)} symbols",
+                hint="use a longer text or a larger corpus.val_fraction, or set it to 0 for none",
+            )
+        self.val_ids = val
+        self.model = CharRNN(
+            len(text.vocabulary),
+            cell=m.cell,
+            hidden_size=m.hidden_size,
+            num_layers=m.num_layers,
+            dropout=m.dropout,
+        )
+        options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
+        self.optimizer = OPTIMIZERS[t.optimizer](self.model.params.size, self.model.dtype, OptimizerOptions(**options))
+        self.counters = Counters()
+        self.grad_norm = self.learning_rate = math.nan
+        self.state = self.model.zero_state(self.stream.columns)
+        if resume_from is None:
+            self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
+        else:
+            self._restore(resume_from)
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> Iterator[Event]:
+        """Train to the end, or to a stop.
+
+        Raises:
+            DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
+            SettingsError: the run directory stopped being writable.
+        """
+        try:
+            yield from self._run()
+        except OSError as error:
+            raise unwritable(self.run_dir.path, error) from None
+
+    def _run(self) -> Iterator[Event]:
+        t, n = self.config.training, self.counters
+        yield self._started()
+        reason = self._end()
+        while reason is None:
+            self._train_step()
+            step, reason = n.step, self._end()
+            evaluating = len(self.val_ids) > 1 and (bool(reason) or due(step, t.eval_every))
+            if evaluating:
+                yield from self._evaluate()
+                reason = reason or self._end()
+            if evaluating or reason or due(step, t.log_every):
+                yield self._report(evaluated=evaluating)
+            if due(step, t.sample_every) or (reason and t.sample_every):
+                yield self._sample()
+            if reason or due(step, t.checkpoint_every):
+                yield self._save_last()
+        yield RunFinished(reason, self._summary())
+
+    def _train_step(self) -> None:
+        t, n, started = self.config.training, self.counters, time.perf_counter()
+        window = self.stream.window(n.window)
+        if n.window == 0:
+            for layer in self.state:
+                layer[...] = 0.0
+        key = DropoutKey(t.seed, n.step)
+        nats = self.model.loss_and_grad(
+            window.inputs, window.targets, self.state, dropout_key=key, resets=window.resets
+        )
+        grad = self.model.grads.flat
+        self.grad_norm = global_norm(grad)
+        if not (math.isfinite(nats) and math.isfinite(self.grad_norm)):
+            raise DivergenceError(
+                f"step {n.step + 1}: the loss is {nats / window.inputs.size:.4g} nats and the gradient's norm "
+                f"{self.grad_norm:.4g}; nothing of this step was kept",
+                hint="lower training.learning_rate, set training.grad_clip, or raise training.warmup_steps",
+            )
+        if t.grad_clip is not None:
+            CLIPPERS[t.grad_clip_mode](grad, t.grad_clip, self.grad_norm)
+        self.learning_rate = t.learning_rate * self._rate_factor()
+        self.optimizer.step(self.model.params.flat, grad, self.learning_rate)
+        n.step += 1
+        n.chars += window.inputs.size
+        n.pending_nats += nats
+        n.pending_chars += window.inputs.size
+        n.window += 1
+        if n.window == self.stream.windows_per_epoch:
+            n.epoch, n.window = n.epoch + 1, 0
+        elapsed = time.perf_counter() - started
+        n.seconds += elapsed
+        n.pending_seconds += elapsed
+
+    # --- when to stop, how fast to learn ----------------------------------------------------------------------------
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps the run takes at most; None where only time bounds it."""
+        t = self.config.training
+        limits = [] if t.max_steps is None else [t.max_steps]
+        if t.epochs is not None:
+            limits.append(max(1, round(t.epochs * self.stream.windows_per_epoch)))
+        return min(limits) if limits else None
+
+    def _end(self) -> str | None:
+        t, n = self.config.training, self.counters
+        if self.total_steps is not None and n.step >= self.total_steps:
+            return "max_steps" if n.step == t.max_steps else "epochs"
+        if t.max_minutes is not None and n.seconds >= 60.0 * t.max_minutes:
+            return "max_minutes"
+        if t.patience is not None and n.bad_evaluations >= t.patience:
+            return "patience"
+        return "stopped" if self.stop_requested else None
+
+    def _rate_factor(self) -> float:
+        t, n = self.config.training, self.counters
+        progress = 0.0
+        if self.total_steps is not None:
+            progress = (n.step - t.warmup_steps) / max(1, self.total_steps - t.warmup_steps)
+        if t.max_minutes is not None:
+            progress = max(progress, n.seconds / (60.0 * t.max_minutes))
+        options = ScheduleOptions(t.final_rate_fraction, t.decay_every_steps, t.decay_factor)
+        return rate_factor(t.schedule, step=n.step, progress=progress, warmup_steps=t.warmup_steps, options=options)
+
+    # --- what is reported -------------------------------------------------------------------------------------------
+
+    def _started(self) -> RunStarted:
+        bounds = self.stream.ids
+        return RunStarted(
+            run_dir=self.run_dir.path,
+            parameters=self.model.params.size,
+            vocab_size=self.model.vocab_size,
+            train_chars=len(bounds),
+            val_chars=len(self.val_ids),
+            columns=self.stream.columns,
+            total_steps=self.total_steps,
+            step=self.counters.step,
+            notes=self.text.notes,
+        )
+
+    def _evaluate(self) -> Iterator[Event]:
+        n = self.counters
+        n.val_loss = evaluate(self.model, self.val_ids, separator=self.separator).loss
+        if not math.isfinite(n.val_loss):
+            raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
+        best = n.best_val_loss is None or n.val_loss < n.best_val_loss
+        n.bad_evaluations = 0 if best else n.bad_evaluations + 1
+        yield Evaluated(n.step, n.val_loss, best)
+        if best:
+            n.best_val_loss = n.val_loss
+            save_checkpoint(self.run_dir.best, self.checkpoint())
+            yield CheckpointSaved(n.step, self.run_dir.best)
+
+    def _report(self, *, evaluated: bool) -> Report:
+        n = self.counters
+        n.train_loss = n.pending_nats / n.pending_chars
+        report = Report(
+            step=n.step,
+            epoch=round(n.epoch + n.window / self.stream.windows_per_epoch, 6),
+            chars=n.chars,
+            train_loss=n.train_loss,
+            val_loss=n.val_loss if evaluated else None,
+            grad_norm=self.grad_norm,
+            learning_rate=self.learning_rate,
+            chars_per_second=n.pending_chars / max(n.pending_seconds, 1e-9),
+            seconds=n.seconds,
+        )
+        n.pending_nats, n.pending_chars, n.pending_seconds = 0.0, 0, 0.0
+        self.run_dir.append_report(report)
+        return report
+
+    def _sample(self) -> SampleMade:
+        t, vocabulary = self.config.training, self.text.vocabulary
+        pieces = generate_text(
+            self.model,
+            vocabulary,
+            default_prime(vocabulary),
+            length=t.sample_length,
+            seed=t.seed,
+            options=SamplingOptions(temperature=0.8),
+        )
+        text = "".join(pieces)
+        self.run_dir.append_sample(self.counters.step, text)
+        return SampleMade(self.counters.step, text)
+
+    def _summary(self) -> dict[str, Any]:
+        n = self.counters
+        loss = n.train_loss if n.val_loss is None else n.val_loss
+        return {
+            "run_dir": str(self.run_dir.path),
+            "checkpoint": str(self.run_dir.last),
+            "best_checkpoint": str(self.run_dir.best) if self.run_dir.best.exists() else None,
+            "steps": n.step,
+            "epochs": round(n.epoch + n.window / self.stream.windows_per_epoch, 6),
+            "chars": n.chars,
+            "repeated_chars_per_epoch": self.stream.repeated,
+            "seconds": n.seconds,
+            "chars_per_second": n.chars / n.seconds if n.seconds else 0.0,
+            "train_loss": n.train_loss,
+            "val_loss": n.val_loss,
+            "best_val_loss": n.best_val_loss,
+            "bits_per_char": None if loss is None else loss / math.log(2),
+            "perplexity": None if loss is None else math.exp(min(loss, 700.0)),
+            "parameters": self.model.params.size,
+            "vocab_size": self.model.vocab_size,
+        }
+
+    # --- saving and going on ----------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint:
+        """The whole state of the run."""
+        n = self.counters
+        return Checkpoint(
+            config=self.config,
+            vocabulary=self.text.vocabulary,
+            params=dict(self.model.params),
+            moments=self.optimizer.moments,
+            state=self.state,
+            counters=asdict(n) | {"optimizer_steps": self.optimizer.steps_done, "text_sha256": self.text.sha256},
+            cursor=(n.epoch, n.window),
+            kernel=kernel_name(),
+            version=__version__,
+        )
+
+    def _save_last(self) -> CheckpointSaved:
+        save_checkpoint(self.run_dir.last, self.checkpoint())
+        return CheckpointSaved(self.counters.step, self.run_dir.last)
+
+    def _restore(self, saved: Checkpoint) -> None:
+        if saved.vocabulary != self.text.vocabulary or saved.counters.get("text_sha256") != self.text.sha256:
+            raise DataError(
+                "the text is not the one this run was trained on",
+                hint="put the old text back, or start another run with --run-dir",
+            )
+        for name, values in saved.params.items():
+            self.model.params[name][...] = values
+        for name, moment in self.optimizer.moments.items():
+            moment[...] = saved.moments[name]
+        self.optimizer.steps_done = saved.counters["optimizer_steps"]
+        for layer, values in zip(self.state, saved.state, strict=True):
+            layer[...] = values
+        self.counters = Counters(**{f.name: saved.counters[f.name] for f in fields(Counters)})
+
+
+# What may change between a run and its continuation; everything else makes it another run.
+MAY_CHANGE = frozenset(
+    f"training.{name}"
+    for name in (
+        *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),
+        *("log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
+    )
+)
+
+
+def check_resumable(saved: Config, wanted: Config) -> None:
+    """Refuse to resume with settings that would make it another run.
+
+    Raises:
+        SettingsError: names the settings that differ and those that may.
+    """
+    before, after = config_to_builtins(saved), config_to_builtins(wanted)
+    changed = [
+        f"{section}.{name}"
+        for section, values in after.items()
+        for name, value in values.items()
+        if before[section][name] != value
+    ]
+    if refused := [name for name in changed if name not in MAY_CHANGE]:
+        raise SettingsError(
+            f"{refused[0]}: cannot change when a run is resumed"
+            + (f" (nor can {', '.join(refused[1:])})" if refused[1:] else ""),
+            hint=f"these may change: {', '.join(sorted(MAY_CHANGE))}",
+        )
+
+
+def due(step: int, every: int | None) -> bool:
+    """Whether something done every `every` steps is due after `step`; never where `every` is None."""
+    return every is not None and step % every == 0

@@ -1,0 +1,82 @@
+"""Shared by all tests: a private cache folder, one BLAS thread a worker, subprocess runs of the command line."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy loads: xdist runs a worker a core
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHAKESPEARE = ROOT.parent / "shared" / "corpora" / "tiny-shakespeare.txt"
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+SENTENCES = (
+    "the cat sat on the mat. the dog ran to the cat. a cat and a dog met on the mat. "
+    "the mat was red and the dog was big. the cat saw the red mat and sat on it again. "
+)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["CHARRNN_HOME"] = str(tmp_path_factory.mktemp("charrnn-home"))
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text(SENTENCES * 12, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, text_file: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        f"corpus: {{source: {text_file}}}\n"
+        "model: {cell: gru, hidden_size: 16}\n"
+        "training: {batch_size: 4, seq_length: 16, epochs: null, max_steps: 12, eval_every: 5, checkpoint_every: 4,\n"
+        "  sample_every: 6, sample_length: 20, log_every: 2, learning_rate: 0.01, warmup_steps: 2}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture
+def charrnn(tmp_path: Path) -> Run:
+    """Run the command line in a real process, in an empty folder."""
+
+    def run(
+        *arguments: object, stdin: str | bytes | None = None, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            [sys.executable, "-m", "charrnn", *map(str, arguments)],
+            input=data if data is not None else b"",
+            capture_output=True,
+            cwd=tmp_path,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
+            check=False,
+            **options,  # type: ignore[call-overload]
+        )
+        out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    return run
+
+
+def assert_one_line_error(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
+    """The command failed as DESIGN says: its code, one clear line (and perhaps a hint), no traceback."""
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("charrnn: error: ")]
+    assert len(errors) == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr, (part, done.stderr)

@@ -1,0 +1,107 @@
+"""Optimisers against their formulas, one scalar at a time."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from charrnn.nn import optim
+from charrnn.nn.clip import clip_by_norm, clip_by_value, global_norm
+from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
+from charrnn.nn.params import FlatParams
+from charrnn.nn.schedule import SCHEDULES, ScheduleOptions, rate_factor
+
+OPTIONS = OptimizerOptions(momentum=0.8, beta1=0.7, beta2=0.9, rho=0.6, epsilon=1e-3, weight_decay=0.1)
+RATE = 0.05
+
+
+def formula(name: str, options: OptimizerOptions, p: float, gradients: list[float]) -> float:
+    v = s = m = 0.0
+    o = options
+    for t, g in enumerate(gradients, start=1):
+        if name == "adamw":
+            p -= RATE * o.weight_decay * p
+        else:
+            g += o.weight_decay * p
+        if name == "sgd":
+            v = o.momentum * v + g
+            p -= RATE * (g + o.momentum * v if o.nesterov else v)
+        elif name == "adagrad":
+            s += g * g
+            p -= RATE * g / (math.sqrt(s) + o.epsilon)
+        elif name == "rmsprop":
+            s = o.rho * s + (1 - o.rho) * g * g
+            p -= RATE * g / (math.sqrt(s) + o.epsilon)
+        else:
+            m = o.beta1 * m + (1 - o.beta1) * g
+            s = o.beta2 * s + (1 - o.beta2) * g * g
+            p -= RATE * (m / (1 - o.beta1**t)) / (math.sqrt(s / (1 - o.beta2**t)) + o.epsilon)
+    return p
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_optimizers_follow_their_formulas(name: str, nesterov: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optim, "_BLOCK", 3)  # several blocks, the last one short
+    options = OptimizerOptions(**{**OPTIONS.__dict__, "nesterov": nesterov})
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=7), rng.normal(size=(4, 7))
+    optimizer = OPTIMIZERS[name](7, np.dtype(np.float64), options)
+    p = start.copy()
+    for g in gradients:
+        optimizer.step(p, g.copy(), RATE)
+    expected = [formula(name, options, start[k], list(gradients[:, k])) for k in range(7)]
+    np.testing.assert_allclose(p, expected, rtol=1e-12)
+
+
+def test_clipping_by_norm_keeps_the_direction() -> None:
+    grad = np.array([3.0, 4.0], np.float32)
+    assert global_norm(grad) == 5.0
+    clip_by_norm(grad, 1.0, 5.0)
+    np.testing.assert_allclose(grad, [0.6, 0.8], rtol=1e-6)
+    clip_by_norm(grad, 2.0, 1.0)
+    np.testing.assert_allclose(grad, [0.6, 0.8], rtol=1e-6)
+
+
+def test_the_norm_of_huge_gradients_does_not_overflow() -> None:
+    assert global_norm(np.full(100_000, 1e30, np.float32)) == pytest.approx(1e30 * math.sqrt(1e5), rel=1e-6)
+
+
+def test_clipping_by_value_limits_each_component() -> None:
+    grad = np.array([-3.0, 0.5, 4.0], np.float32)
+    clip_by_value(grad, 1.0, 0.0)
+    np.testing.assert_array_equal(grad, [-1.0, 0.5, 1.0])
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_schedules_start_at_the_peak_and_never_rise(name: str) -> None:
+    factors = [rate_factor(name, step=s, progress=s / 1000, warmup_steps=0) for s in range(1000)]
+    assert factors[0] == 1.0
+    assert all(b <= a + 1e-12 for a, b in itertools.pairwise(factors))
+    assert min(factors) >= 0.0
+
+
+def test_warm_up_rises_to_the_schedule() -> None:
+    factors = [rate_factor("constant", step=s, progress=0.0, warmup_steps=4) for s in range(6)]
+    assert factors == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+def test_schedules_end_where_they_say() -> None:
+    options = ScheduleOptions(final_fraction=0.1, decay_every_steps=10, decay_factor=0.5)
+    for name in ("cosine", "linear"):
+        assert rate_factor(name, step=99, progress=1.0, warmup_steps=0, options=options) == pytest.approx(0.1)
+    assert rate_factor("step", step=29, progress=0.3, warmup_steps=0, options=options) == 0.25
+    assert rate_factor("exponential", step=5, progress=0.0, warmup_steps=0, options=options) == pytest.approx(0.5**0.5)
+
+
+def test_views_write_to_the_flat_vector() -> None:
+    params = FlatParams({"a.x": (2, 3), "a.y": (4,), "b": ()}, np.float32)
+    params["a.y"][...] = 2.0
+    assert params.size == 11
+    assert params.flat[6:10].tolist() == [2.0] * 4
+    assert set(params.under("a")) == {"x", "y"}
+    with pytest.raises(ValueError, match="parameters need"):
+        FlatParams({"x": (2,)}, np.float32, buffer=np.zeros(3, np.float32))

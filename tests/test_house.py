@@ -1,0 +1,106 @@
+"""The rules of the house, kept by tests."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from charrnn import errors
+from charrnn.config import load_config
+from tests.cli_reference import commands, reference
+from tests.conftest import ROOT, Run
+
+MODULES = sorted((ROOT / "charrnn").rglob("*.py"))
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+def test_no_module_is_over_400_lines_and_each_says_its_job() -> None:
+    for path in MODULES:
+        source = path.read_text(encoding="utf-8")
+        assert source.count("\n") <= 400, path
+        assert ast.get_docstring(ast.parse(source)), path
+
+
+def test_the_public_names_are_sorted_and_there() -> None:
+    assert charrnn.__all__ == sorted(charrnn.__all__)
+    assert all(hasattr(charrnn, name) for name in charrnn.__all__)
+
+
+def test_every_command_has_help_and_an_example() -> None:
+    found = dict(commands())
+    assert {"charrnn train", "charrnn sample", "charrnn eval", "charrnn gradcheck"} <= set(found)
+    for name, command in found.items():
+        assert command.help, name  # type: ignore[attr-defined]
+        assert command.epilog.startswith("Example: charrnn "), name  # type: ignore[attr-defined]
+        options = [p for p in command.params if p.param_type_name == "option"]  # type: ignore[attr-defined]
+        assert all(p.help for p in options), name
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == reference(), "run: make docs"
+
+
+def test_every_error_has_its_exit_code_in_its_tree_and_the_readme() -> None:
+    classes = [c for _, c in inspect.getmembers(errors, inspect.isclass)]
+    codes = {c.exit_code for c in classes}
+    assert codes == {1, 2, 3, 4, 5, 6, 130, 143}
+    for c in classes:
+        assert re.search(rf"{c.__name__}\s+{c.exit_code}\b", errors.__doc__ or ""), c
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(re.search(rf"\b{code} [a-z]", readme) for code in codes - {1})
+
+
+def test_the_command_line_loads_no_numpy() -> None:
+    heavy = "{'numpy', 'yaml', 'msgspec', 'rich.live', 'tqdm'}"
+    code = f"import sys, charrnn.cli.app; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_pickle_and_no_global_seed() -> None:
+    for path in MODULES:
+        source = path.read_text(encoding="utf-8")
+        assert not re.search(r"^\s*(import|from) (pickle|torch|tensorflow)", source, re.MULTILINE), path
+        assert "np.random.seed" not in source, path
+
+
+def test_the_floors_hold() -> None:
+    pytest.importorskip("importlinter")
+    code = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_version_is_in_the_changelog() -> None:
+    assert f"## {charrnn.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f'version = "{charrnn.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_config_trains_shortened(path: Path, charrnn: Run, text_file: Path) -> None:
+    assert path.read_text(encoding="utf-8").startswith("# ")
+    source = load_config(path).corpus.source
+    small = ["--set", "training.max_steps=2", "--set", "training.sample_every=null", "--set", "model.hidden_size=16"]
+    if source != "python-docs":  # the others are large, or need a network
+        small += ["--set", f"corpus.source={text_file}"]
+    done = charrnn("train", "--config", path, "-q", *small)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_three_cells_are_compared_at_equal_size() -> None:
+    from charrnn.model import CharRNN
+    from charrnn.nn.params import FlatParams
+
+    sizes = {}
+    for cell in ("rnn", "lstm", "gru"):
+        m = load_config(ROOT / "configs" / f"{cell}.yaml").model
+        shapes = CharRNN.param_shapes(103, cell=m.cell, hidden_size=m.hidden_size, num_layers=m.num_layers)
+        sizes[cell] = FlatParams(shapes).size
+    assert max(sizes.values()) < 1.01 * min(sizes.values()), sizes
