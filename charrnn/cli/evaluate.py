@@ -150,7 +150,7 @@ def _show(report: dict[str, Any]) -> None:
     order = baselines.pop("ngram_order", None)
     for name, bits in baselines.items():
         nats = bits * 0.6931471805599453
-        label = f"{order}-gram characters (context of {order})" if name == "ngram" else name
+        label = f"order-{order} characters (Kneser-Ney)" if name == "ngram" else name
         rows.append((label, f"{bits:.4f}", f"{nats:.4f}", f"{2**bits:.3f}"))
     title = f"{report['text']}: {report['characters']:,} characters"
     print_table(title, ("", "bits per character", "nats", "perplexity"), rows)

@@ -109,7 +109,16 @@ def test_wrong_settings_and_texts(charrnn: Run, config_file: Path, tmp_path: Pat
     assert_one_line_error(charrnn("train", "-c", config_file, "--run-dir", "file/run"), 2, "cannot be written")
     assert (
         charrnn(
-            "train", "-c", config_file, "--set", "corpus.source=binary.bin", "--set", "corpus.encoding=bytes", "-q"
+            "train",
+            "-c",
+            config_file,
+            "--set",
+            "corpus.source=binary.bin",
+            "--set",
+            "corpus.encoding=bytes",
+            "--run-dir",
+            "bytes",
+            "-q",
         ).returncode
         == 0
     )
