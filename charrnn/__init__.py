@@ -1,12 +1,47 @@
 """Character-level text generation with recurrent networks in NumPy alone.
 
->>> import charrnn
->>> run = charrnn.load("checkpoints/quickstart")  # doctest: +SKIP
->>> print("".join(run.sample("The ", length=200, temperature=0.7)))  # doctest: +SKIP
+The names below are the public API; each is loaded when it is first used, so that `import charrnn` costs nothing.
+
+    import charrnn
+
+    saved = charrnn.load_checkpoint(charrnn.find_checkpoint(None))
+    model, prime = saved.build_model(), saved.vocabulary.encode("The ")
+    print("".join(charrnn.generate_text(model, saved.vocabulary, prime, length=200, seed=1)))
 """
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+_HOMES = {
+    "CharRNN": "model",
+    "CharRNNError": "errors",
+    "Checkpoint": "checkpoint",
+    "Config": "config",
+    "NgramModel": "ngram",
+    "SamplingOptions": "sampling",
+    "Score": "evaluation",
+    "Stepper": "stepper",
+    "Trainer": "training.trainer",
+    "Vocabulary": "vocabulary",
+    "encode_text": "dataset",
+    "evaluate": "evaluation",
+    "find_checkpoint": "checkpoint",
+    "generate_ids": "sampling",
+    "generate_text": "sampling",
+    "load_checkpoint": "checkpoint",
+    "load_config": "config",
+    "save_checkpoint": "checkpoint",
+    "surprisals": "evaluation",
+}
+
+__all__ = sorted(["__version__", *_HOMES])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"charrnn.{_HOMES[name]}"), name)

@@ -7,9 +7,12 @@ measured on Zen 5). Where the processor cannot run it, or the user has chosen, n
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import platform
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CORETYPE = "OPENBLAS_CORETYPE"
@@ -47,3 +50,37 @@ def choose_kernel(threads: int | None = None) -> None:
 def kernel_name() -> str:
     """The kernel asked for, for a checkpoint's metadata: results differ in the last bits between kernels."""
     return os.environ.get(CORETYPE, "default") + "/" + platform.machine()
+
+
+@contextlib.contextmanager
+def blas_threads(count: int) -> Iterator[None]:
+    """Run the block with `count` BLAS threads, then go back; does nothing where NumPy's BLAS cannot be found.
+
+    For processes that have loaded NumPy already: replicas want one thread each, evaluation between two steps wants all.
+    """
+    setter, getter = _thread_functions()
+    if setter is None or getter is None:
+        yield
+        return
+    before = getter()
+    setter(count)
+    try:
+        yield
+    finally:
+        setter(before)
+
+
+def _thread_functions() -> tuple[Callable[[int], None] | None, Callable[[], int] | None]:
+    """OpenBLAS's own functions, in the copy that NumPy brought along (Linux)."""
+    try:
+        with Path("/proc/self/maps").open(encoding="utf-8", errors="replace") as file:
+            found = {line.split(maxsplit=5)[-1].strip() for line in file if "openblas" in line}
+        for path in sorted(found):
+            library = ctypes.CDLL(path)
+            for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
+                with contextlib.suppress(AttributeError):
+                    setter = getattr(library, f"{prefix}openblas_set_num_threads{suffix}")
+                    return setter, getattr(library, f"{prefix}openblas_get_num_threads{suffix}")
+    except OSError:
+        pass
+    return None, None

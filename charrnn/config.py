@@ -88,6 +88,10 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     grad_clip_mode: Annotated[str, Meta(description="what is limited: the gradient's norm or each value")] = "norm"
     weight_decay: Annotated[float, Meta(ge=0, description="pull of the weights towards 0; 0: none")] = 0.0
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random number of the run")] = 1337
+    replicas: Annotated[
+        Annotated[int, Meta(ge=1, le=256)] | Literal["auto"],
+        Meta(description="processes that share each batch; auto: one a core, if each has columns enough"),
+    ] = "auto"
     log_every: Annotated[Count, Meta(description="steps between two reports")] = 10
     eval_every: Annotated[Count | None, Meta(description="steps between two validations; null: never")] = 500
     checkpoint_every: Annotated[Count, Meta(description="steps between two checkpoints")] = 500

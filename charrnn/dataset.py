@@ -36,6 +36,7 @@ class EncodedText:
 
     Attributes:
         ids: (N,) memory-mapped, smallest unsigned type.
+        path: the file they are in.
         vocabulary: its symbols.
         sha256: of the text's bytes.
         size_bytes: of the text.
@@ -43,6 +44,7 @@ class EncodedText:
     """
 
     ids: IdArray
+    path: Path
     vocabulary: Vocabulary
     sha256: str
     size_bytes: int
@@ -89,7 +91,7 @@ def encode_text(
     if not target.is_file() or target.stat().st_size != size:
         _write_ids(paths, encoding, vocabulary, target, scan, progress)
     ids = np.memmap(target, vocabulary.dtype, mode="r", shape=(scan.characters,))
-    return EncodedText(ids, vocabulary, scan.sha256, scan.size_bytes, scan.notes)
+    return EncodedText(ids, target, vocabulary, scan.sha256, scan.size_bytes, scan.notes)
 
 
 def _name(paths: Sequence[Path]) -> str:
@@ -242,11 +244,14 @@ class WindowStream:
         self.repeated = self.steps * self.columns - predictions
         self.windows_per_epoch = -(-self.steps // seq_length)
 
+    def window_steps(self, index: int) -> int:
+        """Steps of window `index`: T, or what is left."""
+        return min(self.seq_length, self.steps - index * self.seq_length)
+
     def window(self, index: int, columns: slice = slice(None)) -> Window:
         """Window `index` of an epoch, for all streams or some of them."""
         first = index * self.seq_length
-        length = min(self.seq_length, self.steps - first)
-        return cut_window(self.ids, self.starts[columns] + first, length, self.separator)
+        return cut_window(self.ids, self.starts[columns] + first, self.window_steps(index), self.separator)
 
 
 def cut_window(ids: IdArray, starts: npt.NDArray[np.int64], length: int, separator: IdArray | None) -> Window:

@@ -162,6 +162,7 @@ RANGES = {
     "training.grad_clip": (["0.1", "null"], ["0"]),
     "training.weight_decay": (["0", "0.1"], ["-0.1"]),
     "training.seed": (["0", str(2**63 - 1)], ["-1", str(2**63)]),
+    "training.replicas": (["1", "256", "auto"], ["0", "257", "two", "null", "1.5"]),
     "training.log_every": (["1"], ["0", "null"]),
     "training.eval_every": (["1", "null"], ["0"]),
     "training.checkpoint_every": (["1"], ["0", "null"]),

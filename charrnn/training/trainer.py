@@ -6,6 +6,7 @@ the step, so that the same settings give the same numbers, and a resumed run tho
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator
@@ -15,19 +16,18 @@ from typing import Any
 import numpy as np
 
 from charrnn import __version__
-from charrnn.blas import kernel_name
+from charrnn.blas import blas_threads, kernel_name
 from charrnn.checkpoint import Checkpoint, save_checkpoint
 from charrnn.config import Config, config_to_builtins
 from charrnn.dataset import EncodedText, WindowStream, split_bounds
 from charrnn.errors import DataError, DivergenceError, SettingsError
 from charrnn.evaluation import evaluate
-from charrnn.model import CharRNN
 from charrnn.nn.clip import CLIPPERS, global_norm
-from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
 from charrnn.sampling import SamplingOptions, default_prime, generate_text
 from charrnn.training.events import CheckpointSaved, Evaluated, Event, Report, RunFinished, RunStarted, SampleMade
+from charrnn.training.replicas import Plan, ReplicaGroup, available_cores, choose_replicas
 from charrnn.training.rundir import RunDirectory, unwritable
 from charrnn.vocabulary import IdArray
 
@@ -45,6 +45,7 @@ class Counters:
         bad_evaluations: evaluations since the best.
         train_loss, val_loss: the last ones reported, nats.
         pending_nats, pending_chars, pending_seconds: since the last report.
+        replicas: processes the gradient is summed over; part of the state, because the sum's order is.
     """
 
     step: int = 0
@@ -59,6 +60,7 @@ class Counters:
     pending_nats: float = 0.0
     pending_chars: int = 0
     pending_seconds: float = 0.0
+    replicas: int = 1
 
 
 class Trainer:
@@ -92,22 +94,35 @@ class Trainer:
                 hint="use a longer text or a larger corpus.val_fraction, or set it to 0 for none",
             )
         self.val_ids = val
-        self.model = CharRNN(
-            len(text.vocabulary),
-            cell=m.cell,
-            hidden_size=m.hidden_size,
-            num_layers=m.num_layers,
-            dropout=m.dropout,
-        )
+        self.counters = Counters(replicas=choose_replicas(t.replicas, self.stream.columns))
+        if resume_from is not None:  # another number would sum in another order
+            self.counters = Counters(**{f.name: resume_from.counters[f.name] for f in fields(Counters)})
+        self.replicas = ReplicaGroup(self._plan(len(train)), self.stream)
+        self.model, self.state = self.replicas.model, self.replicas.state
         options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
         self.optimizer = OPTIMIZERS[t.optimizer](self.model.params.size, self.model.dtype, OptimizerOptions(**options))
-        self.counters = Counters()
         self.grad_norm = self.learning_rate = math.nan
-        self.state = self.model.zero_state(self.stream.columns)
         if resume_from is None:
             self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
         else:
             self._restore(resume_from)
+
+    def _plan(self, train_size: int) -> Plan:
+        m, t, ids = self.config.model, self.config.training, self.text.ids
+        return Plan(
+            vocab_size=len(self.text.vocabulary),
+            cell=m.cell,
+            hidden_size=m.hidden_size,
+            num_layers=m.num_layers,
+            dropout=m.dropout,
+            ids_path=str(self.text.path),
+            ids_dtype=ids.dtype.str,
+            train_size=train_size,
+            separator=None if self.separator is None else self.separator.tolist(),
+            batch_size=t.batch_size,
+            seq_length=t.seq_length,
+            count=self.counters.replicas,
+        )
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -118,10 +133,16 @@ class Trainer:
             DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
             SettingsError: the run directory stopped being writable.
         """
+        # BLAS's own threads and several replicas would be in each other's way.
+        threads = blas_threads(1) if self.counters.replicas > 1 else contextlib.nullcontext()
         try:
-            yield from self._run()
+            with threads:
+                self.replicas.start()
+                yield from self._run()
         except OSError as error:
             raise unwritable(self.run_dir.path, error) from None
+        finally:
+            self.replicas.close()
 
     def _run(self) -> Iterator[Event]:
         t, n = self.config.training, self.counters
@@ -144,19 +165,16 @@ class Trainer:
 
     def _train_step(self) -> None:
         t, n, started = self.config.training, self.counters, time.perf_counter()
-        window = self.stream.window(n.window)
         if n.window == 0:
             for layer in self.state:
                 layer[...] = 0.0
-        key = DropoutKey(t.seed, n.step)
-        nats = self.model.loss_and_grad(
-            window.inputs, window.targets, self.state, dropout_key=key, resets=window.resets
-        )
+        chars = self.stream.window_steps(n.window) * self.stream.columns
+        nats = self.replicas.run(n.window, seed=t.seed, step=n.step)
         grad = self.model.grads.flat
         self.grad_norm = global_norm(grad)
         if not (math.isfinite(nats) and math.isfinite(self.grad_norm)):
             raise DivergenceError(
-                f"step {n.step + 1}: the loss is {nats / window.inputs.size:.4g} nats and the gradient's norm "
+                f"step {n.step + 1}: the loss is {nats / chars:.4g} nats and the gradient's norm "
                 f"{self.grad_norm:.4g}; nothing of this step was kept",
                 hint="lower training.learning_rate, set training.grad_clip, or raise training.warmup_steps",
             )
@@ -165,9 +183,9 @@ class Trainer:
         self.learning_rate = t.learning_rate * self._rate_factor()
         self.optimizer.step(self.model.params.flat, grad, self.learning_rate)
         n.step += 1
-        n.chars += window.inputs.size
+        n.chars += chars
         n.pending_nats += nats
-        n.pending_chars += window.inputs.size
+        n.pending_chars += chars
         n.window += 1
         if n.window == self.stream.windows_per_epoch:
             n.epoch, n.window = n.epoch + 1, 0
@@ -224,7 +242,8 @@ class Trainer:
 
     def _evaluate(self) -> Iterator[Event]:
         n = self.counters
-        n.val_loss = evaluate(self.model, self.val_ids, separator=self.separator).loss
+        with self._all_cores():
+            n.val_loss = evaluate(self.model, self.val_ids, separator=self.separator).loss
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss
@@ -234,6 +253,10 @@ class Trainer:
             n.best_val_loss = n.val_loss
             save_checkpoint(self.run_dir.best, self.checkpoint())
             yield CheckpointSaved(n.step, self.run_dir.best)
+
+    def _all_cores(self) -> contextlib.AbstractContextManager[None]:
+        """The workers wait meanwhile, so BLAS may have their cores."""
+        return blas_threads(available_cores()) if self.counters.replicas > 1 else contextlib.nullcontext()
 
     def _report(self, *, evaluated: bool) -> Report:
         n = self.counters
@@ -323,7 +346,6 @@ class Trainer:
         self.optimizer.steps_done = saved.counters["optimizer_steps"]
         for layer, values in zip(self.state, saved.state, strict=True):
             layer[...] = values
-        self.counters = Counters(**{f.name: saved.counters[f.name] for f in fields(Counters)})
 
 
 # What may change between a run and its continuation; everything else makes it another run.
