@@ -1,4 +1,4 @@
-"""The process of one replica: `python -m charrnn.training.worker SPEC`; started by `charrnn.training.replicas` alone."""
+"""The process of one replica, `python -m charrnn.training.worker SPEC`; `charrnn.training.replicas` alone starts it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,151 @@
+"""Who is measured: charrnn, PyTorch and a textbook NumPy network, each taking the same training step on the same ids.
+
+A contestant is made in a process of its own (see `benchmarks.child`), so that thread pools do not meet.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Size:
+    """One network and batch: L layers of H units, B columns, T steps, V symbols."""
+
+    cell: str
+    L: int
+    H: int
+    B: int = 64
+    T: int = 64
+    V: int = 65
+
+    @property
+    def name(self) -> str:
+        """As the tables show it."""
+        batch = "" if (self.B, self.T) == (64, 64) else f" B={self.B} T={self.T}"
+        return f"{self.L}x{self.H}{batch}"
+
+    @property
+    def flops_per_char(self) -> float:
+        """Of a training step with a one-hot input by gather: forward, and twice that backward."""
+        gates = {"rnn": 1, "lstm": 4, "gru": 3}[self.cell]
+        weights = self.L * gates * self.H**2 + (self.L - 1) * gates * self.H**2 + self.H * self.V
+        return 3 * 2 * weights
+
+
+def ids_of(size: Size) -> np.ndarray:
+    """The same ids for everybody."""
+    return np.random.default_rng(0).integers(0, size.V, size.B * (4 * size.T) + 1).astype(np.uint8)
+
+
+def charrnn_step(size: Size, replicas: int) -> Step:
+    """Forward, backward, clip and Adam, through the trainer's own replicas."""
+    from charrnn.nn.clip import clip_by_norm, global_norm
+    from charrnn.nn.optim import Adam
+    from charrnn.training.replicas import Plan, ReplicaGroup
+
+    path = Path(tempfile.mkdtemp()) / "ids"
+    ids = ids_of(size)
+    ids.tofile(path)
+    plan = Plan(
+        vocab_size=size.V, cell=size.cell, hidden_size=size.H, num_layers=size.L, dropout=0.0, ids_path=str(path),
+        ids_dtype=ids.dtype.str, train_size=len(ids), separator=None, batch_size=size.B, seq_length=size.T,
+        count=replicas,
+    )  # fmt: skip
+    group = ReplicaGroup(plan, plan.stream())
+    group.model.init(np.random.default_rng(0))
+    group.start()
+    optimizer = Adam(group.model.params.size, group.model.dtype)
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        group.run(done % 4, seed=0, step=done)
+        grad = group.model.grads.flat
+        clip_by_norm(grad, 1.0, global_norm(grad))
+        optimizer.step(group.model.params.flat, grad, 1e-3)
+        done += 1
+
+    return step
+
+
+def torch_step(size: Size, threads: int) -> Step:
+    """The same in PyTorch, one-hot input, the module's own fused layers."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    kind = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.cell]
+    rnn, head = kind(size.V, size.H, size.L), torch.nn.Linear(size.H, size.V)
+    parameters = [*rnn.parameters(), *head.parameters()]
+    adam = torch.optim.Adam(parameters, lr=1e-3)
+    streams = torch.from_numpy(ids_of(size)[:-1].reshape(size.B, -1).T.astype(np.int64))
+    targets = torch.from_numpy(ids_of(size)[1:].reshape(size.B, -1).T.astype(np.int64))
+    state: Any = None
+    done = 0
+
+    def step() -> None:
+        nonlocal state, done
+        window = slice(done % 4 * size.T, (done % 4 + 1) * size.T)
+        x = torch.nn.functional.one_hot(streams[window], size.V).float()
+        out, state = rnn(x, state)
+        state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
+        loss = torch.nn.functional.cross_entropy(head(out).reshape(-1, size.V), targets[window].reshape(-1))
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        adam.step()
+        done += 1
+
+    return step
+
+
+def gemm_step(size: Size, threads: int) -> Step:
+    """As many large float32 products as make the arithmetic of a step: the machine's own peak."""
+    n = 1024
+    a, b, c = (np.random.default_rng(0).random((n, n), np.float32) for _ in range(3))
+    count = max(1, round(size.flops_per_char * size.B * size.T / (2 * n**3)))
+    scale = size.flops_per_char * size.B * size.T / (2 * n**3) / count
+
+    def step() -> None:
+        for _ in range(count):
+            np.matmul(a, b, out=c)
+
+    step.scale = scale  # type: ignore[attr-defined]
+    return step
+
+
+def textbook_step(size: Size) -> Step:
+    """A plain LSTM, GRU or RNN as tutorials write it: batch-major, step by step, a new array for everything."""
+    from benchmarks.textbook import Textbook
+
+    network = Textbook(size.cell, size.L, size.H, size.V)
+    streams, targets = (ids_of(size)[k : k + size.B * 4 * size.T].reshape(size.B, -1) for k in (0, 1))
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        window = slice(done % 4 * size.T, (done % 4 + 1) * size.T)
+        network.train(streams[:, window], targets[:, window])
+        done += 1
+
+    return step
+
+
+def make(kind: str, size: Size, count: int) -> Step:
+    """The step of a contestant: charrnn with `count` replicas, torch or gemm with `count` threads, or textbook."""
+    if kind == "charrnn":
+        return charrnn_step(size, count)
+    if kind == "torch":
+        return torch_step(size, count)
+    if kind == "gemm":
+        return gemm_step(size, count)
+    return textbook_step(size)
