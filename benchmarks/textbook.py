@@ -36,6 +36,7 @@ class Textbook:
         self.steps = 0
 
     def forward_cell(self, k: int, x: F, h: F, c: F) -> tuple[F, F, tuple[F, ...]]:
+        """One step of layer `k`: the new h and c, and what its derivative needs."""
         W, U, b, H = self.p[f"W{k}"], self.p[f"U{k}"], self.p[f"b{k}"], self.H
         if self.cell == "gru":
             ax, ah = x @ W + b, h @ U
@@ -52,6 +53,7 @@ class Textbook:
         return o * np.tanh(new_c), new_c, (x, h, c, i, f, g, o, np.tanh(new_c))
 
     def backward_cell(self, k: int, dh: F, dc: F, kept: tuple[F, ...], grads: dict[str, F]) -> tuple[F, F, F]:
+        """Adds to `grads`; gradients of the input and of the state before."""
         W, U = self.p[f"W{k}"], self.p[f"U{k}"]
         if self.cell == "gru":
             x, h, r, z, n, q = kept
@@ -75,6 +77,7 @@ class Textbook:
         return da_x @ W.T, dh_prev, dc
 
     def train(self, inputs: F, targets: F) -> float:
+        """One window of (B, T) ids: nats per character."""
         B, T = inputs.shape
         if self.state is None:
             self.state = [(np.zeros((B, self.H), np.float32),) * 2 for _ in range(self.L)]
@@ -107,6 +110,7 @@ class Textbook:
         return loss / (B * T)
 
     def adam(self, grads: dict[str, F]) -> None:
+        """Clip by norm and update."""
         norm = np.sqrt(sum(float((g**2).sum()) for g in grads.values()))
         self.steps += 1
         for name, g in grads.items():
