@@ -1,6 +1,7 @@
 """The process of one contestant: `python -m benchmarks.child KIND CELL L H B T V COUNT`.
 
-Reads numbers of steps from standard input, a line each, and answers with the seconds they took.
+Reads commands from standard input, a line each: a number of steps, answered with the seconds they took, or `memory`,
+answered with the megabytes it and its own children take.
 """
 
 from __future__ import annotations
@@ -8,6 +9,21 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
+
+
+def memory() -> float:
+    """Megabytes: peak of this process and its children; pages that they share count once (Linux)."""
+    total = 0
+    family = [os.getpid()]
+    for pid in family:
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        rollup = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+        kilobytes = {k: int(v.split()[0]) for k, v in {**status, **rollup}.items() if k in ("VmHWM", "Rss", "Pss")}
+        total += kilobytes["VmHWM"] - (kilobytes["Rss"] - kilobytes["Pss"])
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            family += map(int, (task / "children").read_text().split())
+    return total / 1024
 
 
 def main() -> None:
@@ -16,10 +32,8 @@ def main() -> None:
     layers, hidden, batch, steps, symbols, count = map(int, numbers)
     from charrnn.blas import choose_kernel
 
-    threads = count if kind == "gemm" else 1
-    if kind == "textbook":
-        threads = os.cpu_count() or 1
-    choose_kernel(threads=threads)
+    # As the program itself does: one BLAS thread a replica; otherwise all cores.
+    choose_kernel(threads=1 if kind.startswith("charrnn") else count)
     from benchmarks.contestants import Size, make
 
     step = make(kind, Size(cell, layers, hidden, batch, steps, symbols), count)
@@ -27,10 +41,13 @@ def main() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:
-        started = time.perf_counter()
-        for _ in range(int(line)):
-            step()
-        sys.stdout.write(f"{(time.perf_counter() - started) * scale}\n")
+        if line.strip() == "memory":
+            sys.stdout.write(f"{memory()}\n")
+        else:
+            started = time.perf_counter()
+            for _ in range(int(line)):
+                step()
+            sys.stdout.write(f"{(time.perf_counter() - started) * scale}\n")
         sys.stdout.flush()
 
 

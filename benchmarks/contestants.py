@@ -108,6 +108,45 @@ def torch_step(size: Size, threads: int) -> Step:
     return step
 
 
+def charrnn_sampler(size: Size) -> Step:
+    """One character for each of `size.B` streams: step, temperature, draw."""
+    from charrnn.model import CharRNN
+    from charrnn.sampling import SamplingOptions, generate_ids
+
+    model = CharRNN(size.V, cell=size.cell, hidden_size=size.H, num_layers=size.L, ride=False)
+    model.init(np.random.default_rng(0))
+    options = SamplingOptions(temperature=0.8)
+    ids = generate_ids(
+        model, np.zeros(1, np.uint8), length=1 << 40, seed=0, num_samples=size.B, options=options
+    )  # fmt: skip
+
+    def step() -> None:
+        next(ids).tolist()
+
+    return step
+
+
+def torch_sampler(size: Size, threads: int) -> Step:
+    """The same in PyTorch, as its users write it."""
+    import torch
+
+    torch.set_num_threads(threads)
+    kind = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.cell]
+    rnn, head = kind(size.V, size.H, size.L), torch.nn.Linear(size.H, size.V)
+    state: Any = None
+    ids = torch.zeros(size.B, dtype=torch.int64)
+
+    @torch.inference_mode()
+    def step() -> None:
+        nonlocal state, ids
+        out, state = rnn(torch.nn.functional.one_hot(ids, size.V).float()[None], state)
+        probabilities = torch.softmax(head(out[0]) / 0.8, dim=-1)
+        ids = torch.multinomial(probabilities, 1)[:, 0]
+        ids.tolist()  # the text is wanted
+
+    return step
+
+
 def gemm_step(size: Size, threads: int) -> Step:
     """As many large float32 products as make the arithmetic of a step: the machine's own peak."""
     n = 1024
@@ -146,6 +185,10 @@ def make(kind: str, size: Size, count: int) -> Step:
         return charrnn_step(size, count)
     if kind == "torch":
         return torch_step(size, count)
+    if kind == "charrnn-sample":
+        return charrnn_sampler(size)
+    if kind == "torch-sample":
+        return torch_sampler(size, count)
     if kind == "gemm":
         return gemm_step(size, count)
     return textbook_step(size)

@@ -234,13 +234,15 @@ class RichView:
             grid.add_row("epoch", f"{row.epoch:.2f}", "gradient norm", f"{row.grad_norm:.3f}")
         title = f"charrnn  {start.run_dir}  {start.parameters:,} parameters"
         of = f" of {start.total_steps:,}" if start.total_steps else ""
-        left = _seconds_left(start, row)
+        share, left = _progress(start, row)
         steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {clock(left)} left")
+        bar = Table.grid()  # a bar by itself does not end its line
+        bar.add_row(ProgressBar(total=1.0, completed=share, width=width - 4))
         room = max(3, min(10, self._console.height - 12))
         shown = Text(visible(self._sample)[-width * room :], overflow="fold")
         parts: list[RenderableType] = [
             steps,
-            ProgressBar(total=start.total_steps, completed=done, width=width - 4, pulse=start.total_steps is None),
+            bar,
             grid,
             Text(sparkline(list(self._losses), width - 4), style="cyan"),
             Panel(shown, title="the model writes", title_align="left", height=room + 2),
@@ -252,10 +254,16 @@ def _nats_bits(nats: float) -> str:
     return "-" if math.isnan(nats) else f"{nats:.4f} nats, {nats / math.log(2):.4f} bits"
 
 
-def _seconds_left(start: RunStarted, row: Report | None) -> float:
-    if row is None or start.total_steps is None or row.step <= start.step:
-        return math.nan
-    return (start.total_steps - row.step) * row.seconds / row.step
+def _progress(start: RunStarted, row: Report | None) -> tuple[float, float]:
+    """Share of the run that is done, by whichever bound is nearer, and seconds of training left."""
+    seconds = row.seconds if row else 0.0
+    step = row.step if row else start.step
+    shares = [step / start.total_steps] if start.total_steps else []
+    left = [(start.total_steps - step) * seconds / step] if start.total_steps and step and seconds else []
+    if start.max_seconds:
+        shares.append(seconds / start.max_seconds)
+        left.append(start.max_seconds - seconds)
+    return min(1.0, max(shares, default=0.0)), max(0.0, min(left, default=math.nan))
 
 
 def _headline(event: RunStarted) -> list[str]:

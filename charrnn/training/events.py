@@ -18,6 +18,7 @@ class RunStarted:
         train_chars, val_chars: size of the splits.
         columns: streams in a batch; fewer than `training.batch_size` for short texts.
         total_steps: steps the run will take, None where only time bounds it.
+        max_seconds: of training the run may take, None where only steps bound it.
         step: steps already done by the run this one resumes.
         notes: what a user should know about the text.
     """
@@ -29,6 +30,7 @@ class RunStarted:
     val_chars: int
     columns: int
     total_steps: int | None
+    max_seconds: float | None
     step: int
     notes: tuple[str, ...]
 

@@ -227,15 +227,16 @@ class Trainer:
     # --- what is reported -------------------------------------------------------------------------------------------
 
     def _started(self) -> RunStarted:
-        bounds = self.stream.ids
+        t = self.config.training
         return RunStarted(
             run_dir=self.run_dir.path,
             parameters=self.model.params.size,
             vocab_size=self.model.vocab_size,
-            train_chars=len(bounds),
+            train_chars=len(self.stream.ids),
             val_chars=len(self.val_ids),
             columns=self.stream.columns,
             total_steps=self.total_steps,
+            max_seconds=None if t.max_minutes is None else 60.0 * t.max_minutes,
             step=self.counters.step,
             notes=self.text.notes,
         )
