@@ -33,7 +33,7 @@ def main() -> None:
     from charrnn.blas import choose_kernel
 
     # As the program itself does: one BLAS thread a replica; otherwise all cores.
-    choose_kernel(threads=1 if kind.startswith("charrnn") else count)
+    choose_kernel(threads=1 if kind == "charrnn" else count)
     from benchmarks.contestants import Size, make
 
     step = make(kind, Size(cell, layers, hidden, batch, steps, symbols), count)

@@ -26,7 +26,6 @@ from charrnn.settings_errors import (
     wrong_name,
     wrong_value,
 )
-from charrnn.yaml12 import MAX_BYTES, dump_yaml, load_scalar, load_yaml
 
 Count = Annotated[int, Meta(ge=1)]
 CountFromZero = Annotated[int, Meta(ge=0)]
@@ -120,6 +119,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         SettingsError: no such file, not YAML, or a setting that is unknown, missing or impossible.
     """
+    from charrnn.yaml12 import MAX_BYTES  # here, because sampling and evaluation read no YAML and start faster without
+
     try:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1).decode("utf-8")
@@ -141,6 +142,8 @@ def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Con
     Raises:
         SettingsError: see `load_config`.
     """
+    from charrnn.yaml12 import load_yaml
+
     obj = load_yaml(text, where=where)
     return _build({} if obj is None else obj, where, overrides)
 
@@ -166,6 +169,8 @@ def config_to_builtins(config: Config) -> dict[str, Any]:
 
 def dump_config(config: Config) -> str:
     """All settings as YAML, defaults included; `parse_config` reads them back as an equal `Config`."""
+    from charrnn.yaml12 import dump_yaml
+
     return dump_yaml(config_to_builtins(config))
 
 
@@ -289,6 +294,8 @@ def _checked_names(obj: object, where: str) -> dict[str, dict[str, object]]:
 
 def _override(sections: dict[str, dict[str, object]], item: str) -> str:
     """Put the value of ``section.name=value`` into `sections`; returns the path."""
+    from charrnn.yaml12 import load_scalar
+
     path, equals, text = item.partition("=")
     path = path.strip()
     where = f"--set {one_line(item)}"

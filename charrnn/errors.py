@@ -72,3 +72,13 @@ class TerminatedRun(CharRNNError):  # noqa: N818
     """SIGTERM stopped the run; its state was saved first."""
 
     exit_code = 143
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value as a settings file would spell it, on one line and at most `limit` characters."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int) and value.bit_length() > 8 * limit:
+        return "a huge integer"  # Python refuses to spell the largest ones
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -67,32 +67,44 @@ def softmax(logits: FloatArray) -> FloatArray:
     return weights
 
 
-def choose(logits: npt.NDArray[np.floating], uniforms: FloatArray, options: SamplingOptions) -> npt.NDArray[np.intp]:
-    """Draw one symbol a column by inverting the cumulative distribution.
+class Chooser:
+    """Draws one symbol a stream by inverting the cumulative distribution, in buffers made once.
 
     Args:
-        logits: (V, N).
-        uniforms: (N,) numbers in [0, 1).
+        vocab_size: V.
+        columns: N streams.
         options: filters and temperature.
-
-    Returns:
-        (N,) ids.
     """
-    if options.temperature == 0.0:
-        return np.asarray(logits.argmax(axis=0), np.intp)
-    scores = logits.astype(np.float64)
-    if options.top_k:
-        scores = keep_top_k(scores, options.top_k)
-    if options.top_p < 1.0:
-        scores = keep_top_p(scores, options.top_p)
-    scores = scores - scores.max(axis=0)
-    scores /= options.temperature
-    np.exp(scores, out=scores)
-    np.cumsum(scores, axis=0, out=scores)
-    # The count of cumulative weights at or below the draw is the index; a draw that rounds up to the whole weight
-    # would point past the last symbol with any weight, hence nextafter.
-    draws = np.minimum(uniforms * scores[-1], np.nextafter(scores[-1], 0.0))
-    return np.asarray((scores <= draws).sum(axis=0), np.intp)
+
+    def __init__(self, vocab_size: int, columns: int, options: SamplingOptions) -> None:
+        self.options = options
+        self._scores = np.empty((vocab_size, columns))
+        self._passed = np.empty((vocab_size, columns), bool)
+        self._row, self._below = np.empty(columns), np.empty(columns)
+        self._ids = np.empty(columns, np.intp)
+
+    def choose(self, logits: npt.NDArray[np.floating], uniforms: FloatArray) -> npt.NDArray[np.intp]:
+        """(V, N) logits and (N,) numbers in [0, 1) -> (N,) ids; overwritten by the next call."""
+        options, scores, row = self.options, self._scores, self._row
+        if options.temperature == 0.0:
+            return np.argmax(logits, axis=0, out=self._ids)
+        scores[...] = logits
+        if options.top_k:
+            scores[...] = keep_top_k(scores, options.top_k)
+        if options.top_p < 1.0:
+            scores[...] = keep_top_p(scores, options.top_p)
+        np.max(scores, axis=0, out=row)
+        np.subtract(scores, row, out=scores)
+        np.divide(scores, options.temperature, out=scores)
+        np.exp(scores, out=scores)
+        np.cumsum(scores, axis=0, out=scores)
+        # The count of cumulative weights at or below the draw is the index; a draw that rounds up to the whole weight
+        # would point past the last symbol with any weight, hence nextafter.
+        np.nextafter(scores[-1], 0.0, out=self._below)
+        np.multiply(uniforms, scores[-1], out=row)
+        np.minimum(row, self._below, out=row)
+        np.less_equal(scores, row, out=self._passed)
+        return np.sum(self._passed, axis=0, out=self._ids)
 
 
 class _Uniforms:
@@ -140,7 +152,7 @@ def generate_ids(
         state: (S, H, 1) a layer to start from; zeros when left out.
 
     Yields:
-        (N,) ids of the next symbols, `length` times.
+        (N,) ids of the next symbols, `length` times; each overwrites the one before.
 
     Raises:
         ValueError: an empty prime.
@@ -158,9 +170,9 @@ def generate_ids(
         stepper = Stepper(model, num_samples)
         stepper.state = [np.repeat(layer, num_samples, axis=2) for layer in reader.state]
         logits = np.repeat(logits, num_samples, axis=1)
-    uniforms = _Uniforms(seed, num_samples)
+    uniforms, chooser = _Uniforms(seed, num_samples), Chooser(model.vocab_size, num_samples, options)
     for made in range(length):
-        ids = choose(logits, uniforms.draw(), options)
+        ids = chooser.choose(logits, uniforms.draw())
         yield ids
         if made + 1 < length:
             logits = stepper.step(ids)

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from msgspec import inspect
 
-from charrnn.errors import SettingsError
-from charrnn.yaml12 import shown
+from charrnn.errors import SettingsError, shown
 
 
 def one_line(name: object) -> str:

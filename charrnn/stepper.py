@@ -37,7 +37,7 @@ class Stepper:
             )
             cell.refresh(backward=False)
             ws = _single_step_workspace(cell, columns)
-            ws["hx"][cell.hidden_size] = 1.0
+            ws["steps"][:, cell.hidden_size] = 1.0
             self._layers.append((cell, ws, cell.build_forward_steps(ws)[0]))
         # (V, R): the input's part of the first layer's pre-activations, a contiguous row a symbol.
         self._table = np.ascontiguousarray(self._layers[0][0].w_in.T)
@@ -59,7 +59,6 @@ class Stepper:
         out = []
         for cell, ws, _ in self._layers:
             state = np.empty((len(cell.state_names), self.hidden_size, self.columns), cell.dtype)
-            state[0] = ws["hx"][: self.hidden_size, 0]
             cell.save_state(state, ws)
             out.append(state)
         return out
@@ -67,7 +66,6 @@ class Stepper:
     @state.setter
     def state(self, state: State) -> None:
         for (cell, ws, _), values in zip(self._layers, state, strict=True):
-            ws["hx"][: self.hidden_size, 0] = values[0]
             cell.load_state(values, ws)
 
     def step(self, ids: Any) -> Array:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from charrnn.errors import SettingsError
+from charrnn.errors import SettingsError, shown
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
@@ -235,16 +235,6 @@ def dump_yaml(obj: object) -> str:
     """
     # No folding: PyYAML's folded lines are hard to read and to compare.
     return yaml.dump(obj, Dumper=_Dumper, allow_unicode=True, sort_keys=False, default_flow_style=False, width=1 << 30)
-
-
-def shown(value: object, limit: int = 60) -> str:
-    """A value as a settings file would spell it, on one line and at most `limit` characters."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int) and value.bit_length() > 8 * limit:
-        return "a huge integer"  # Python refuses to spell the largest ones
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _refuse(error: yaml.YAMLError, text: str, where: str) -> NoReturn:

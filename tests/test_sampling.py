@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from charrnn.evaluation import evaluate
 from charrnn.sampling import (
+    Chooser,
     SamplingOptions,
     TextDecoder,
-    choose,
     generate_ids,
     generate_text,
     keep_top_k,
@@ -45,7 +45,9 @@ def test_draws_follow_the_tempered_distribution(temperature: float) -> None:
     logits = np.array([2.0, 1.0, 0.0, -1.0, -9.0])
     n = 40_000
     uniforms = np.random.default_rng(0).random(n)
-    ids = choose(np.repeat(logits[:, None], n, axis=1), uniforms, SamplingOptions(temperature=temperature))
+    ids = Chooser(len(logits), n, SamplingOptions(temperature=temperature)).choose(
+        np.repeat(logits[:, None], n, axis=1), uniforms
+    )
     p = softmax(logits[:, None] / temperature)[:, 0]
     expected, seen = n * p[:4], np.bincount(ids, minlength=5)[:4]
     assert ((seen - expected) ** 2 / expected).sum() < 16.3  # chi-square, 3 degrees of freedom, p = 0.001
@@ -54,8 +56,8 @@ def test_draws_follow_the_tempered_distribution(temperature: float) -> None:
 def test_a_draw_at_the_edge_stays_inside_the_kept_symbols() -> None:
     logits = np.array([[0.0], [1.0], [5.0], [4.0]])
     for u in (0.0, 1.0 - 2**-53):
-        assert choose(logits, np.array([u]), SamplingOptions(top_k=2))[0] in (2, 3)
-    assert choose(logits, np.array([0.9]), SamplingOptions(temperature=0.0))[0] == 2
+        assert Chooser(len(logits), 1, SamplingOptions(top_k=2)).choose(logits, np.array([u]))[0] in (2, 3)
+    assert Chooser(len(logits), 1, SamplingOptions(temperature=0.0)).choose(logits, np.array([0.9]))[0] == 2
 
 
 def test_the_same_seed_gives_the_same_text_and_samples_differ() -> None:

@@ -9,8 +9,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import SettingsError
-from charrnn.yaml12 import MAX_BYTES, MAX_DEPTH, dump_yaml, load_scalar, load_yaml, shown
+from charrnn.errors import SettingsError, shown
+from charrnn.yaml12 import MAX_BYTES, MAX_DEPTH, dump_yaml, load_scalar, load_yaml
 
 
 def same(left: object, right: object) -> bool:

@@ -85,7 +85,7 @@ def _batch(loaded, start, shown, write, *, length, seed, count, options, line) -
     steps = generate_ids(
         loaded.build_model(ride=False), start, length=length, seed=seed, num_samples=count, options=options
     )
-    made = np.stack(list(steps), axis=1) if length else np.empty((count, 0), np.intp)
+    made = np.stack([ids.copy() for ids in steps], axis=1) if length else np.empty((count, 0), np.intp)
     for index, ids in enumerate(made):
         decoder = TextDecoder(loaded.vocabulary)
         write(f"{line}\n" if index else "")

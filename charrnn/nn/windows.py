@@ -42,3 +42,10 @@ def scatter_columns(da: Array, ids: Array | IntArray, size: int) -> Array:
     out[:, symbols] = np.add.reduceat(da[:, order], starts, axis=1)
     out[:, size] = da.sum(axis=1)
     return out
+
+
+def set_one_hot(ids: Array | IntArray, rows: Array) -> None:
+    """Fill (V, T, B) `rows` with the one-hot columns of (T, B) ids."""
+    time_steps, columns = ids.shape
+    rows[...] = 0.0
+    rows[ids, np.arange(time_steps)[:, None], np.arange(columns)] = 1.0

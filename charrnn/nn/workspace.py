@@ -23,6 +23,7 @@ class Workspace(dict[str, Array]):
         time_steps: T.
         columns: B.
         forward_steps, backward_steps: per-step views, made once so that the time loops create no objects.
+        products: per step, where the recurrent product goes.
     """
 
     def __init__(self, arrays: Mapping[str, Array], time_steps: int, columns: int) -> None:
@@ -31,6 +32,7 @@ class Workspace(dict[str, Array]):
         self.columns = columns
         self.forward_steps: list[Any] = []
         self.backward_steps: list[Any] = []
+        self.products: list[Array] = []
 
 
 class Arena:

@@ -57,6 +57,7 @@ class BackwardStep(NamedTuple):
     da_rec: Array
     dh_z: Array
     dh_rec: Array
+    product: Array
 
 
 class GRU(RecurrentCell):
@@ -106,7 +107,7 @@ class GRU(RecurrentCell):
     def build_forward_steps(self, ws: Workspace) -> list[Any]:
         """See `RecurrentCell`."""
         H, B = self.hidden_size, ws.columns
-        hx, a_in = list(ws["hx"].transpose(1, 0, 2)), self.projected_steps(ws)
+        hx, a_in = list(ws["steps"]), self.projected_steps(ws)
         steps = []
         for t, gates in enumerate(ws["gates"]):
             r, z, q, n, h_minus_n = gates
@@ -151,9 +152,10 @@ class GRU(RecurrentCell):
         """See `RecurrentCell`."""
         H, B = self.hidden_size, ws.columns
         steps = []
-        for slot in self.chunk_slots(ws):
-            local, da = ws["local"][slot], ws["da_chunk"][slot]
-            steps.append(BackwardStep(ws["dh"], local, da, da[1:4].reshape(3 * H, B), da[4], ws["dh_rec"]))
+        for place, slot in self.chunk_slots(ws):
+            local, da = ws["local"][place], ws["da_chunk"][slot]
+            da_rec = da[1:4].reshape(3 * H, B)
+            steps.append(BackwardStep(ws["dh"], local, da, da_rec, da[4], ws["dh_rec"], self.back_product(ws)))
         return steps
 
     def local_derivatives(self, ws: Workspace, start: int, stop: int) -> None:
@@ -177,5 +179,5 @@ class GRU(RecurrentCell):
     def retreat(self, s: BackwardStep) -> None:
         """All five gradients are dh times a factor; then the recurrent product."""
         np.multiply(s.dh, s.local, out=s.da)
-        np.matmul(self.w_back, s.da_rec, out=s.dh_rec)
+        np.matmul(self.w_back_blocks, s.da_rec, out=s.product)
         np.add(s.dh_rec, s.dh_z, out=s.dh_rec)

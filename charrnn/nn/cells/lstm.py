@@ -77,7 +77,7 @@ class LSTM(RecurrentCell):
     recurrent_order = input_order = riding = "oifg"
     da_blocks = 4
     local_blocks = 5
-    state_slots: ClassVar[Mapping[str, int]] = {"hx": 1, "c": 0}
+    state_slots: ClassVar[Mapping[str, int]] = {**RecurrentCell.state_slots, "c": 0}
 
     def init(self, rng: np.random.Generator, *, forget_bias: float) -> None:
         """Orthogonal recurrent blocks, uniform input weights, zero bias except the forget gate's `forget_bias`.
@@ -101,10 +101,12 @@ class LSTM(RecurrentCell):
 
     def load_state(self, state: Array, ws: Workspace) -> None:
         """See `RecurrentCell`."""
+        super().load_state(state, ws)
         ws["c"][0] = state[1]
 
     def save_state(self, state: Array, ws: Workspace) -> None:
         """See `RecurrentCell`."""
+        super().save_state(state, ws)
         state[1] = ws["c"][ws.time_steps]
 
     def reset_columns(self, s: Any, ws: Workspace, t: int, columns: IntArray, source: Array) -> Any:
@@ -115,7 +117,7 @@ class LSTM(RecurrentCell):
     def build_forward_steps(self, ws: Workspace) -> list[Any]:
         """See `RecurrentCell`."""
         H, B = self.hidden_size, ws.columns
-        hx, a_in = list(ws["hx"].transpose(1, 0, 2)), self.projected_steps(ws)
+        hx, a_in = list(ws["steps"]), self.projected_steps(ws)
         steps = []
         for t, gates in enumerate(ws["gates"]):
             o, i, f, g = gates
@@ -155,8 +157,8 @@ class LSTM(RecurrentCell):
         """See `RecurrentCell`."""
         H, B = self.hidden_size, ws.columns
         steps = []
-        for t, slot in enumerate(self.chunk_slots(ws)):
-            local, da = ws["local"][slot], ws["da_chunk"][slot]
+        for t, (place, slot) in enumerate(self.chunk_slots(ws)):
+            local, da = ws["local"][place], ws["da_chunk"][slot]
             steps.append(
                 BackwardStep(
                     dh=ws["dh"],
@@ -168,7 +170,7 @@ class LSTM(RecurrentCell):
                     da_o=da[0],
                     da_ifg=da[1:],
                     da=da.reshape(4 * H, B),
-                    dh_rec=ws["dh_rec"],
+                    dh_rec=self.back_product(ws),
                     tmp=ws["tmp"],
                 )
             )
@@ -207,7 +209,7 @@ class LSTM(RecurrentCell):
         np.add(s.dc, s.tmp, out=s.dc)
         np.multiply(s.dc, s.local_ifg, out=s.da_ifg)
         np.multiply(s.dc, s.f, out=s.dc)
-        np.matmul(self.w_back, s.da, out=s.dh_rec)
+        np.matmul(self.w_back_blocks, s.da, out=s.dh_rec)
 
     def initial_state_gradient(self, ws: Workspace) -> Array:
         """See `RecurrentCell`."""

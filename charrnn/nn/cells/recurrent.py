@@ -9,8 +9,13 @@ A window is run layer by layer. For one layer, with `hx` the column `[h; 1]` or 
 `a_in` is the input's part of the pre-activations, made for the whole window by one product. A one-hot input of a
 small vocabulary rides as extra rows of the recurrent product instead, which measured 10% faster at H = 256 than adding.
 
-Memory per layer, in scalars: `hx` (H+1+R)(T+1)B, `gates` GHTB and what the cell adds; shared by all layers: `a_in`
-and `da`, each at most 4H(T+1)B. Feature-major windows have T+1 slots: the odd stride avoids cache-set conflicts.
+The time loops read and write time-major blocks, contiguous step by step; the products over a window want feature-major
+matrices, so `hx` and `da` are copied over: the first once a window, the second in chunks of steps that are still in
+cache. Both copies together cost less than strided steps.
+
+Memory per layer, in scalars: `hx` (H+1+R)(T+1)B, `gates` GHTB and what the cell adds; shared by all layers: `steps` as
+large as `hx`, `a_in` and `da`, each at most 4H(T+1)B. Feature-major windows have T+1 slots: the odd stride avoids
+cache-set conflicts.
 """
 
 from __future__ import annotations
@@ -21,12 +26,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from charrnn.nn.params import Array
-from charrnn.nn.windows import IntArray, Shapes, columns_by_step, flatten_time, scatter_columns
+from charrnn.nn.products import block_rows, blocked
+from charrnn.nn.windows import IntArray, Shapes, columns_by_step, flatten_time, scatter_columns, set_one_hot
 from charrnn.nn.workspace import Workspace
 
 # Local derivatives are computed for several steps at once where they are small (fewer calls), but never for more than
-# stays in a core's cache.
-_CHUNK_BYTES = 1 << 19
+# stays in a core's cache together with what they are made from.
+_LOCAL_BYTES = 1 << 19
+# Steps of `da` copied at once: longer runs of contiguous memory in each row (16 steps: a third of the time of 3).
+_CHUNK_BYTES = 1 << 21
 
 
 class RecurrentCell:
@@ -64,7 +72,7 @@ class RecurrentCell:
     # against V/60 ns, measured at H = 256 and 512).
     ride_limit: ClassVar[int] = 128
     # Buffers with a slot before each step and one after the last: name -> time axis.
-    state_slots: ClassVar[Mapping[str, int]] = {"hx": 1}
+    state_slots: ClassVar[Mapping[str, int]] = {"hx": 1, "steps": 0}
 
     def __init__(
         self,
@@ -87,7 +95,7 @@ class RecurrentCell:
         self.projected = "".join(g for g in self.input_order if not (self.rides and g in self.riding))
         self._make_kernels()
 
-    # --- parameters and kernels -------------------------------------------------------------------------------------
+    # --- parameters and kernels
 
     @classmethod
     def param_shapes(cls, input_size: int, hidden_size: int) -> Shapes:
@@ -124,7 +132,8 @@ class RecurrentCell:
         self.w_in = np.zeros((len(self.projected) * H, K + (not self.gathers)), self.dtype)
         self._in_features = slice(1, K + 1) if self.rides else slice(0, K)
         self._in_bias = 0 if self.rides else K
-        self.w_back = self.w_in_back = self.d_rec = self.d_in = np.empty((0, 0), self.dtype)
+        self.w_back = self.w_in_back = self.w_back_blocks = np.empty((0, 0), self.dtype)
+        self.d_rec = self.d_in = np.empty((0, 0), self.dtype)
 
     def _make_backward_kernels(self) -> None:
         self.w_back = np.empty((self.hidden_size, len(self.gates) * self.hidden_size), self.dtype)
@@ -163,7 +172,7 @@ class RecurrentCell:
             if backward and not self.symbols:
                 self.w_in_back[:, rows] = w_ih[stored].T
 
-    # --- buffers ----------------------------------------------------------------------------------------------------
+    # --- buffers
 
     def own_shapes(self, time_steps: int, columns: int) -> Shapes:
         """Buffers that live from forward to backward; a cell adds its own."""
@@ -173,8 +182,9 @@ class RecurrentCell:
         """Buffers that one layer after the other may use."""
         H, T, B = self.hidden_size, time_steps, columns
         shapes: Shapes = {"dh": (H, B), "dh_rec": (H, B), "tmp": (H, B)}
-        chunk = self.chunk_steps(T, B)
-        shapes["local"] = (chunk, self.local_blocks, H, B)
+        shapes["steps"] = (T + 1, self.w_rec.shape[1], B)
+        local, chunk = self.chunk_steps(T, B)
+        shapes["local"] = (local, self.local_blocks, H, B)
         shapes["da_chunk"] = (chunk, self.da_blocks, H, B)
         shapes["da"] = (self.da_blocks * H, T + 1, B)
         if self.projected:
@@ -182,10 +192,16 @@ class RecurrentCell:
             shapes["a_in"] = (T, rows, B) if self.gathers else (rows, T + 1, B)
         return shapes
 
-    def chunk_steps(self, time_steps: int, columns: int) -> int:
-        """Steps whose local derivatives are computed in one go."""
-        step_bytes = self.local_blocks * self.hidden_size * columns * self.dtype.itemsize
-        return max(1, min(time_steps, _CHUNK_BYTES // step_bytes))
+    def chunk_steps(self, time_steps: int, columns: int) -> tuple[int, int]:
+        """Steps whose local derivatives are computed in one go, and, a multiple of it, steps of `da` copied in one."""
+        step_bytes = self.hidden_size * columns * self.dtype.itemsize
+        local = max(1, min(time_steps, _LOCAL_BYTES // (self.local_blocks * step_bytes)))
+        times = max(1, min(-(-time_steps // local), _CHUNK_BYTES // (self.da_blocks * step_bytes * local)))
+        return local, local * times
+
+    def back_product(self, ws: Workspace) -> Array:
+        """`dh_rec` as the blocks that a product with `w_back_blocks` fills."""
+        return blocked(ws["dh_rec"], block_rows(*self.w_back.shape, ws.columns))
 
     def projected_steps(self, ws: Workspace) -> list[Any]:
         """Per-step views of `a_in`, or None for each step where everything rides."""
@@ -196,11 +212,15 @@ class RecurrentCell:
             return list(ws["a_in"])
         return list(ws["a_in"][:, :T].transpose(1, 0, 2))
 
-    def chunk_slots(self, ws: Workspace) -> list[int]:
-        """For each step its place in the chunk it belongs to; chunks are cut from the end of the window."""
-        chunk = len(ws["da_chunk"])
-        first = ws.time_steps % chunk
-        return [(t - first) % chunk if t >= first else t for t in range(ws.time_steps)]
+    def chunk_slots(self, ws: Workspace) -> list[tuple[int, int]]:
+        """For each step its places in `local` and in `da_chunk`; chunks are cut from the end of the window."""
+        T, sizes = ws.time_steps, (len(ws["local"]), len(ws["da_chunk"]))
+        slots = []
+        for t in range(T):
+            starts = (max(0, T - size * (1 + (T - 1 - t) // size)) for size in sizes)
+            local, chunk = (t - start for start in starts)
+            slots.append((local, chunk))
+        return slots
 
     def build_forward_steps(self, ws: Workspace) -> list[Any]:
         """Views for `advance`, one tuple a step."""
@@ -210,7 +230,7 @@ class RecurrentCell:
         """Views for `retreat`, one tuple a step."""
         raise NotImplementedError
 
-    # --- the cell's own mathematics ---------------------------------------------------------------------------------
+    # --- the cell's own mathematics
 
     def advance(self, s: Any) -> None:
         """From the pre-activations of a step to its new state."""
@@ -224,7 +244,7 @@ class RecurrentCell:
         """From `dh` of a step to its `da` and to `dh_rec`, the gradient of the state before it."""
         raise NotImplementedError
 
-    # --- a window ---------------------------------------------------------------------------------------------------
+    # --- a window
 
     def forward(self, x: Array | IntArray, state: Array, ws: Workspace, *, resets: IntArray | None = None) -> Array:
         """Run the layer over a window.
@@ -238,44 +258,42 @@ class RecurrentCell:
         Returns:
             (H+1, T, B) view of the hidden states, last row ones; valid until the next window.
         """
-        H, T = self.hidden_size, ws.time_steps
-        hx = ws["hx"]
-        hx[:H, 0] = state[0]
-        hx[H] = 1.0
+        H = self.hidden_size
+        hx, steps = ws["hx"], ws["steps"]
         self.load_state(state, ws)
+        hx[H], steps[:, H] = 1.0, 1.0
         if self.rides:
-            self._set_one_hot(x, hx[H + 1 :])
+            set_one_hot(x, hx[H + 1 :])
+            set_one_hot(x, steps[:, H + 1 :].transpose(1, 0, 2))
         self._project(x, ws)
+        rows = block_rows(*self.w_rec.shape, ws.columns)
         if not ws.forward_steps:
             ws.forward_steps = self.build_forward_steps(ws)
-        resets_at = columns_by_step(resets)
-        for t, s in enumerate(ws.forward_steps):
+            ws.products = [blocked(s.a, rows) for s in ws.forward_steps]
+        w_rec, resets_at = blocked(self.w_rec, rows), columns_by_step(resets)
+        for t, (s, product) in enumerate(zip(ws.forward_steps, ws.products, strict=True)):
             source = s.hx
             if t in resets_at:
                 source = s.hx.copy()
                 source[:H, resets_at[t]] = 0.0
                 s = self.reset_columns(s, ws, t, resets_at[t], source)
-            np.matmul(self.w_rec, source, out=s.a)
+            np.matmul(w_rec, source, out=product)
             self.advance(s)
-        state[0] = hx[:H, T]
+        hx[:H] = steps[:, :H].transpose(1, 0, 2)
         self.save_state(state, ws)
         return hx[: H + 1, 1:]
 
     def load_state(self, state: Array, ws: Workspace) -> None:
-        """Put states other than h into the buffers."""
+        """Put the (S, H, B) state before the window into the buffers; a cell adds its states other than h."""
+        ws["steps"][0, : self.hidden_size] = state[0]
 
     def save_state(self, state: Array, ws: Workspace) -> None:
-        """Take states other than h out of the buffers."""
+        """Take the (S, H, B) state after the window out of the buffers."""
+        state[0] = ws["steps"][ws.time_steps, : self.hidden_size]
 
     def reset_columns(self, s: Any, ws: Workspace, t: int, columns: IntArray, source: Array) -> Any:
         """Zero the other states of `columns` before step t; return `s`, its h (if it has one) taken from `source`."""
         return s
-
-    @staticmethod
-    def _set_one_hot(ids: Array | IntArray, rows: Array) -> None:
-        time_steps, columns = ids.shape
-        rows[...] = 0.0
-        rows[ids, np.arange(time_steps)[:, None], np.arange(columns)] = 1.0
 
     def _project(self, x: Array | IntArray, ws: Workspace) -> None:
         if not self.projected:
@@ -317,19 +335,21 @@ class RecurrentCell:
         resets_at = columns_by_step(resets)
         dh_now, dh_rec, da, da_chunk = ws["dh"], ws["dh_rec"], ws["da"], ws["da_chunk"]
         dh_rec[...] = 0.0
+        self.w_back_blocks = blocked(self.w_back, block_rows(*self.w_back.shape, ws.columns))
         self.begin_backward(ws)
-        chunk, rows = len(da_chunk), self.da_blocks * self.hidden_size
-        for stop in range(T, 0, -chunk):
-            start = max(0, stop - chunk)
-            self.local_derivatives(ws, start, stop)
-            for t in range(stop - 1, start - 1, -1):
-                np.add(dh[:, t], dh_rec, out=dh_now)
-                self.retreat(ws.backward_steps[t])
-                if t in resets_at:
-                    dh_rec[:, resets_at[t]] = 0.0
-                    self.reset_gradient(ws, resets_at[t])
-            done = da_chunk[: stop - start, : self.da_blocks].reshape(stop - start, rows, -1)
-            da[:, start:stop] = done.transpose(1, 0, 2)
+        local, chunk = len(ws["local"]), len(da_chunk)
+        for t in range(T - 1, -1, -1):
+            if (T - 1 - t) % local == 0:
+                self.local_derivatives(ws, max(0, t + 1 - local), t + 1)
+            np.add(dh[:, t], dh_rec, out=dh_now)
+            self.retreat(ws.backward_steps[t])
+            if t in resets_at:
+                dh_rec[:, resets_at[t]] = 0.0
+                self.reset_gradient(ws, resets_at[t])
+            if (T - t) % chunk == 0 or t == 0:
+                stop = t + 1 + (T - 1 - t) % chunk
+                done = da_chunk[: stop - t, : self.da_blocks].reshape(stop - t, len(da), -1)
+                da[:, t:stop] = done.transpose(1, 0, 2)
         self._weight_gradients(ws, grads, x, resets)
         if dx is not None:
             np.matmul(self.w_in_back, flatten_time(da[self.block(0, len(self.projected)), :T]), out=flatten_time(dx))

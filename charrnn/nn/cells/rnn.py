@@ -62,7 +62,7 @@ class RNN(RecurrentCell):
 
     def build_forward_steps(self, ws: Workspace) -> list[Any]:
         """See `RecurrentCell`."""
-        hx = list(ws["hx"].transpose(1, 0, 2))
+        hx = list(ws["steps"])
         a_in = self.projected_steps(ws)
         return [ForwardStep(hx[t], ws["a"], a_in[t], hx[t + 1][: self.hidden_size]) for t in range(ws.time_steps)]
 
@@ -75,7 +75,8 @@ class RNN(RecurrentCell):
     def build_backward_steps(self, ws: Workspace) -> list[Any]:
         """See `RecurrentCell`."""
         local, da = ws["local"], ws["da_chunk"]
-        return [BackwardStep(ws["dh"], local[k, 0], da[k, 0], ws["dh_rec"]) for k in self.chunk_slots(ws)]
+        product = self.back_product(ws)
+        return [BackwardStep(ws["dh"], local[k, 0], da[slot, 0], product) for k, slot in self.chunk_slots(ws)]
 
     def local_derivatives(self, ws: Workspace, start: int, stop: int) -> None:
         """1 - h²."""
@@ -87,4 +88,4 @@ class RNN(RecurrentCell):
     def retreat(self, s: BackwardStep) -> None:
         """The module's backward equations."""
         np.multiply(s.dh, s.local, out=s.da)
-        np.matmul(self.w_back, s.da, out=s.dh_rec)
+        np.matmul(self.w_back_blocks, s.da, out=s.dh_rec)
