@@ -27,7 +27,7 @@ _HOMES = {
     "Stepper": "stepper",
     "Trainer": "training.trainer",
     "Vocabulary": "vocabulary",
-    "encode_text": "dataset",
+    "encode_text": "encoding",
     "evaluate": "evaluation",
     "find_checkpoint": "checkpoint",
     "generate_ids": "sampling",

@@ -85,6 +85,14 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = 0.5
     grad_clip: Annotated[Positive | None, Meta(description="limit of the gradient; null: none")] = 1.0
     grad_clip_mode: Annotated[str, Meta(description="what is limited: the gradient's norm or each value")] = "norm"
+    on_divergence: Annotated[
+        Literal["stop", "rollback"],
+        Meta(description="what follows a loss or gradient that is no number: the end, or the last checkpoint"),
+    ] = "stop"
+    max_rollbacks: Annotated[Count, Meta(description="returns to the last checkpoint before the run ends")] = 3
+    rollback_rate_factor: Annotated[
+        float, Meta(gt=0, lt=1, description="factor of the learning rate after each return")
+    ] = 0.5
     weight_decay: Annotated[float, Meta(ge=0, description="pull of the weights towards 0; 0: none")] = 0.0
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random number of the run")] = 1337
     replicas: Annotated[

@@ -7,6 +7,7 @@
     ├── DivergenceError          5   the loss or a gradient stopped being a number
     ├── MissingExtraError        6   an optional package is not installed
     ├── InterruptedRun         130   stopped by Ctrl-C, saved
+    ├── HungUpRun              129   stopped by SIGHUP (its terminal was closed), saved
     └── TerminatedRun          143   stopped by SIGTERM, saved
 
 Programmers' mistakes inside `charrnn.nn` are plain ``ValueError``.
@@ -66,6 +67,12 @@ class InterruptedRun(CharRNNError):  # noqa: N818 - a stop that was asked for is
     """Ctrl-C stopped the run; its state was saved first."""
 
     exit_code = 130
+
+
+class HungUpRun(CharRNNError):  # noqa: N818
+    """SIGHUP, a closed terminal, stopped the run; its state was saved first."""
+
+    exit_code = 129
 
 
 class TerminatedRun(CharRNNError):  # noqa: N818

@@ -30,7 +30,7 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
-MAX_CHARS = 5_000_000
+MAX_CHARS = 2_000_000
 _CHUNK_CHARS = 1 << 18
 _FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # where counts are too few, or all large, to estimate any
 _LEAST_DISCOUNT = 0.1  # above 0, so that every symbol stays possible

@@ -160,6 +160,8 @@ RANGES = {
     "training.decay_every_steps": (["1"], ["0"]),
     "training.decay_factor": (["0.1", "1"], ["0", "1.1"]),
     "training.grad_clip": (["0.1", "null"], ["0"]),
+    "training.max_rollbacks": (["1"], ["0", "null"]),
+    "training.rollback_rate_factor": (["0.1", "0.9"], ["0", "1"]),
     "training.weight_decay": (["0", "0.1"], ["-0.1"]),
     "training.seed": (["0", str(2**63 - 1)], ["-1", str(2**63)]),
     "training.replicas": (["1", "256", "auto"], ["0", "257", "two", "null", "1.5"]),
@@ -175,7 +177,7 @@ RANGES = {
 
 
 def test_the_table_of_ranges_forgets_no_setting() -> None:
-    named = {*config_module._allowed_names(), "corpus.encoding", "training.nesterov"}
+    named = {*config_module._allowed_names(), "corpus.encoding", "training.nesterov", "training.on_divergence"}
     there = {f"{section}.{name}" for section, cls in SECTIONS.items() for name in cls.__struct_fields__}
     assert set(RANGES) | named == there
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.dataset import WindowStream, encode_text, split_bounds
+from charrnn.dataset import WindowStream, split_bounds
+from charrnn.encoding import encode_text
 from charrnn.errors import DataError
 from charrnn.vocabulary import Vocabulary
 
@@ -35,14 +36,14 @@ def test_an_encoded_file_holds_the_same_ids(tmp_path_factory: pytest.TempPathFac
 
 
 def test_characters_split_between_pieces_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.dataset._CHUNK_BYTES", 5)
+    monkeypatch.setattr("charrnn.encoding._CHUNK_BYTES", 5)
     (tmp_path / "a.txt").write_text("né€😀" * 9, encoding="utf-8")
     encoded = encode_text([tmp_path / "a.txt"], "utf-8", tmp_path)
     assert encoded.vocabulary.decode(encoded.ids) == "né€😀" * 9
 
 
 def test_invalid_utf8_is_refused_with_its_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.dataset._CHUNK_BYTES", 7)
+    monkeypatch.setattr("charrnn.encoding._CHUNK_BYTES", 7)
     (tmp_path / "a.bin").write_bytes("déjà vu ".encode() * 3 + b"\xff\xfe" + b"more")
     offset = len("déjà vu ".encode() * 3)
     with pytest.raises(DataError, match=f"byte 0xFF at offset {offset}") as caught:
@@ -70,7 +71,7 @@ def test_a_changed_text_is_encoded_anew(tmp_path: Path) -> None:
     second = encode_text([path], "utf-8", tmp_path / "c")
     assert first.vocabulary.decode(first.ids) == "abc" * 9
     assert second.vocabulary.decode(second.ids) == "abd" * 9
-    assert len(list((tmp_path / "c").iterdir())) == 2
+    assert len(list((tmp_path / "c").glob("*.ids"))) == 2
 
 
 def test_unknown_symbols_are_named_with_their_place() -> None:

@@ -12,13 +12,14 @@ import pytest
 
 from charrnn.checkpoint import load_checkpoint
 from charrnn.config import Config, parse_config
-from charrnn.dataset import encode_text
+from charrnn.encoding import encode_text
 from charrnn.errors import DataError, DivergenceError, SettingsError
 from charrnn.nn.cells import CELLS
 from charrnn.nn.optim import OPTIMIZERS
 from charrnn.training.events import Event, Report, RunFinished, SampleMade
+from charrnn.training.resume import check_resumable
 from charrnn.training.rundir import RunDirectory
-from charrnn.training.trainer import Trainer, check_resumable
+from charrnn.training.trainer import Trainer
 from tests.conftest import SENTENCES
 
 BASE = """
@@ -43,8 +44,10 @@ def start(folder: Path, settings: Config, *, text: str = SENTENCES * 8, resume: 
         run.open_new(settings, overwrite=True)
         return Trainer(settings, encoded, run)
     saved = load_checkpoint(run.last)
-    run.reopen(settings, saved.counters["step"])
-    return Trainer(settings, encoded, run, resume_from=saved)
+    run.reopen(settings)
+    trainer = Trainer(settings, encoded, run, resume_from=saved)
+    run.cut_logs(trainer.counters.history_bytes, trainer.counters.samples_bytes)
+    return trainer
 
 
 def finish(trainer: Trainer) -> list[Event]:

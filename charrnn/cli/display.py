@@ -19,7 +19,7 @@ from charrnn.cli.output import visible
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from charrnn.training.events import Event, Report, RunFinished, RunStarted
+    from charrnn.training.events import Event, Report, RolledBack, RunFinished, RunStarted
 
 Show = Callable[["Event"], None]
 Progress = Callable[[int, "int | None"], None]
@@ -125,6 +125,8 @@ class PlainView:
             if event.val_loss is not None or now - self._last >= self.interval_seconds:
                 self._last = now
                 self._say(_report_line(event))
+        elif isinstance(event, events.RolledBack):
+            self._say(_rolled_back(event))
         elif isinstance(event, events.RunFinished):
             self._say(*_closing(event))
 
@@ -159,6 +161,8 @@ class TqdmView(PlainView):
             if event.val_loss is not None:
                 shown["val"] = f"{event.val_loss:.3f}"
             self._bar.set_postfix(shown)
+        elif isinstance(event, events.RolledBack):
+            self._bar.write(_rolled_back(event), file=sys.stderr)
         elif isinstance(event, events.RunFinished):
             self._bar.close()
             self._say(*_closing(event))
@@ -202,6 +206,8 @@ class RichView:
             self._best = event.val_loss if event.best else self._best
         elif isinstance(event, events.SampleMade):
             self._sample = event.text
+        elif isinstance(event, events.RolledBack):
+            self._console.print(_rolled_back(event), markup=False)
         elif isinstance(event, events.RunFinished):
             self._finished = event
 
@@ -280,6 +286,12 @@ def _report_line(row: Report) -> str:
     return (
         f"step {row.step:>6}  epoch {row.epoch:.2f}  train {row.train_loss:.4f}{val}  |g| {row.grad_norm:.3f}  "
         f"lr {row.learning_rate:.2e}  {row.chars_per_second:,.0f} chars/s  {clock(row.seconds)}"
+    )
+
+
+def _rolled_back(event: RolledBack) -> str:
+    return (
+        f"{event.reason}; back to step {event.to_step}, learning rate times {event.rate_scale:g} from here (rollback)"
     )
 
 

@@ -86,7 +86,8 @@ def _corpus_parts(loaded: Checkpoint) -> dict[str, IdArray]:
         DataError: the corpus cannot be read, or is another text now.
     """
     from charrnn.corpora import cache_dir, resolve
-    from charrnn.dataset import encode_text, split_bounds
+    from charrnn.dataset import split_bounds
+    from charrnn.encoding import encode_text
     from charrnn.errors import DataError
 
     corpus = loaded.config.corpus
@@ -131,7 +132,7 @@ def _baselines(ids: IdArray, loaded: Checkpoint, parts: dict[str, IdArray] | Non
         model, _ = choose_order(parts["train"], chosen_on, len(loaded.vocabulary))
         nats, count = model.log_loss(ids)
         out["ngram"] = nats / count / math.log(2)
-        out["ngram_order"] = model.order
+        out["ngram_order"], out["ngram_chars"] = model.order, model.used_chars
     return out
 
 
@@ -147,10 +148,10 @@ def _show(report: dict[str, Any]) -> None:
         )
     ]
     baselines = dict(report.get("baselines", {}))
-    order = baselines.pop("ngram_order", None)
+    order, counted = baselines.pop("ngram_order", None), baselines.pop("ngram_chars", 0)
     for name, bits in baselines.items():
         nats = bits * 0.6931471805599453
-        label = f"order-{order} characters (Kneser-Ney)" if name == "ngram" else name
+        label = f"order-{order} counts of {counted:,} characters (Kneser-Ney)" if name == "ngram" else name
         rows.append((label, f"{bits:.4f}", f"{nats:.4f}", f"{2**bits:.3f}"))
     title = f"{report['text']}: {report['characters']:,} characters"
     print_table(title, ("", "bits per character", "nats", "perplexity"), rows)

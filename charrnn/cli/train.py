@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,10 @@ import typer
 
 if TYPE_CHECKING:
     from charrnn.config import Config
+    from charrnn.encoding import EncodedText
+    from charrnn.training.rundir import RunDirectory
     from charrnn.training.trainer import Trainer
+    from charrnn.vocabulary import Vocabulary
 
 EXAMPLE = "Example: charrnn train --config configs/quickstart.yaml --set model.cell=gru --set training.max_minutes=2"
 
@@ -42,6 +46,10 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the run directory.")] = False,
+    init_from: Annotated[
+        Path | None,
+        typer.Option("--init-from", metavar="CKPT", help="Start a new run with these weights; new symbols are added."),
+    ] = None,
     progress: Annotated[
         Progress, typer.Option("--progress", help="Display: auto is rich on a terminal, plain lines elsewhere.")
     ] = Progress.auto,
@@ -53,16 +61,22 @@ def train(
     """Train a network on a text, as a settings file says."""
     from charrnn.cli.display import train_view
     from charrnn.cli.output import write_json
+    from charrnn.errors import SettingsError
     from charrnn.training.events import RunFinished
+    from charrnn.training.rundir import RunDirectory
 
     settings, name = _settings(config, overrides or [])
-    trainer = _prepare(settings, run_dir or Path("checkpoints") / name, resume=resume, overwrite=overwrite, quiet=quiet)
+    if resume and init_from is not None:
+        raise SettingsError("--resume goes on with a run, --init-from starts another: give one of them")
+    folder = RunDirectory(run_dir or Path("checkpoints") / name)
     finished = None
-    with _stop_signals(trainer) as caught, train_view("none" if quiet else progress.value) as show:
-        for event in trainer.run():
-            show(event)
-            if isinstance(event, RunFinished):
-                finished = event
+    with _new_directory_only_if_used(folder.path), folder.lock():
+        trainer = _prepare(settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet)
+        with _stop_signals(trainer) as caught, train_view("none" if quiet else progress.value) as show:
+            for event in trainer.run():
+                show(event)
+                if isinstance(event, RunFinished):
+                    finished = event
     if as_json and finished:
         write_json(finished.summary)
     if finished and finished.reason == "stopped":
@@ -79,36 +93,60 @@ def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
     return load_config(config, overrides), config.stem
 
 
-def _prepare(settings: Config, path: Path, *, resume: bool, overwrite: bool, quiet: bool) -> Trainer:
-    from charrnn.checkpoint import load_checkpoint
+def _prepare(
+    settings: Config, folder: RunDirectory, *, resume: bool, overwrite: bool, init_from: Path | None, quiet: bool
+) -> Trainer:
+    """The trainer of a new run or of one to go on with; the run directory is locked already."""
+    from charrnn.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.errors import SettingsError
+    from charrnn.training.resume import check_resumable
+    from charrnn.training.trainer import Trainer
+    from charrnn.transfer import check_transferable
+
+    if not resume:
+        source = None if init_from is None else load_checkpoint(find_checkpoint(init_from))
+        if source is not None:
+            check_transferable(source.config, settings)
+        text = _encode(settings, quiet=quiet, known=source.vocabulary if source else None)
+        trainer = Trainer(settings, text, folder, init_from=source)
+        folder.open_new(settings, overwrite=overwrite)
+        return trainer
+    if not folder.last.is_file():
+        raise SettingsError(f"{folder.path}: there is no run to resume (no last.npz)", hint="start it without --resume")
+    saved = load_checkpoint(folder.last)
+    check_resumable(saved.config, settings)
+    trainer = Trainer(settings, _encode(settings, quiet=quiet, known=saved.vocabulary), folder, resume_from=saved)
+    folder.reopen(settings)
+    folder.cut_logs(trainer.counters.history_bytes, trainer.counters.samples_bytes)
+    return trainer
+
+
+def _encode(settings: Config, *, quiet: bool, known: Vocabulary | None) -> EncodedText:
     from charrnn.cli.display import byte_progress
     from charrnn.corpora import cache_dir, resolve
-    from charrnn.dataset import encode_text
-    from charrnn.errors import SettingsError
-    from charrnn.training.rundir import RunDirectory
-    from charrnn.training.trainer import Trainer, check_resumable
+    from charrnn.encoding import encode_text
 
     with byte_progress(f"fetching {settings.corpus.source}", quiet=quiet) as tick:
         paths = resolve(settings.corpus.source, progress=tick)
     with byte_progress("encoding the text", quiet=quiet) as tick:
-        text = encode_text(paths, settings.corpus.encoding, cache_dir() / "encoded", progress=tick)
-    folder = RunDirectory(path)
-    if not resume:
-        trainer = Trainer(settings, text, folder)  # first, so that an unusable text or setting leaves no directory
-        folder.open_new(settings, overwrite=overwrite)
-        return trainer
-    if not folder.last.is_file():
-        raise SettingsError(f"{path}: there is no run to resume (no last.npz)", hint="start it without --resume")
-    saved = load_checkpoint(folder.last)
-    check_resumable(saved.config, settings)
-    trainer = Trainer(settings, text, folder, resume_from=saved)
-    folder.reopen(settings, saved.counters["step"])
-    return trainer
+        return encode_text(paths, settings.corpus.encoding, cache_dir() / "encoded", known=known, progress=tick)
+
+
+@contextmanager
+def _new_directory_only_if_used(path: Path) -> Iterator[None]:
+    """An unusable text or setting leaves no directory behind."""
+    existed = path.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed and path.is_dir() and not [f for f in path.iterdir() if f.name != ".lock"]:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 @contextmanager
 def _stop_signals(trainer: Trainer) -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM ask the trainer to finish its step and save; a second Ctrl-C stops at once."""
+    """Ctrl-C, SIGTERM and SIGHUP ask the trainer to finish its step and save; a second Ctrl-C stops at once."""
     caught: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -117,7 +155,8 @@ def _stop_signals(trainer: Trainer) -> Iterator[list[int]]:
         caught.append(number)
         trainer.stop_requested = True
 
-    previous: dict[int, Any] = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    signals = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    previous: dict[int, Any] = {n: signal.signal(n, handle) for n in signals}
     try:
         yield caught
     finally:
@@ -126,9 +165,10 @@ def _stop_signals(trainer: Trainer) -> Iterator[list[int]]:
 
 
 def _stopped(caught: list[int], trainer: Trainer) -> Exception:
-    from charrnn.errors import InterruptedRun, TerminatedRun
+    from charrnn.errors import HungUpRun, InterruptedRun, TerminatedRun
 
-    kind = TerminatedRun if caught and caught[0] == signal.SIGTERM else InterruptedRun
+    kinds = {int(signal.SIGTERM): TerminatedRun, 1: HungUpRun}
+    kind = kinds.get(caught[0], InterruptedRun) if caught else InterruptedRun
     sys.stdout.flush()
     return kind(
         f"stopped after step {trainer.counters.step}; saved in {trainer.run_dir.last}",

@@ -93,6 +93,23 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True)
+class RolledBack:
+    """A loss or gradient was no number; the run went back to its last checkpoint.
+
+    Attributes:
+        step: where it happened.
+        to_step: of the checkpoint.
+        rate_scale: what the learning rate is multiplied by from here on.
+        reason: what was not finite.
+    """
+
+    step: int
+    to_step: int
+    rate_scale: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """The run is over.
 
@@ -105,4 +122,4 @@ class RunFinished:
     summary: dict[str, Any]
 
 
-Event = RunStarted | Report | Evaluated | SampleMade | CheckpointSaved | RunFinished
+Event = RunStarted | Report | Evaluated | SampleMade | CheckpointSaved | RolledBack | RunFinished

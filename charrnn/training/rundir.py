@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from charrnn.atomic import write_atomically
+from charrnn.atomic import remove_stale, write_atomically
 from charrnn.config import Config, dump_config
 from charrnn.errors import SettingsError
-from charrnn.training.events import Report
+from charrnn.locks import FileLock, LockedError
+from charrnn.training.events import Report, RolledBack
 
 
 class RunDirectory:
@@ -47,42 +50,79 @@ class RunDirectory:
         except OSError as error:
             raise unwritable(self.path, error) from None
 
-    def reopen(self, config: Config, step: int) -> None:
-        """Continue a run from its checkpoint at `step`: rewrite the settings, drop later history.
+    def reopen(self, config: Config) -> None:
+        """Rewrite the settings of a run that goes on.
 
         Raises:
             SettingsError: the directory cannot be written.
         """
         try:
             write_atomically(self.config, dump_config(config).encode())
-            self.truncate_after(step)
         except OSError as error:
             raise unwritable(self.path, error) from None
 
+    def lock(self) -> FileLock:
+        """Keeps other trainings out while the block runs; makes the directory.
+
+        Raises:
+            SettingsError: another training is at work in it, or it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+        return _RunLock(self.path / ".lock", wait=False)
+
     def append_report(self, report: Report) -> None:
         """Add a row to the history."""
+        self._append_row(asdict(report))
+
+    def append_note(self, event: str, note: RolledBack) -> None:
+        """Add a row that is no report, under the name of what happened."""
+        self._append_row({"event": event, **asdict(note)})
+
+    def _append_row(self, row: dict[str, Any]) -> None:
         with self.history.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(report)) + "\n")
+            file.write(json.dumps(row) + "\n")
 
     def append_sample(self, step: int, text: str) -> None:
         """Add a sample, under a line that says when it was made."""
         with self.samples.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
             file.write(f"--- step {step} ---\n{text}\n\n")
 
-    def truncate_after(self, step: int) -> None:
-        """Drop history rows after `step`, which a resumed run will write again; also a row cut short by a crash."""
-        if not self.history.exists():
-            return
-        kept = []
-        for line in self.history.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                break
-            if row["step"] > step:
-                break
-            kept.append(line + "\n")
-        write_atomically(self.history, "".join(kept).encode())
+    def sync_logs(self) -> tuple[int, int]:
+        """Force history and samples to the disk, before a checkpoint that counts on them; their sizes in bytes."""
+        sizes = []
+        for path in (self.history, self.samples):
+            size = 0
+            if path.exists():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+                    size = os.fstat(file.fileno()).st_size
+            sizes.append(size)
+        return sizes[0], sizes[1]
+
+    def cut_logs(self, history_bytes: int, samples_bytes: int) -> None:
+        """Drop what was written after a checkpoint, which the resumed run writes again; also a row cut by a crash."""
+        for path, size in ((self.history, history_bytes), (self.samples, samples_bytes)):
+            if path.exists() and path.stat().st_size > size:
+                with path.open("r+b") as file:
+                    file.truncate(size)
+
+
+class _RunLock(FileLock):
+    def __enter__(self) -> FileLock:
+        try:
+            held = super().__enter__()
+            remove_stale(self.path.parent)
+            return held
+        except LockedError:
+            raise SettingsError(
+                f"{self.path.parent}: another training is at work in this run directory",
+                hint="wait for it, or choose another with --run-dir",
+            ) from None
+        except OSError as error:
+            raise unwritable(self.path.parent, error) from None
 
 
 def unwritable(path: Path, error: OSError) -> SettingsError:

@@ -10,57 +10,42 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 
 from charrnn import __version__
 from charrnn.blas import blas_threads, kernel_name
-from charrnn.checkpoint import Checkpoint, save_checkpoint
-from charrnn.config import Config, config_to_builtins
-from charrnn.dataset import EncodedText, WindowStream, split_bounds
-from charrnn.errors import DataError, DivergenceError, SettingsError
+from charrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charrnn.config import Config
+from charrnn.dataset import WindowStream, split_bounds
+from charrnn.encoding import EncodedText
+from charrnn.errors import DataError, DivergenceError
 from charrnn.evaluation import evaluate
 from charrnn.nn.clip import CLIPPERS, global_norm
 from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
 from charrnn.sampling import SamplingOptions, default_prime, generate_text
-from charrnn.training.events import CheckpointSaved, Evaluated, Event, Report, RunFinished, RunStarted, SampleMade
+from charrnn.training.counters import Counters
+from charrnn.training.events import (
+    CheckpointSaved,
+    Evaluated,
+    Event,
+    Report,
+    RolledBack,
+    RunFinished,
+    RunStarted,
+    SampleMade,
+)
 from charrnn.training.replicas import Plan, ReplicaGroup, available_cores, choose_replicas
+from charrnn.training.resume import check_text, restore
 from charrnn.training.rundir import RunDirectory, unwritable
+from charrnn.transfer import transplant
 from charrnn.vocabulary import IdArray
 
-
-@dataclass
-class Counters:
-    """What a run counts; saved with every checkpoint.
-
-    Attributes:
-        step: optimiser steps done.
-        epoch, window: the next window to train on.
-        chars: characters trained on.
-        seconds: of training, without evaluation, sampling and saving.
-        best_val_loss: lowest validation loss in nats; None before the first.
-        bad_evaluations: evaluations since the best.
-        train_loss, val_loss: the last ones reported, nats.
-        pending_nats, pending_chars, pending_seconds: since the last report.
-        replicas: processes the gradient is summed over; part of the state, because the sum's order is.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    window: int = 0
-    chars: int = 0
-    seconds: float = 0.0
-    best_val_loss: float | None = None
-    bad_evaluations: int = 0
-    train_loss: float | None = None
-    val_loss: float | None = None
-    pending_nats: float = 0.0
-    pending_chars: int = 0
-    pending_seconds: float = 0.0
-    replicas: int = 1
+# Numbers that overflow are found by their results, not by NumPy's warnings.
+QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 class Trainer:
@@ -71,13 +56,20 @@ class Trainer:
         text: the encoded corpus.
         run_dir: opened already.
         resume_from: the checkpoint to continue; None starts anew.
+        init_from: the checkpoint whose weights a new run starts with.
 
     Attributes:
         stop_requested: set it (from a signal handler, say) to finish the step, save and end.
     """
 
     def __init__(
-        self, config: Config, text: EncodedText, run_dir: RunDirectory, *, resume_from: Checkpoint | None = None
+        self,
+        config: Config,
+        text: EncodedText,
+        run_dir: RunDirectory,
+        *,
+        resume_from: Checkpoint | None = None,
+        init_from: Checkpoint | None = None,
     ) -> None:
         self.config, self.text, self.run_dir = config, text, run_dir
         self.stop_requested = False
@@ -95,17 +87,22 @@ class Trainer:
             )
         self.val_ids = val
         self.counters = Counters(replicas=choose_replicas(t.replicas, self.stream.columns))
-        if resume_from is not None:  # another number would sum in another order
-            self.counters = Counters(**{f.name: resume_from.counters[f.name] for f in fields(Counters)})
+        self.counters.text_sha256 = text.sha256
+        if resume_from is not None:
+            check_text(resume_from, text.vocabulary, text.sha256)
+            self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
         self.replicas = ReplicaGroup(self._plan(len(train)), self.stream)
         self.model, self.state = self.replicas.model, self.replicas.state
         options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
         self.optimizer = OPTIMIZERS[t.optimizer](self.model.params.size, self.model.dtype, OptimizerOptions(**options))
         self.grad_norm = self.learning_rate = math.nan
-        if resume_from is None:
-            self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
-        else:
-            self._restore(resume_from)
+        self._reason: str | None = None
+        if resume_from is not None:
+            restore(resume_from, self.model, self.optimizer, self.state)
+            return
+        self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
+        if init_from is not None:
+            transplant(init_from, self.model, text.vocabulary)
 
     def _plan(self, train_size: int) -> Plan:
         m, t, ids = self.config.model, self.config.training, self.text.ids
@@ -145,24 +142,35 @@ class Trainer:
             self.replicas.close()
 
     def _run(self) -> Iterator[Event]:
-        t, n = self.config.training, self.counters
         yield self._started()
-        reason = self._end()
-        while reason is None:
-            self._train_step()
-            step, reason = n.step, self._end()
-            evaluating = len(self.val_ids) > 1 and (bool(reason) or due(step, t.eval_every))
-            if evaluating:
-                yield from self._evaluate()
-                reason = reason or self._end()
-            if evaluating or reason or due(step, t.log_every):
-                yield self._report(evaluated=evaluating)
-            if due(step, t.sample_every) or (reason and t.sample_every):
-                yield self._sample()
-            if reason or due(step, t.checkpoint_every):
-                yield self._save_last()
-        yield RunFinished(reason, self._summary())
+        if self.config.training.on_divergence == "rollback" and self.counters.step == 0:
+            yield self._save_last()  # something to go back to
+        self._reason = self._end()
+        while self._reason is None:
+            try:
+                yield from self._advance()
+            except DivergenceError as error:
+                yield self._roll_back(error)
+        yield RunFinished(self._reason, self._summary())
 
+    def _advance(self) -> Iterator[Event]:
+        """A step and what is due after it."""
+        t = self.config.training
+        self._train_step()
+        step, reason = self.counters.step, self._end()
+        evaluating = len(self.val_ids) > 1 and (bool(reason) or due(step, t.eval_every))
+        if evaluating:
+            yield from self._evaluate()
+            reason = reason or self._end()
+        if evaluating or reason or due(step, t.log_every):
+            yield self._report(evaluated=evaluating)
+        if due(step, t.sample_every) or (reason and t.sample_every):
+            yield self._sample()
+        if reason or due(step, t.checkpoint_every):
+            yield self._save_last()
+        self._reason = reason
+
+    @QUIET
     def _train_step(self) -> None:
         t, n, started = self.config.training, self.counters, time.perf_counter()
         if n.window == 0:
@@ -180,7 +188,7 @@ class Trainer:
             )
         if t.grad_clip is not None:
             CLIPPERS[t.grad_clip_mode](grad, t.grad_clip, self.grad_norm)
-        self.learning_rate = t.learning_rate * self._rate_factor()
+        self.learning_rate = t.learning_rate * n.rate_scale * self._rate_factor()
         self.optimizer.step(self.model.params.flat, grad, self.learning_rate)
         n.step += 1
         n.chars += chars
@@ -244,7 +252,7 @@ class Trainer:
     def _evaluate(self) -> Iterator[Event]:
         n = self.counters
         with self._all_cores():
-            n.val_loss = evaluate(self.model, self.val_ids, separator=self.separator).loss
+            n.val_loss = QUIET(evaluate)(self.model, self.val_ids, separator=self.separator).loss
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss
@@ -316,15 +324,27 @@ class Trainer:
     # --- saving and going on ----------------------------------------------------------------------------------------
 
     def checkpoint(self) -> Checkpoint:
-        """The whole state of the run."""
+        """The whole state of the run.
+
+        Raises:
+            DivergenceError: a number in it is not finite.
+        """
         n = self.counters
+        n.optimizer_steps = self.optimizer.steps_done
+        n.history_bytes, n.samples_bytes = self.run_dir.sync_logs()
+        for values in (self.model.params.flat, *self.optimizer.moments.values(), *self.state):
+            if not np.isfinite(values).all():
+                raise DivergenceError(
+                    f"step {n.step}: a parameter or moment is no longer a finite number; nothing was saved",
+                    hint="lower training.learning_rate or set training.grad_clip",
+                )
         return Checkpoint(
             config=self.config,
             vocabulary=self.text.vocabulary,
             params=dict(self.model.params),
             moments=self.optimizer.moments,
             state=self.state,
-            counters=asdict(n) | {"optimizer_steps": self.optimizer.steps_done, "text_sha256": self.text.sha256},
+            counters=asdict(n),
             cursor=(n.epoch, n.window),
             kernel=kernel_name(),
             version=__version__,
@@ -334,50 +354,21 @@ class Trainer:
         save_checkpoint(self.run_dir.last, self.checkpoint())
         return CheckpointSaved(self.counters.step, self.run_dir.last)
 
-    def _restore(self, saved: Checkpoint) -> None:
-        if saved.vocabulary != self.text.vocabulary or saved.counters.get("text_sha256") != self.text.sha256:
-            raise DataError(
-                "the text is not the one this run was trained on",
-                hint="put the old text back, or start another run with --run-dir",
-            )
-        for name, values in saved.params.items():
-            self.model.params[name][...] = values
-        for name, moment in self.optimizer.moments.items():
-            moment[...] = saved.moments[name]
-        self.optimizer.steps_done = saved.counters["optimizer_steps"]
-        for layer, values in zip(self.state, saved.state, strict=True):
-            layer[...] = values
-
-
-# What may change between a run and its continuation; everything else makes it another run.
-MAY_CHANGE = frozenset(
-    f"training.{name}"
-    for name in (
-        *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),
-        *("log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
-    )
-)
-
-
-def check_resumable(saved: Config, wanted: Config) -> None:
-    """Refuse to resume with settings that would make it another run.
-
-    Raises:
-        SettingsError: names the settings that differ and those that may.
-    """
-    before, after = config_to_builtins(saved), config_to_builtins(wanted)
-    changed = [
-        f"{section}.{name}"
-        for section, values in after.items()
-        for name, value in values.items()
-        if before[section][name] != value
-    ]
-    if refused := [name for name in changed if name not in MAY_CHANGE]:
-        raise SettingsError(
-            f"{refused[0]}: cannot change when a run is resumed"
-            + (f" (nor can {', '.join(refused[1:])})" if refused[1:] else ""),
-            hint=f"these may change: {', '.join(sorted(MAY_CHANGE))}",
-        )
+    def _roll_back(self, error: DivergenceError) -> RolledBack:
+        """Back to the last checkpoint with a lower learning rate; raises `error` where that is not to be."""
+        t, diverged = self.config.training, self.counters
+        if t.on_divergence != "rollback" or diverged.rollbacks >= t.max_rollbacks:
+            raise error
+        saved = load_checkpoint(self.run_dir.last)
+        restore(saved, self.model, self.optimizer, self.state)
+        n = self.counters = Counters.of(saved)
+        n.rollbacks, n.rate_scale = diverged.rollbacks + 1, diverged.rate_scale * t.rollback_rate_factor
+        n.best_val_loss = diverged.best_val_loss  # the best checkpoint stands
+        self.run_dir.cut_logs(n.history_bytes, n.samples_bytes)
+        note = RolledBack(diverged.step + 1, n.step, n.rate_scale, error.message)
+        self.run_dir.append_note("rollback", note)
+        self._save_last()
+        return note
 
 
 def due(step: int, every: int | None) -> bool:

@@ -12,6 +12,8 @@ from charrnn.blas import choose_kernel
 def main() -> None:
     """Answer commands from standard input until it ends."""
     choose_kernel(threads=1)
+    import numpy as np
+
     from charrnn.training.replicas import COMMAND, REPLY, Plan, Replica, SharedMemory
 
     spec = json.loads(sys.argv[1])
@@ -19,6 +21,7 @@ def main() -> None:
     plan = Plan(**spec)
     stream = plan.stream()
     replica = Replica(plan, SharedMemory(plan, stream.columns, handle), stream)
+    np.seterr(over="ignore", invalid="ignore", divide="ignore")  # the parent finds it in the results
     while len(command := os.read(0, COMMAND.size)) == COMMAND.size:
         nats = replica.run(*COMMAND.unpack(command))
         try:

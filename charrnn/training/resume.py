@@ -1,0 +1,75 @@
+"""Going on from a checkpoint: which settings may differ, and putting the state back."""
+
+from __future__ import annotations
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import Config, config_to_builtins
+from charrnn.errors import CheckpointError, DataError, SettingsError
+from charrnn.model import CharRNN, State
+from charrnn.nn.optim import Optimizer
+from charrnn.training.counters import Counters
+from charrnn.vocabulary import Vocabulary
+
+# What may change between a run and its continuation; everything else makes it another run.
+MAY_CHANGE = frozenset(
+    f"training.{name}"
+    for name in (
+        *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),
+        *("on_divergence", "max_rollbacks", "rollback_rate_factor"),
+        *("log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
+    )
+)
+
+
+def check_resumable(saved: Config, wanted: Config) -> None:
+    """Refuse to resume with settings that would make it another run.
+
+    Raises:
+        SettingsError: names the settings that differ and those that may.
+    """
+    before, after = config_to_builtins(saved), config_to_builtins(wanted)
+    changed = [
+        f"{section}.{name}"
+        for section, values in after.items()
+        for name, value in values.items()
+        if before[section][name] != value
+    ]
+    if refused := [name for name in changed if name not in MAY_CHANGE]:
+        raise SettingsError(
+            f"{refused[0]}: cannot change when a run is resumed"
+            + (f" (nor can {', '.join(refused[1:])})" if refused[1:] else ""),
+            hint=f"these may change: {', '.join(sorted(MAY_CHANGE))}",
+        )
+
+
+def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
+    """Refuse to go on with another text.
+
+    Raises:
+        DataError: it is another.
+    """
+    if saved.vocabulary != vocabulary or Counters.of(saved).text_sha256 != sha256:
+        raise DataError(
+            "the text is not the one this run was trained on",
+            hint="put the old text back, start another run with --run-dir, or give this run's weights to a new one "
+            "with --init-from",
+        )
+
+
+def restore(saved: Checkpoint, model: CharRNN, optimizer: Optimizer, state: State) -> None:
+    """Put parameters, moments and recurrent state back.
+
+    Raises:
+        CheckpointError: it holds other moments or another number of columns.
+    """
+    if set(saved.moments) != set(optimizer.moments):
+        raise CheckpointError(f"the checkpoint does not hold the moments of {optimizer.name}")
+    if [layer.shape for layer in saved.state] != [layer.shape for layer in state]:
+        raise CheckpointError("the checkpoint's recurrent state is not of this batch size")
+    for name, values in saved.params.items():
+        model.params[name][...] = values
+    for name, moment in optimizer.moments.items():
+        moment[...] = saved.moments[name]
+    optimizer.steps_done = Counters.of(saved).optimizer_steps
+    for layer, values in zip(state, saved.state, strict=True):
+        layer[...] = values
