@@ -91,7 +91,8 @@ def _corpus_parts(loaded: Checkpoint) -> dict[str, IdArray]:
     from charrnn.errors import DataError
 
     corpus = loaded.config.corpus
-    encoded = encode_text(resolve(corpus.source), corpus.encoding, cache_dir() / "encoded")
+    # With the model's symbols, which may be more than the text's: it may have begun with another run's weights.
+    encoded = encode_text(resolve(corpus.source), corpus.encoding, cache_dir() / "encoded", known=loaded.vocabulary)
     if encoded.sha256 != loaded.counters.get("text_sha256"):
         raise DataError(
             f"{corpus.source}: not the text this run was trained on",

@@ -59,7 +59,7 @@ def test_train_sample_and_eval(charrnn: Run, config_file: Path) -> None:
     report = json.loads(charrnn("eval", "--json").stdout)
     assert report["loss"] == pytest.approx(summary["best_val_loss"], rel=1e-6)
     assert report["perplexity"] == pytest.approx(2 ** report["bits_per_char"])
-    assert set(report["baselines"]) == {"gzip", "xz", "bz2", "ngram", "ngram_order"}
+    assert set(report["baselines"]) == {"gzip", "xz", "bz2", "ngram", "ngram_chars", "ngram_order"}
     piped = json.loads(charrnn("eval", run, "--text", "-", "--no-baselines", "--json", stdin=SENTENCES).stdout)
     assert piped["characters"] == len(SENTENCES) - 1
     table = charrnn("eval", run, "--split", "train").stdout

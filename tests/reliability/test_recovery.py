@@ -137,6 +137,8 @@ def test_old_weights_start_a_new_run_and_learn_new_symbols(charrnn: Run, tmp_pat
     assert losses[0] < losses[1]
     again = charrnn("train", *common, "--set", "training.max_steps=8", "--run-dir", tmp_path / "new", "--resume", "-q")
     assert again.returncode == 0, again.stderr  # a resumed run keeps the wider vocabulary
+    own = json.loads(charrnn("eval", tmp_path / "new", "--json").stdout)
+    assert own["loss"] == pytest.approx(new.counters["val_loss"], abs=0.5)  # of its own text, by its own ids
     assert charrnn("sample", tmp_path / "new", "--prime", "Zebra€", "--length", 3).returncode == 0
     assert_one_line_error(
         charrnn("train", *common, "--run-dir", tmp_path / "x", "--init-from", tmp_path / "old", "--set",
