@@ -166,6 +166,60 @@ class CharRNN:
             self.state_grads.insert(0, gradient)
         return nats
 
+    def trace(self, inputs: IntArray, state: State) -> tuple[list[dict[str, Array]], Array]:
+        """What the network does inside, over a window, without dropout.
+
+        Args:
+            inputs: (T, B) ids.
+            state: see `zero_state`; overwritten with the state after the window.
+
+        Returns:
+            For each layer, name -> (T, H, B) copies of its states and gates; and the (T, V, B) log-probabilities (nats)
+            of the next symbol.
+        """
+        self.refresh(backward=False)
+        T, B = inputs.shape
+        if inputs.dtype != np.intp:
+            inputs = inputs.astype(np.intp)
+        layers: list[dict[str, Array]] = []
+        x: Any = inputs
+        for layer, ws, values in zip(self.layers, self._windows(T, B, dropping=False), state, strict=True):
+            x = layer.forward(x, values, ws)  # one layer after the other, as they share buffers
+            layers.append({name: a.copy() for name, a in layer.activations(ws).items()})
+        logits = self.head.logits(x).transpose(1, 0, 2)
+        logits = logits - logits.max(axis=1, keepdims=True)
+        log_p: Array = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return layers, log_p
+
+    def state_gradient_norms(self, inputs: IntArray, targets: IntArray, state: State) -> Array:
+        """How much the loss at the end of a window depends on the state before each of its steps.
+
+        Args:
+            inputs: (T, B) ids.
+            targets: (B,) ids that follow the last step.
+            state: before the window; overwritten with the state after it.
+
+        Returns:
+            (T, B) Euclidean norms of the gradient of the nats of `targets` with respect to the states (of all layers)
+            before each step. `grads` is overwritten with the gradient of their sum.
+        """
+        self.refresh(backward=True)
+        top = self._forward(inputs, state, None, None)
+        T, B = inputs.shape
+        workspaces = self._workspaces[(T, B)]
+        dh = self._arena.view("dh_window", (self.hidden_size, T, B))
+        dh[...] = 0.0
+        self.head.loss_and_grad(top[:, T - 1 :], targets[None], self.grads.under("head"), dh=dh[:, T - 1 :], scale=1.0)
+        squares = np.zeros((T, B), self.dtype)
+        for index in reversed(range(self.num_layers)):
+            below = self._output(workspaces[index - 1], False) if index else inputs
+            self.layers[index].backward(
+                dh, workspaces[index], self.grads.under(f"layers.{index}"), x=below, dx=dh if index else None,
+                squares=squares,
+            )  # fmt: skip
+        norms: Array = np.sqrt(squares)
+        return norms
+
     def refresh(self, *, backward: bool) -> None:
         """Bring all kernels up to date with the parameters."""
         for layer in self.layers:

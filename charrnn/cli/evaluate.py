@@ -47,11 +47,11 @@ def evaluate(
 
     path = find_checkpoint(checkpoint)
     loaded = load_checkpoint(path)
-    parts = _corpus_parts(loaded) if text is None or baselines else None
+    parts = corpus_parts(loaded) if text is None or baselines else None
     if text is None:
         ids, name = (parts or {})[split.value], f"{loaded.config.corpus.source}, {split.value} part"
     else:
-        ids, name = _file_ids(text, loaded, unknown), "standard input" if str(text) == "-" else str(text)
+        ids, name = file_ids(text, loaded, unknown), "standard input" if str(text) == "-" else str(text)
     _check_length(ids, name)
     separator = loaded.config.corpus.document_separator
     score = score_text(
@@ -79,7 +79,7 @@ def _check_length(ids: IdArray, name: str) -> None:
         )
 
 
-def _corpus_parts(loaded: Checkpoint) -> dict[str, IdArray]:
+def corpus_parts(loaded: Checkpoint) -> dict[str, IdArray]:
     """The splits of the corpus the run was trained on.
 
     Raises:
@@ -102,7 +102,13 @@ def _corpus_parts(loaded: Checkpoint) -> dict[str, IdArray]:
     return {name: encoded.ids[slice(*span)] for name, span in bounds.items()}
 
 
-def _file_ids(text: Path, loaded: Checkpoint, unknown: str) -> IdArray:
+def file_ids(text: Path, loaded: Checkpoint, unknown: str) -> IdArray:
+    """A file (or standard input, `-`) as the model's ids.
+
+    Raises:
+        DataError: unreadable, not UTF-8, or symbols that are unknown.
+        SettingsError: `unknown` is none of error, skip, replace.
+    """
     from charrnn.errors import DataError, SettingsError
 
     if unknown not in ("error", "skip", "replace"):

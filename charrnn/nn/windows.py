@@ -49,3 +49,9 @@ def set_one_hot(ids: Array | IntArray, rows: Array) -> None:
     time_steps, columns = ids.shape
     rows[...] = 0.0
     rows[ids, np.arange(time_steps)[:, None], np.arange(columns)] = 1.0
+
+
+def places_from_the_end(time_steps: int, *sizes: int) -> list[tuple[int, ...]]:
+    """For each step its place in chunks of each of the `sizes`, which are cut from the end of the window."""
+    starts = [[max(0, time_steps - n * (1 + (time_steps - 1 - t) // n)) for n in sizes] for t in range(time_steps)]
+    return [tuple(t - start for start in row) for t, row in enumerate(starts)]

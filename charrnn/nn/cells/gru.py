@@ -130,6 +130,11 @@ class GRU(RecurrentCell):
             )
         return steps
 
+    def activations(self, ws: Workspace) -> dict[str, Array]:
+        """See `RecurrentCell`; the gates r z and the candidate n."""
+        gates = ws["gates"]
+        return {**super().activations(ws), "r": gates[:, 0], "z": gates[:, 1], "n": gates[:, 3]}
+
     def reset_columns(self, s: Any, ws: Workspace, t: int, columns: IntArray, source: Array) -> Any:
         """See `RecurrentCell`."""
         return s._replace(h_prev=source[: self.hidden_size])

@@ -99,6 +99,11 @@ class LSTM(RecurrentCell):
         """Adds the gradient of c."""
         return {**super().shared_shapes(time_steps, columns), "dc": (self.hidden_size, columns)}
 
+    def activations(self, ws: Workspace) -> dict[str, Array]:
+        """See `RecurrentCell`; c and the gates i f g o."""
+        gates = {gate: ws["gates"][:, self.recurrent_order.index(gate)] for gate in self.gates}
+        return {**super().activations(ws), "c": ws["c"][1:], **gates}
+
     def load_state(self, state: Array, ws: Workspace) -> None:
         """See `RecurrentCell`."""
         super().load_state(state, ws)

@@ -27,7 +27,15 @@ import numpy as np
 
 from charrnn.nn.params import Array
 from charrnn.nn.products import block_rows, blocked
-from charrnn.nn.windows import IntArray, Shapes, columns_by_step, flatten_time, scatter_columns, set_one_hot
+from charrnn.nn.windows import (
+    IntArray,
+    Shapes,
+    columns_by_step,
+    flatten_time,
+    places_from_the_end,
+    scatter_columns,
+    set_one_hot,
+)
 from charrnn.nn.workspace import Workspace
 
 # Local derivatives are computed for several steps at once where they are small (fewer calls), but never for more than
@@ -95,8 +103,6 @@ class RecurrentCell:
         self.projected = "".join(g for g in self.input_order if not (self.rides and g in self.riding))
         self._make_kernels()
 
-    # --- parameters and kernels
-
     @classmethod
     def param_shapes(cls, input_size: int, hidden_size: int) -> Shapes:
         """Name -> shape: `weight_ih` (G*H, K), `weight_hh` (G*H, H), `bias` (G*H,)."""
@@ -124,9 +130,7 @@ class RecurrentCell:
 
     def _make_kernels(self) -> None:
         H, K = self.hidden_size, self.input_size
-        rows = len(self.gates) * H
-        ride_rows = K if self.rides else 0
-        self.w_rec = np.zeros((rows, H + 1 + ride_rows), self.dtype)
+        self.w_rec = np.zeros((len(self.gates) * H, H + 1 + (K if self.rides else 0)), self.dtype)
         # The bias is the column of the ones row, which comes first where the input rides in `hx`, last in a window of
         # features; a gathered column has it added.
         self.w_in = np.zeros((len(self.projected) * H, K + (not self.gathers)), self.dtype)
@@ -172,8 +176,6 @@ class RecurrentCell:
             if backward and not self.symbols:
                 self.w_in_back[:, rows] = w_ih[stored].T
 
-    # --- buffers
-
     def own_shapes(self, time_steps: int, columns: int) -> Shapes:
         """Buffers that live from forward to backward; a cell adds its own."""
         return {"hx": (self.w_rec.shape[1], time_steps + 1, columns)}
@@ -212,15 +214,9 @@ class RecurrentCell:
             return list(ws["a_in"])
         return list(ws["a_in"][:, :T].transpose(1, 0, 2))
 
-    def chunk_slots(self, ws: Workspace) -> list[tuple[int, int]]:
-        """For each step its places in `local` and in `da_chunk`; chunks are cut from the end of the window."""
-        T, sizes = ws.time_steps, (len(ws["local"]), len(ws["da_chunk"]))
-        slots = []
-        for t in range(T):
-            starts = (max(0, T - size * (1 + (T - 1 - t) // size)) for size in sizes)
-            local, chunk = (t - start for start in starts)
-            slots.append((local, chunk))
-        return slots
+    def chunk_slots(self, ws: Workspace) -> list[tuple[int, ...]]:
+        """For each step its places in `local` and in `da_chunk`."""
+        return places_from_the_end(ws.time_steps, len(ws["local"]), len(ws["da_chunk"]))
 
     def build_forward_steps(self, ws: Workspace) -> list[Any]:
         """Views for `advance`, one tuple a step."""
@@ -229,8 +225,6 @@ class RecurrentCell:
     def build_backward_steps(self, ws: Workspace) -> list[Any]:
         """Views for `retreat`, one tuple a step."""
         raise NotImplementedError
-
-    # --- the cell's own mathematics
 
     def advance(self, s: Any) -> None:
         """From the pre-activations of a step to its new state."""
@@ -243,8 +237,6 @@ class RecurrentCell:
     def retreat(self, s: Any) -> None:
         """From `dh` of a step to its `da` and to `dh_rec`, the gradient of the state before it."""
         raise NotImplementedError
-
-    # --- a window
 
     def forward(self, x: Array | IntArray, state: Array, ws: Workspace, *, resets: IntArray | None = None) -> Array:
         """Run the layer over a window.
@@ -283,6 +275,10 @@ class RecurrentCell:
         self.save_state(state, ws)
         return hx[: H + 1, 1:]
 
+    def activations(self, ws: Workspace) -> dict[str, Array]:
+        """Name -> (T, H, B) of the states and gates of the window that `forward` ran last; a cell adds its gates."""
+        return {"h": ws["steps"][1:, : self.hidden_size]}
+
     def load_state(self, state: Array, ws: Workspace) -> None:
         """Put the (S, H, B) state before the window into the buffers; a cell adds its states other than h."""
         ws["steps"][0, : self.hidden_size] = state[0]
@@ -315,6 +311,7 @@ class RecurrentCell:
         x: Array | IntArray,
         dx: Array | None,
         resets: IntArray | None = None,
+        squares: Array | None = None,
     ) -> Array:
         """Backpropagate through the window that `forward` ran last in `ws`.
 
@@ -325,6 +322,7 @@ class RecurrentCell:
             x: what `forward` was given.
             dx: (K, T, B) to receive the gradient of the input (may be `dh` itself); None to skip it.
             resets: what `forward` was given.
+            squares: (T, B), to which the squared norms of the gradients of the states before each step are added.
 
         Returns:
             (S, H, B) gradient of the initial state. Source: Werbos (1990).
@@ -346,6 +344,8 @@ class RecurrentCell:
             if t in resets_at:
                 dh_rec[:, resets_at[t]] = 0.0
                 self.reset_gradient(ws, resets_at[t])
+            if squares is not None:
+                squares[t] += np.square(self.initial_state_gradient(ws)).sum(axis=(0, 1))
             if (T - t) % chunk == 0 or t == 0:
                 stop = t + 1 + (T - 1 - t) % chunk
                 done = da_chunk[: stop - t, : self.da_blocks].reshape(stop - t, len(da), -1)

@@ -1,0 +1,59 @@
+"""How far back a network remembers: through its gradient, and through what more context is worth.
+
+Sources: Bengio, Simard and Frasconi (1994); Pascanu, Mikolov and Bengio (2013).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.dataset import cut_window
+from charrnn.model import CharRNN
+from charrnn.vocabulary import IdArray
+
+Floats = npt.NDArray[np.float64]
+_WARM_UP = 128  # symbols read before the window, so that it starts from a state as in the middle of a text
+
+
+def _starts(ids: IdArray, length: int, places: int, seed: int) -> npt.NDArray[np.int64]:
+    if len(ids) < length + 2:
+        raise ValueError(f"the text has {len(ids)} symbols, but {length + 2} are needed")
+    return np.random.default_rng(seed).integers(0, len(ids) - length - 1, places)
+
+
+def gradient_memory(model: CharRNN, ids: IdArray, *, steps: int = 200, places: int = 32, seed: int = 0) -> Floats:
+    """Norm of the gradient of the loss at time t with respect to the state k steps back, k = 1..steps.
+
+    Args:
+        model: the network.
+        ids: (N,) a text.
+        steps: the largest k.
+        places: times t, drawn at random, over whose norms the geometric mean is taken.
+        seed: of those places.
+
+    Returns:
+        (steps,) norms; the first is that of the state right before the last symbol.
+
+    Raises:
+        ValueError: the text is too short.
+    """
+    starts = _starts(ids, steps + _WARM_UP, places, seed)
+    state = model.zero_state(places)
+    warm = cut_window(ids, starts, _WARM_UP, None)
+    model.loss(warm.inputs, warm.targets, state)
+    window = cut_window(ids, starts + _WARM_UP, steps, None)
+    norms = model.state_gradient_norms(window.inputs, window.targets[-1], state).astype(np.float64)
+    out: Floats = np.exp(np.log(np.maximum(norms, 1e-45)).mean(axis=1))[::-1]
+    return out
+
+
+def loss_by_context(model: CharRNN, ids: IdArray, *, steps: int = 200, places: int = 512, seed: int = 0) -> Floats:
+    """(steps,) mean nats of a symbol that is predicted from the k symbols before it alone, k = 1..steps.
+
+    Raises:
+        ValueError: the text is too short.
+    """
+    window = cut_window(ids, _starts(ids, steps, places, seed), steps, None)
+    out: Floats = model.loss(window.inputs, window.targets, model.zero_state(places)).astype(np.float64).mean(axis=1)
+    return out

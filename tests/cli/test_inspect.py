@@ -1,0 +1,146 @@
+"""The views and the report from the command line."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn.checkpoint import load_checkpoint
+from charrnn.inspection.trace import trace_text
+from charrnn.reporting.page import render, units_data
+from tests.conftest import SENTENCES, Run, assert_one_line_error
+
+HOSTILE = '<script>alert("x")</script> & <img src=x onerror=alert(1)> [bold]$x_1$ \x1b[31m </style></div> '
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a text full of markup."""
+    import os
+    import subprocess
+    import sys
+
+    from tests.conftest import ROOT
+
+    folder = tmp_path_factory.mktemp("inspect")
+    text = folder / "text.txt"
+    text.write_text((SENTENCES + HOSTILE + 'Said "Dog" (and [cat]).\n') * 30, encoding="utf-8", newline="")
+    settings = folder / "<b>$x.yaml"
+    settings.write_text(
+        f"corpus: {{source: {text}}}\nmodel: {{cell: lstm, hidden_size: 12}}\n"
+        "training: {batch_size: 4, seq_length: 16,"
+        " epochs: null, max_steps: 30, eval_every: 10, sample_every: 10, sample_length: 60, log_every: 5}\n"
+    )
+    subprocess.run(
+        [sys.executable, "-m", "charrnn", "train", "-c", str(settings), "-q", "--run-dir", str(folder / "<b>$x")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True,
+    )  # fmt: skip
+    return folder / "<b>$x"
+
+
+def test_units_json_is_the_activation(charrnn: Run, run: Path) -> None:
+    done = charrnn("inspect", "units", run, "--unit", 5, "--of", "c", "--length", 80, "--start", 7, "--json")
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    saved = load_checkpoint(run / "best.npz")
+    trace = trace_text(saved.build_model(), saved.vocabulary.encode(data["text"]))
+    np.testing.assert_allclose(data["values"], trace.activation("c")[:, 5], rtol=1e-5)
+    shown = charrnn("inspect", "units", run, "--unit", 5, "--length", 200)
+    assert shown.returncode == 0
+    assert "\x1b[31m" not in shown.stdout
+    assert "unit 5" in shown.stdout
+
+
+def test_every_view_writes_a_table_and_json(charrnn: Run, run: Path, tmp_path: Path) -> None:
+    views = {
+        ("units", "--find", "word-boundary"): "units",
+        ("units", "--saturation"): "saturation",
+        ("predictions", "--length", "30"): "predictions",
+        ("memory", "--steps", "20", "--places", "4"): "runs",
+        ("embeddings",): "symbols",
+        ("weights",): "recurrent",
+        ("errors",): "kind of character",
+    }
+    for view, key in views.items():
+        shown, data = charrnn("inspect", view[0], run, *view[1:]), charrnn("inspect", view[0], run, *view[1:], "--json")
+        assert shown.returncode == data.returncode == 0, shown.stderr + data.stderr
+        assert len(shown.stdout) > 50
+        assert "\x1b" not in shown.stdout
+        assert json.loads(data.stdout)[key]
+
+
+def test_pictures_are_made(charrnn: Run, run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    heads = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+    for suffix, head in heads.items():
+        for view in (("memory", "--steps", "20", "--places", "4"), ("embeddings",)):
+            output = tmp_path / f"{view[0]}{suffix}"
+            done = charrnn("inspect", view[0], run, *view[1:], "-o", output)
+            assert done.returncode == 0, done.stderr
+            assert output.read_bytes().startswith(head)
+            assert output.stat().st_size > 5000
+    assert_one_line_error(charrnn("inspect", "embeddings", run, "-o", tmp_path / "x.gif"), 2, ".png")
+
+
+def test_what_cannot_be_looked_at_is_refused(charrnn: Run, run: Path) -> None:
+    assert_one_line_error(charrnn("inspect", "units", run, "--unit", 99), 2, "1 layers of 12 units")
+    assert_one_line_error(charrnn("inspect", "units", run, "--of", "z"), 2, "h, c, i, f, g, o")
+    assert_one_line_error(charrnn("inspect", "units", run, "--find", "indentation"), 3, "same everywhere")
+    assert_one_line_error(charrnn("inspect", "units", run, "--start", 10**9), 3, "--start")
+    assert_one_line_error(charrnn("inspect", "memory", run, "--steps", 10**6), 3, "are needed")
+    assert_one_line_error(charrnn("report", run / "nowhere"), 3, "history.jsonl")
+
+
+def page_data(page: str) -> dict[str, object]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])  # type: ignore[no-any-return]
+
+
+def test_a_report_holds_its_numbers_and_no_markup_of_the_text(charrnn: Run, run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "r.html"
+    done = charrnn("report", run, "-o", output, "--length", 300)
+    assert done.returncode == 0, done.stderr
+    page = output.read_text(encoding="utf-8")
+    assert "alert(" in page  # the text is there
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    assert page.count("<script") == 2
+    assert not re.search(r"""(src|href)=["']?(?!data:|#)[a-z]+:""", page)
+    data = page_data(page)
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    (shown,) = data["runs"]
+    assert shown["history"]["val_loss"] == [row["val_loss"] for row in rows]
+    assert shown["best"] == min(row["val_loss"] for row in rows if row["val_loss"] is not None)
+    assert [s["step"] for s in shown["samples"]] == [10, 20, 30]
+    (text,) = data["texts"]
+    saved = load_checkpoint(run / "best.npz")
+    h = trace_text(saved.build_model(), saved.vocabulary.encode(text["text"])).activation("h")
+    packed = np.frombuffer(base64.b64decode(text["units"][0]["data"]), np.int8).reshape(12, -1)
+    np.testing.assert_allclose(packed.T / 127.0 * text["units"][0]["scale"], h, atol=0.005)
+    plain = charrnn("report", run, "-o", output, "--no-inside", "--json")
+    assert json.loads(plain.stdout)["texts"] == []
+    units = charrnn("inspect", "units", run, "--length", 100, "-o", tmp_path / "units.html")
+    assert units.returncode == 0
+    assert page_data((tmp_path / "units.html").read_text(encoding="utf-8"))["runs"] == []
+
+
+def test_data_cannot_leave_its_element() -> None:
+    page = render({"title": "</script><script>alert(1)</script>", "runs": [], "texts": [], "x": float("nan")})
+    assert page_data(page) == {"title": "</script><script>alert(1)</script>", "runs": [], "texts": [], "x": None}
+    assert page.count("<script") == 2
+
+
+def test_large_networks_fit_into_a_page() -> None:
+    from charrnn.model import CharRNN
+
+    model = CharRNN(5, cell="lstm", hidden_size=300, num_layers=3)
+    model.init(np.random.default_rng(0))
+    data = units_data("x", "a" * 2500, trace_text(model, np.zeros(2500, np.uint8)))
+    assert sum(len(u["data"]) for u in data["units"]) < 4_200_000
+    assert data["units"][0]["of"] == "h"

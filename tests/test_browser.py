@@ -1,0 +1,126 @@
+"""The report in a real browser: it repaints, asks for nothing, and runs no text."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.inspection.trace import trace_text
+from charrnn.model import CharRNN
+from charrnn.reporting.page import render, units_data
+from charrnn.vocabulary import Vocabulary
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+)  # fmt: skip
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> plain text\n"
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("no chromium here: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    page = b""
+    asked: tuple[str, ...] = ()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Server)
+        self.server.asked += (self.path,)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(self.server.page)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def make_page() -> str:
+    text = HOSTILE * 4
+    vocabulary = Vocabulary.of(text)
+    model = CharRNN(len(vocabulary), cell="lstm", hidden_size=8)
+    model.init(np.random.default_rng(0))
+    trace = trace_text(model, vocabulary.encode(text))
+    curve = [1.0 / k for k in range(1, 50)]
+    run = {
+        "name": HOSTILE, "cell": "lstm", "parameters": 10, "steps": 20, "chars": 5, "seconds": 1.5, "speed": 3,
+        "train_loss": 1.0, "best": 2.0, "samples": [{"step": 10, "text": HOSTILE}, {"step": 20, "text": "b\x1b[31m"}],
+        "settings": {"corpus.source": HOSTILE, "training.max_steps": None},
+        "history": {
+            "step": [10, 20], "chars": [1, 2], "seconds": [1.0, 2.0], "train_loss": [2.0, 1.0],
+            "val_loss": [None, 2.0], "learning_rate": [0.1, 0.01], "grad_norm": [1.0, 0.5],
+        },
+    }  # fmt: skip
+    table = [{"name": HOSTILE, "count": 3, "nats": 1.0, "of_loss": 0.5}]
+    memory = [{"name": "a", "gradient": curve, "loss": curve}]
+    errors = [{"name": "a", "tables": {"kind": table}}]
+    texts = [units_data("a", text, trace)]
+    title = f"report {HOSTILE}"
+    return render({"title": title, "runs": [run], "texts": texts, "memory": memory, "errors": errors})
+
+
+def test_the_report_in_chromium(browser: Any, tmp_path: Path) -> None:
+    server = Server(("127.0.0.1", 0), Handler)
+    server.page = make_page().encode()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        browser.get(f"http://127.0.0.1:{server.server_port}/report.html")
+        assert browser.title == f"report {HOSTILE}".strip()  # shown, not run
+        colours = "return [...document.querySelectorAll('#coloured0 span')].map(s => s.style.backgroundColor)"
+        first = browser.execute_script(colours)
+        assert len(first) == len(HOSTILE) * 4
+        assert len(set(first)) > 10
+        slider = browser.find_element("id", "unit0")
+        slider.send_keys("\ue014")  # arrow right: the keyboard moves it
+        browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        second = browser.execute_script(colours)
+        assert first != second
+        assert "unit 1 of 8" in browser.find_element("id", "told0").text
+        pick = "const s = document.getElementById('what0'); s.value = 'nats'; s.dispatchEvent(new Event('change'))"
+        browser.execute_script(pick)
+        browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        assert browser.execute_script(colours) != second
+        assert not slider.is_enabled()
+        assert browser.execute_script("return document.querySelectorAll('svg path').length") >= 7
+        assert browser.execute_script("return document.querySelectorAll('img, main script, iframe').length") == 0
+        nameless = browser.execute_script(
+            "return [...document.querySelectorAll('input, select')].filter(e => !e.labels.length).length"
+        )
+        assert nameless == 0
+        browser.set_window_size(390, 844)
+        wide = browser.execute_script(
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert wide <= 0, "the page scrolls sideways on a phone"
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+        assert set(server.asked) == {"/report.html"}
+        browser.save_screenshot(str(tmp_path / "phone.png"))
+        assert (tmp_path / "phone.png").stat().st_size > 10_000
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
