@@ -104,6 +104,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     checkpoint_every: Annotated[Count, Meta(description="steps between two checkpoints")] = 500
     sample_every: Annotated[Count | None, Meta(description="steps between two samples; null: never")] = 500
     sample_length: Annotated[Count, Meta(description="characters in a sample")] = 200
+    tensorboard: Annotated[bool, Meta(description="also write event files for TensorBoard")] = False
     patience: Annotated[
         Count | None, Meta(description="stop after so many validations without a better loss; null: never")
     ] = None

@@ -82,6 +82,7 @@ def make_page() -> str:
     return render({"title": title, "runs": [run], "texts": texts, "memory": memory, "errors": errors})
 
 
+@pytest.mark.extras
 def test_the_report_in_chromium(browser: Any, tmp_path: Path) -> None:
     server = Server(("127.0.0.1", 0), Handler)
     server.page = make_page().encode()

@@ -178,6 +178,7 @@ RANGES = {
 
 def test_the_table_of_ranges_forgets_no_setting() -> None:
     named = {*config_module._allowed_names(), "corpus.encoding", "training.nesterov", "training.on_divergence"}
+    named |= {"training.tensorboard"}
     there = {f"{section}.{name}" for section, cls in SECTIONS.items() for name in cls.__struct_fields__}
     assert set(RANGES) | named == there
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.output import visible
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from charrnn.training.events import Event, Report, RolledBack, RunFinished, RunStarted
 
@@ -176,19 +176,28 @@ class TqdmView(PlainView):
 class RichView:
     """A panel that stays in place: progress, losses, a sparkline, and what the model writes now."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console | None = None, *, live: bool = True) -> None:
         from rich.console import Console
         from rich.live import Live
 
+        self._console = console or Console(stderr=True)
+        self.forget()
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4)
+        if live:
+            self._live.start()
+
+    def forget(self) -> None:
+        """Begin again, as before the first event."""
         self._started: RunStarted | None = None
         self._report: Report | None = None
         self._finished: RunFinished | None = None
         self._val = self._best = math.nan
         self._sample = ""
         self._losses: deque[float] = deque(maxlen=2000)
-        self._console = Console(stderr=True)
-        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4)
-        self._live.start()
+
+    def print_once(self) -> None:
+        """The panel as it is now, without a live display."""
+        self._console.print(self._render())
 
     def show(self, event: Event) -> None:
         """Remember what the next refresh shows."""
@@ -238,7 +247,8 @@ class RichView:
             grid.add_row("bits/char", f"{row.train_loss / math.log(2):.4f} train", "best", _nats_bits(self._best))
             grid.add_row("speed", f"{row.chars_per_second:,.0f} chars/s", "learning rate", f"{row.learning_rate:.2e}")
             grid.add_row("epoch", f"{row.epoch:.2f}", "gradient norm", f"{row.grad_norm:.3f}")
-        title = f"charrnn  {start.run_dir}  {start.parameters:,} parameters"
+        size = "" if start.parameters is None else f"  {start.parameters:,} parameters"
+        title = f"charrnn  {visible(str(start.run_dir))}{size}"
         of = f" of {start.total_steps:,}" if start.total_steps else ""
         share, left = _progress(start, row)
         steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {clock(left)} left")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -17,6 +17,7 @@ import typer
 if TYPE_CHECKING:
     from charrnn.config import Config
     from charrnn.encoding import EncodedText
+    from charrnn.training.events import Event
     from charrnn.training.rundir import RunDirectory
     from charrnn.training.trainer import Trainer
     from charrnn.vocabulary import Vocabulary
@@ -68,13 +69,19 @@ def train(
     settings, name = _settings(config, overrides or [])
     if resume and init_from is not None:
         raise SettingsError("--resume goes on with a run, --init-from starts another: give one of them")
+    if settings.training.tensorboard:
+        from charrnn.training.tensorboard import check_installed
+
+        check_installed()
     folder = RunDirectory(run_dir or Path("checkpoints") / name)
     finished = None
     with _new_directory_only_if_used(folder.path), folder.lock():
         trainer = _prepare(settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet)
-        with _stop_signals(trainer) as caught, train_view("none" if quiet else progress.value) as show:
+        display = train_view("none" if quiet else progress.value)
+        with _stop_signals(trainer) as caught, display as show, _tensorboard(settings, folder) as log:
             for event in trainer.run():
                 show(event)
+                log(event)
                 if isinstance(event, RunFinished):
                     finished = event
     if as_json and finished:
@@ -142,6 +149,20 @@ def _new_directory_only_if_used(path: Path) -> Iterator[None]:
         if not existed and path.is_dir() and not [f for f in path.iterdir() if f.name != ".lock"]:
             shutil.rmtree(path, ignore_errors=True)
         raise
+
+
+@contextmanager
+def _tensorboard(settings: Config, folder: RunDirectory) -> Iterator[Callable[[Event], None]]:
+    if not settings.training.tensorboard:
+        yield lambda event: None
+        return
+    from charrnn.training.tensorboard import TensorBoardLog
+
+    log = TensorBoardLog(folder.path / "tensorboard")
+    try:
+        yield log.show
+    finally:
+        log.close()
 
 
 @contextmanager

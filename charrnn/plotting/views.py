@@ -5,36 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from charrnn.errors import MissingExtraError, SettingsError
+from charrnn.plotting.figures import COLOURS, new_figure, plain, save, style
 
-# Line styles and marks first, colours second: the pictures must survive a grey printer.
-_STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555")
 _MARKS = {
     "letter": "o", "capital letter": "^", "digit": "s", "punctuation": "x", "blank": "D", "line end": "v", "other": ".",
 }  # fmt: skip
 _BLANKS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
-
-
-def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "plots", purpose="a picture") from None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, output: Path) -> None:
-    if output.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise SettingsError(f"--output {output}: the name must end in .png, .svg or .pdf")
-    try:
-        figure.savefig(output, dpi=150)
-    except OSError as error:
-        raise SettingsError(f"--output {output}: cannot be written: {error.strerror}") from None
-
-
-def _plain(text: str) -> str:
-    return text.replace("$", r"\$")  # matplotlib would read formulas
 
 
 def draw_memory(curves: list[dict[str, Any]], output: Path) -> None:
@@ -48,13 +24,12 @@ def draw_memory(curves: list[dict[str, Any]], output: Path) -> None:
         MissingExtraError: no matplotlib.
         SettingsError: the file cannot be written, or is of another kind.
     """
-    figure = _figure(10, 4.2)
+    figure = new_figure(10, 4.2)
     left, right = figure.subplots(1, 2)
     for k, curve in enumerate(curves):
-        style = {"linestyle": _STYLES[k % len(_STYLES)], "color": _COLOURS[k % len(_COLOURS)], "linewidth": 1.8}
         steps = range(1, len(curve["gradient"]) + 1)
-        left.plot(steps, curve["gradient"], label=_plain(curve["name"]), **style)
-        right.plot(steps, curve["loss"], label=_plain(curve["name"]), **style)
+        left.plot(steps, curve["gradient"], label=plain(curve["name"]), **style(k))
+        right.plot(steps, curve["loss"], label=plain(curve["name"]), **style(k))
     left.set(yscale="log", xlabel="steps back, k", ylabel="norm of the loss's gradient", title="What reaches back")
     right.set(
         xscale="log", xlabel="characters given, k", ylabel="nats per character", title="What more context is worth"
@@ -62,7 +37,7 @@ def draw_memory(curves: list[dict[str, Any]], output: Path) -> None:
     for axes in (left, right):
         axes.grid(True, color="#dddddd")
         axes.legend()
-    _save(figure, output)
+    save(figure, output)
 
 
 def draw_embeddings(points: list[dict[str, Any]], shares: list[float], output: Path) -> None:
@@ -76,20 +51,20 @@ def draw_embeddings(points: list[dict[str, Any]], shares: list[float], output: P
     Raises:
         MissingExtraError, SettingsError: as `draw_memory`.
     """
-    figure = _figure(8, 7)
+    figure = new_figure(8, 7)
     axes = figure.subplots()
     for k, (kind, mark) in enumerate(_MARKS.items()):
         group = [p for p in points if p["class"] == kind]
         if not group:
             continue
-        colour = _COLOURS[k % len(_COLOURS)]
+        colour = COLOURS[k % len(COLOURS)]
         axes.scatter([p["x"] for p in group], [p["y"] for p in group], marker=mark, s=22, color=colour, label=kind)
         for p in group:
             symbol = _BLANKS.get(p["symbol"], p["symbol"] if p["symbol"].isprintable() else f"{ord(p['symbol']):X}")
-            axes.annotate(_plain(symbol), (p["x"], p["y"]), xytext=(4, 4), textcoords="offset points", fontsize=9)
+            axes.annotate(plain(symbol), (p["x"], p["y"]), xytext=(4, 4), textcoords="offset points", fontsize=9)
     axes.set(xlabel=f"first component ({shares[0]:.0%})", ylabel=f"second component ({shares[1]:.0%})")
     axes.set_title("Input vectors of the characters")
     axes.grid(True, color="#eeeeee")
     axes.set_axisbelow(True)
     axes.legend(loc="best")
-    _save(figure, output)
+    save(figure, output)

@@ -13,7 +13,7 @@ class RunStarted:
 
     Attributes:
         run_dir: where it writes.
-        parameters: number of scalars to learn.
+        parameters: number of scalars to learn; None where it is not known (to somebody who only watches).
         vocab_size: number of symbols.
         train_chars, val_chars: size of the splits.
         columns: streams in a batch; fewer than `training.batch_size` for short texts.
@@ -24,7 +24,7 @@ class RunStarted:
     """
 
     run_dir: Path
-    parameters: int
+    parameters: int | None
     vocab_size: int
     train_chars: int
     val_chars: int

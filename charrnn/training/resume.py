@@ -16,7 +16,7 @@ MAY_CHANGE = frozenset(
     for name in (
         *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),
         *("on_divergence", "max_rollbacks", "rollback_rate_factor"),
-        *("log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
+        *("tensorboard", "log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
     )
 )
 

@@ -74,6 +74,7 @@ def test_every_view_writes_a_table_and_json(charrnn: Run, run: Path, tmp_path: P
         assert json.loads(data.stdout)[key]
 
 
+@pytest.mark.extras
 def test_pictures_are_made(charrnn: Run, run: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     heads = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}

@@ -32,6 +32,7 @@ def ids_of(model: CharRNN, n: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, model.vocab_size, n)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_activations_equal_pytorchs(cell: str) -> None:
     torch = pytest.importorskip("torch")

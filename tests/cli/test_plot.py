@@ -1,0 +1,174 @@
+"""Plots, watching, TensorBoard: the numbers are the history's."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from charrnn.cli.display import RichView
+from charrnn.history import read_history
+from charrnn.plotting.curves import curve_data, smoothed
+from tests.conftest import ROOT, Run, assert_one_line_error
+from tests.reliability.processes import train, write_settings
+
+NAMES = ("a $x_1$", "b {^}", "plain")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three histories; one with a rollback, one with escapes in its samples."""
+    folder = tmp_path_factory.mktemp("plot")
+    settings = write_settings(folder)
+    paths = []
+    for k, name in enumerate(NAMES):
+        run = folder / name
+        run.mkdir()
+        rows = [
+            {"step": s, "epoch": s / 10, "chars": 64 * s, "train_loss": 3.0 / s + k,
+             "val_loss": 2.0 / s if s % 2 else None,
+             "grad_norm": 1.0 / s, "learning_rate": 0.01, "chars_per_second": 1000.0, "seconds": s / 2}
+            for s in range(1, 9)
+        ]  # fmt: skip
+        lines = [json.dumps(row) for row in rows]
+        if k == 1:
+            lines.insert(
+                4, json.dumps({"event": "rollback", "step": 4, "to_step": 3, "rate_scale": 0.5, "reason": "x"})
+            )
+        (run / "history.jsonl").write_text("\n".join(lines) + "\n")
+        (run / "config.yaml").write_text(settings.read_text())
+        (run / "samples.txt").write_text("--- step 2 ---\nold\n\n--- step 8 ---\nnew \x1b[31mred\n\n")
+        paths.append(run)
+    return paths
+
+
+def test_the_numbers_are_the_historys(charrnn: Run, runs: list[Path]) -> None:
+    done = charrnn("plot", *runs, "--json")
+    assert done.returncode == 0, done.stderr
+    for run, shown in zip(runs, json.loads(done.stdout)["runs"], strict=True):
+        rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines() if "event" not in line]
+        assert shown["name"] == run.name
+        for name in ("step", "chars", "seconds", "train_loss", "val_loss", "learning_rate", "grad_norm"):
+            assert shown[name] == [row[name] for row in rows]
+        bits = [None if row["val_loss"] is None else row["val_loss"] / math.log(2) for row in rows]
+        assert shown["val_bits"] == pytest.approx(bits)
+        assert shown["best"]["step"] == 7
+    assert [r["rollbacks"] for r in curve_data([read_history(p) for p in runs])] == [[], [4], []]
+    assert smoothed([1.0, 3.0, None, 5.0], 2) == [1.0, 2.0, None, 5.0]
+
+
+@pytest.mark.extras
+def test_pictures_of_every_kind(charrnn: Run, runs: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    for suffix, head in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
+        for x in ("steps", "chars", "seconds"):
+            output = tmp_path / f"{x}{suffix}"
+            done = charrnn("plot", *runs, "--x", x, "-o", output)
+            assert done.returncode == 0, done.stderr
+            assert output.read_bytes().startswith(head)
+            assert output.stat().st_size > 8000
+    assert charrnn("plot", runs[0]).returncode == 0
+    assert (runs[0] / "loss.png").exists()
+    assert_one_line_error(charrnn("plot", runs[0], "-o", "x.jpeg"), 2, ".png")
+    assert_one_line_error(charrnn("plot", runs[0], "-o", tmp_path / "no" / "x.png"), 2, "cannot be written")
+
+
+@pytest.mark.extras
+def test_a_plot_in_the_terminal(charrnn: Run, runs: list[Path]) -> None:
+    pytest.importorskip("plotext")
+    done = charrnn("plot", *runs, "--terminal")
+    assert done.returncode == 0, done.stderr
+    assert "loss, nats per character" in done.stdout
+    assert "plain, validation" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "extra"),
+    [
+        (["plot", "RUN", "-o", "x.png"], "matplotlib", "plots"),
+        (["plot", "RUN", "--terminal"], "plotext", "plots"),
+        (["train", "-c", "quickstart", "--set", "training.tensorboard=true"], "tensorboard", "tensorboard"),
+    ],
+)
+def test_a_missing_extra_names_its_install_line(
+    runs: list[Path], tmp_path: Path, command: list[str], missing: str, extra: str
+) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from charrnn.cli.app import run; sys.exit(run(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *[str(runs[0]) if c == "RUN" else c for c in command]],
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert_one_line_error(done, 6, missing, f'pip install "charrnn[{extra}]"')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_watching_once(charrnn: Run, runs: list[Path]) -> None:
+    done = charrnn("watch", runs[2], "--once")
+    assert done.returncode == 0, done.stderr
+    assert "step 8 of 60" in done.stdout
+    assert "0.2857 nats" in done.stdout  # the best: 2/7
+    assert "new \\x1b[31mred" in done.stdout
+    assert "old" not in done.stdout
+    assert_one_line_error(charrnn("watch", runs[2] / "nowhere", "--once"), 3, "history.jsonl")
+
+
+def test_watching_goes_on_until_interrupted(tmp_path: Path) -> None:
+    settings = write_settings(tmp_path, steps=40)
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "charrnn", "watch", str(tmp_path / "run"), "--wait", "--interval", "0.1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb"},
+    )  # fmt: skip
+    training = train(settings, tmp_path / "run", "-q")
+    training.communicate()
+    time.sleep(1.5)
+    assert watcher.poll() is None
+    watcher.send_signal(signal.SIGINT)
+    out, err = watcher.communicate(timeout=30)
+    assert watcher.returncode == 0, err
+    assert "step 40 of 40" in out
+
+
+def test_a_view_can_begin_again() -> None:
+    from rich.console import Console
+
+    view = RichView(Console(file=open(os.devnull, "w")), live=False)  # noqa: SIM115
+    view._sample = "x"
+    view.forget()
+    assert view._sample == ""
+    view._console.file.close()
+
+
+@pytest.mark.extras
+@pytest.mark.filterwarnings("ignore")
+def test_tensorboard_files_hold_the_history(tmp_path: Path) -> None:
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    settings = write_settings(tmp_path, steps=20)
+    process = train(settings, tmp_path / "run", "-q", "--set", "training.tensorboard=true")
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    events = loader.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    history = read_history(tmp_path / "run")
+
+    def scalars(tag: str) -> list[tuple[int, float]]:
+        found = []
+        for event in events.Tensors(tag):
+            (value,) = event.tensor_proto.float_val or [
+                __import__("numpy").frombuffer(event.tensor_proto.tensor_content, "float32")[0]
+            ]
+            found.append((event.step, float(value)))
+        return found
+
+    expected = [(row["step"], row["train_loss"]) for row in history.rows]
+    assert scalars("loss/train_nats") == [(s, pytest.approx(v, rel=1e-6)) for s, v in expected]
+    measured = [(row["step"], row["val_loss"] / math.log(2)) for row in history.rows if row["val_loss"] is not None]
+    assert scalars("loss/val_bits_per_char") == [(s, pytest.approx(v, rel=1e-6)) for s, v in measured]
