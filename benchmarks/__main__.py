@@ -1,4 +1,4 @@
-"""`python -m benchmarks [training] [sampling] [startup] [encoding]`: measure, print tables, write a JSON file."""
+"""`python -m benchmarks [training] [sampling] [startup] [encoding] [live]`: measure, print tables, write a JSON file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import encoding, startup
+from benchmarks import encoding, live, startup
 from benchmarks.contestants import Size
 from benchmarks.race import race
 
@@ -91,7 +91,13 @@ def geometric_mean(values: list[float]) -> float:
     return product ** (1.0 / len(values))
 
 
-SUITES = {"training": training, "sampling": sampling, "startup": startup.measure, "encoding": encoding.measure}
+SUITES = {
+    "training": training,
+    "sampling": sampling,
+    "startup": startup.measure,
+    "encoding": encoding.measure,
+    "live": live.measure,
+}
 
 
 def main() -> None:
