@@ -1,4 +1,4 @@
-"""`python -m benchmarks [training] [sampling] [startup] [encoding] [live]`: measure, print tables, write a JSON file."""
+"""`python -m benchmarks [SUITE...]`: measure, print tables, write a JSON file."""
 
 from __future__ import annotations
 

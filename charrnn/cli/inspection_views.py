@@ -65,16 +65,18 @@ def _console() -> Any:
 
 def show_unit(seen: Inspected, trace: Trace, of: str, layer: int, unit: int, *, as_json: bool) -> None:
     """The text on the colours of one unit."""
+    import numpy as np
+
     values = trace.activation(of, layer)[:, unit]
     if as_json:
         write_json(
             {"text": seen.text, "layer": layer % len(trace.layers), "unit": unit, "of": of, "values": values.tolist()}
         )
         return
-    largest = max(1.0, float(abs(values).max()))  # c is not bounded by 1
-    signed = values * 2.0 - 1.0 if of in "iforz" else values / largest
+    # c has no bounds; what comes out of the cell is its tanh.
+    signed = values * 2.0 - 1.0 if of in "iforz" else np.tanh(values) if of == "c" else values
     _console().print(coloured(seen.text, signed.tolist()))
-    ends = "blue 0, orange 1" if of in "iforz" else f"blue -{largest:.2g}, orange {largest:.2g}"
+    ends = "blue 0, orange 1" if of in "iforz" else f"blue -1, orange 1{' (of its tanh)' if of == 'c' else ''}"
     write(f"layer {layer % len(trace.layers)}, unit {unit}, {of}: {ends}\n")
 
 

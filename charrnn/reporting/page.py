@@ -43,7 +43,7 @@ def units_data(name: str, text: str, trace: Trace) -> dict[str, Any]:
 
     Returns:
         `name`, `text`, `nats` (N-1,) and `units`: for each layer and each state or gate `layer`, `of`, `size` (H) and
-        `data`, (H, N) bytes, 127 standing for `scale`.
+        `data`, (H, N) bytes from -127 to 127: h, tanh(c), and gates from shut to open.
     """
     layers = len(trace.layers)
     wanted = [(layer, of) for of in ("h", "c", *_GATES) for layer in range(layers) if of in trace.layers[0]]
@@ -54,9 +54,8 @@ def units_data(name: str, text: str, trace: Trace) -> dict[str, Any]:
         if kept and used + values.size > _BUDGET:
             break
         used += values.size
-        signed = values * 2.0 - 1.0 if of in _GATES else values
-        scale = max(1.0, float(np.abs(signed).max()))
-        data = np.round(signed.T / scale * 127.0).astype(np.int8)
+        signed = np.tanh(values) if of == "c" else values * 2.0 - 1.0 if of in _GATES else values
+        data = np.round(signed.T * 127.0).astype(np.int8)
         packed = base64.b64encode(np.ascontiguousarray(data).tobytes()).decode("ascii")
-        kept.append({"layer": layer, "of": of, "size": values.shape[1], "scale": scale, "data": packed})
+        kept.append({"layer": layer, "of": of, "size": values.shape[1], "data": packed})
     return {"name": name, "text": text, "nats": [round(float(n), 4) for n in trace.nats], "units": kept}
