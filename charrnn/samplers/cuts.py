@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from charrnn.samplers.filters import Filter, FloatArray, Moment, entropies, softmax, surprises
 
@@ -27,7 +28,7 @@ def keep_top_p(logits: FloatArray, p: float) -> FloatArray:
     return _keep_until(logits, softmax(logits), order, p)
 
 
-def _keep_until(logits: FloatArray, probabilities: FloatArray, order: np.ndarray, p: float) -> FloatArray:
+def _keep_until(logits: FloatArray, probabilities: FloatArray, order: npt.NDArray[np.intp], p: float) -> FloatArray:
     # Keep symbols in the given order until their probabilities reach p; the first of the order always stays.
     ranked = np.take_along_axis(probabilities, order, axis=0)
     before = np.cumsum(ranked, axis=0) - ranked
