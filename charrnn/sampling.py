@@ -1,70 +1,29 @@
 """From logits to the next symbol, and the stream of symbols that makes.
 
-Filters cut the distribution in a stated order: top-k, then top-p, then temperature.
+Here is the short way, for top-k, then top-p, then temperature; `charrnn.samplers` has all other filters.
 """
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.model import CharRNN, State
+from charrnn.samplers.cuts import keep_top_k, keep_top_p
+from charrnn.samplers.filters import LOWEST_TEMPERATURE, FloatArray, softmax
+from charrnn.samplers.options import SamplerOptions, SamplingOptions
 from charrnn.stepper import Stepper
 from charrnn.vocabulary import IdArray, Vocabulary
 
-FloatArray = npt.NDArray[np.float64]
+__all__ = [
+    "Chooser", "SamplerOptions", "SamplingOptions", "TextDecoder", "default_prime", "generate_ids", "generate_text",
+    "keep_top_k", "keep_top_p", "softmax",
+]  # fmt: skip
 _DRAWS = 256  # uniform numbers fetched at once
-
-
-@dataclass(frozen=True)
-class SamplingOptions:
-    """How a symbol is chosen.
-
-    Attributes:
-        temperature: divides the logits; 0 takes the most likely symbol.
-        top_k: keep the k most likely symbols; 0 keeps all.
-        top_p: keep the most likely symbols that together reach this probability; 1 keeps all.
-            Source: Holtzman et al. (2020).
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-
-
-def keep_top_k(logits: FloatArray, k: int) -> FloatArray:
-    """(V, N) logits with all but the k largest of each column at -inf; ties at the border go by the lower id."""
-    if not 0 < k < len(logits):
-        return logits
-    order = np.argsort(-logits, axis=0, kind="stable")
-    out: FloatArray = logits.copy()
-    np.put_along_axis(out, order[k:], -np.inf, axis=0)
-    return out
-
-
-def keep_top_p(logits: FloatArray, p: float) -> FloatArray:
-    """(V, N) logits with all outside the nucleus at -inf: the fewest likely symbols that reach probability p."""
-    if p >= 1.0:
-        return logits
-    order = np.argsort(-logits, axis=0, kind="stable")
-    ranked = np.take_along_axis(softmax(logits), order, axis=0)
-    before = np.cumsum(ranked, axis=0) - ranked
-    out: FloatArray = logits.copy()
-    drop = before >= p
-    drop[0] = False  # the most likely symbol always stays
-    np.put_along_axis(out, order, np.where(drop, -np.inf, np.take_along_axis(logits, order, axis=0)), axis=0)
-    return out
-
-
-def softmax(logits: FloatArray) -> FloatArray:
-    """Probabilities over axis 0."""
-    weights: FloatArray = np.exp(logits - logits.max(axis=0))
-    weights /= weights.sum(axis=0)
-    return weights
+_FILTERS = 1  # marks the random numbers of filters, which are not those of the draws
 
 
 class Chooser:
@@ -78,6 +37,7 @@ class Chooser:
 
     def __init__(self, vocab_size: int, columns: int, options: SamplingOptions) -> None:
         self.options = options
+        self._temperature = max(options.temperature, LOWEST_TEMPERATURE)
         self._scores = np.empty((vocab_size, columns))
         self._passed = np.empty((vocab_size, columns), bool)
         self._row, self._below = np.empty(columns), np.empty(columns)
@@ -95,7 +55,7 @@ class Chooser:
             scores[...] = keep_top_p(scores, options.top_p)
         np.max(scores, axis=0, out=row)
         np.subtract(scores, row, out=scores)
-        np.divide(scores, options.temperature, out=scores)
+        np.divide(scores, self._temperature, out=scores)
         np.exp(scores, out=scores)
         np.cumsum(scores, axis=0, out=scores)
         # The count of cumulative weights at or below the draw is the index; a draw that rounds up to the whole weight
@@ -110,8 +70,8 @@ class Chooser:
 class _Uniforms:
     """Uniform numbers, one stream of them a sample, so that a sample does not depend on its neighbours."""
 
-    def __init__(self, seed: int, count: int) -> None:
-        self._generators = [np.random.default_rng([seed, index]) for index in range(count)]
+    def __init__(self, seed: int, count: int, *purpose: int) -> None:
+        self._generators = [np.random.default_rng([seed, index, *purpose]) for index in range(count)]
         self._block = np.empty((0, count))
         self._next = 0
 
@@ -122,6 +82,34 @@ class _Uniforms:
         self._next += 1
         row: FloatArray = self._block[self._next - 1]
         return row
+
+
+class _FilteredChooser:
+    """Draws like `Chooser` after a chain of filters; the chain is told what was drawn.
+
+    Args:
+        vocab_size: V.
+        columns: N streams.
+        options: filters.
+        prime: (P,) ids read before.
+        seed: of the numbers that filters use; those of the draws themselves are the same with and without filters.
+    """
+
+    def __init__(self, vocab_size: int, columns: int, options: SamplerOptions, prime: IdArray, seed: int) -> None:
+        from charrnn.samplers.chain import build_chain  # here, because most samples do without and start faster
+
+        self._chain = build_chain(options, vocab_size, columns, prime)
+        self._uniforms = _Uniforms(seed, columns, _FILTERS) if self._chain.random else None
+        self._scores = np.empty((vocab_size, columns))
+        self._chooser = Chooser(vocab_size, columns, SamplingOptions())
+
+    def choose(self, logits: npt.NDArray[np.floating], uniforms: FloatArray) -> npt.NDArray[np.intp]:
+        """(V, N) logits and (N,) numbers in [0, 1) -> (N,) ids; overwritten by the next call."""
+        self._scores[...] = logits
+        self._chain.apply(self._scores, self._uniforms.draw() if self._uniforms else None)
+        ids = self._chooser.choose(self._scores, uniforms)
+        self._chain.accept(ids)
+        return ids
 
 
 def default_prime(vocabulary: Vocabulary) -> IdArray:
@@ -148,7 +136,7 @@ def generate_ids(
         length: symbols to make.
         seed: sample i draws from the generator seeded with [seed, i].
         num_samples: N streams at once.
-        options: see `SamplingOptions`.
+        options: see `SamplingOptions` and `SamplerOptions`.
         state: (S, H, 1) a layer to start from; zeros when left out.
 
     Yields:
@@ -156,6 +144,7 @@ def generate_ids(
 
     Raises:
         ValueError: an empty prime.
+        SettingsError: options that do not fit the model's symbols.
     """
     if not len(prime):
         raise ValueError("a sample needs at least one symbol to start from")
@@ -170,12 +159,20 @@ def generate_ids(
         stepper = Stepper(model, num_samples)
         stepper.state = [np.repeat(layer, num_samples, axis=2) for layer in reader.state]
         logits = np.repeat(logits, num_samples, axis=1)
-    uniforms, chooser = _Uniforms(seed, num_samples), Chooser(model.vocab_size, num_samples, options)
+    uniforms, chooser = _Uniforms(seed, num_samples), _chooser(model.vocab_size, num_samples, options, prime, seed)
     for made in range(length):
         ids = chooser.choose(logits, uniforms.draw())
         yield ids
         if made + 1 < length:
             logits = stepper.step(ids)
+
+
+def _chooser(
+    vocab_size: int, columns: int, options: SamplingOptions, prime: IdArray, seed: int
+) -> Chooser | _FilteredChooser:
+    if isinstance(options, SamplerOptions) and not options.is_short():
+        return _FilteredChooser(vocab_size, columns, options, prime, seed)
+    return Chooser(vocab_size, columns, options)
 
 
 class TextDecoder:

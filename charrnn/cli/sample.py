@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.sampler_flags import SamplerFlags, with_sampler_flags
+
 if TYPE_CHECKING:
     from charrnn.vocabulary import IdArray, Vocabulary
 
@@ -24,13 +26,12 @@ class Unknown(Enum):
     replace = "replace"
 
 
+@with_sampler_flags
 def sample(
+    flags: SamplerFlags,
     checkpoint: Annotated[
         Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
     ] = None,
-    temperature: Annotated[
-        float, typer.Option(min=0.0, help="Below 1 safer, above 1 wilder; 0 always takes the most likely character.")
-    ] = 1.0,
     length: Annotated[int, typer.Option(min=0, help="Characters to make.")] = 500,
     prime: Annotated[str | None, typer.Option(help="Text to continue; - reads standard input.")] = None,
     prime_file: Annotated[Path | None, typer.Option(help="File to continue; - reads standard input.")] = None,
@@ -39,26 +40,22 @@ def sample(
     ] = None,
     num_samples: Annotated[int, typer.Option(min=1, help="Samples to make at once.")] = 1,
     separator: Annotated[str, typer.Option(help="Line between two samples.")] = "---",
-    top_k: Annotated[int, typer.Option(min=0, help="Keep the k most likely characters; 0 keeps all.")] = 0,
-    top_p: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Keep the likeliest that reach this probability.")
-    ] = 1.0,
     unknown: Annotated[Unknown, typer.Option(help="Prompt characters that the model does not know.")] = Unknown.error,
     include_prime: Annotated[bool, typer.Option(help="Write the prime before its continuation.")] = True,
     raw: Annotated[bool, typer.Option("--raw", help="Control characters as they are, even on a terminal.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell the seed.")] = False,
 ) -> None:
-    """Write text, character by character as it is made. Top-k, then top-p, then temperature are applied."""
+    """Write text, character by character as it is made. docs/sampling.md explains how characters are chosen."""
     from charrnn.checkpoint import find_checkpoint, load_checkpoint
-    from charrnn.sampling import SamplingOptions, default_prime
+    from charrnn.sampling import default_prime
 
     loaded = load_checkpoint(find_checkpoint(checkpoint))
+    options = flags.options(loaded.vocabulary)
     ids = _prime_ids(prime, prime_file, loaded.vocabulary, unknown.value)
     if seed is None:
         seed = _new_seed()
         if not quiet:
             sys.stderr.write(f"seed: {seed}\n")
-    options = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p)
     shown = loaded.vocabulary.decode(ids) if include_prime else ""
     start = ids if len(ids) else default_prime(loaded.vocabulary)
     write = _writer(raw=raw)
