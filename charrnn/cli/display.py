@@ -182,7 +182,7 @@ class RichView:
 
         self._console = console or Console(stderr=True)
         self.forget()
-        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4)
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=2)
         if live:
             self._live.start()
 
