@@ -6,6 +6,8 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy loads: xdist runs a worker a core
 
+import contextlib
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,6 +70,25 @@ def charrnn(tmp_path: Path) -> Run:
         )
         out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    return run
+
+
+@pytest.fixture
+def charrnn_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The same command line in this process: for tests of many commands, of which others run in real processes."""
+    from charrnn.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
+        words = [str(argument) for argument in arguments]
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = app.run(words)
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
     return run
 

@@ -67,32 +67,34 @@ def test_train_sample_and_eval(charrnn: Run, config_file: Path) -> None:
     assert "bits per character" in table
 
 
-def test_runs_are_protected_resumed_and_replaced(charrnn: Run, config_file: Path, trained: Path) -> None:
-    assert_one_line_error(charrnn("train", "-c", config_file), 2, "holds a run already", "--resume")
-    more = charrnn("train", "-c", config_file, "--resume", "--set", "training.max_steps=15", "--json")
+def test_runs_are_protected_resumed_and_replaced(charrnn_here: Run, config_file: Path, trained: Path) -> None:
+    assert_one_line_error(charrnn_here("train", "-c", config_file), 2, "holds a run already", "--resume")
+    more = charrnn_here("train", "-c", config_file, "--resume", "--set", "training.max_steps=15", "--json")
     assert json.loads(more.stdout)["steps"] == 15
-    refused = charrnn("train", "-c", config_file, "--resume", "--set", "model.hidden_size=8")
+    refused = charrnn_here("train", "-c", config_file, "--resume", "--set", "model.hidden_size=8")
     assert_one_line_error(refused, 2, "model.hidden_size")
-    assert charrnn("train", "-c", config_file, "--overwrite", "-q").returncode == 0
-    assert_one_line_error(charrnn("train", "-c", config_file, "--resume", "--run-dir", "new"), 2, "no run to resume")
+    assert charrnn_here("train", "-c", config_file, "--overwrite", "-q").returncode == 0
+    assert_one_line_error(
+        charrnn_here("train", "-c", config_file, "--resume", "--run-dir", "new"), 2, "no run to resume"
+    )
 
 
 @pytest.mark.parametrize("progress", ["plain", "tqdm", "rich", "none"])
-def test_every_display_works_without_a_terminal(charrnn: Run, config_file: Path, progress: str) -> None:
-    done = charrnn("train", "-c", config_file, "--progress", progress)
+def test_every_display_works_without_a_terminal(charrnn_here: Run, config_file: Path, progress: str) -> None:
+    done = charrnn_here("train", "-c", config_file, "--progress", progress)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert ("12 steps" in done.stderr) == (progress != "none")
 
 
-def test_wrong_settings_and_texts(charrnn: Run, config_file: Path, tmp_path: Path) -> None:
+def test_wrong_settings_and_texts(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:
     def train(*overrides: str) -> subprocess.CompletedProcess[str]:
-        return charrnn("train", "-c", config_file, *(x for o in overrides for x in ("--set", o)))
+        return charrnn_here("train", "-c", config_file, *(x for o in overrides for x in ("--set", o)))
 
     (tmp_path / "empty.txt").touch()
     (tmp_path / "short.txt").write_text("hello")
     (tmp_path / "binary.bin").write_bytes(bytes(range(256)) * 20)
-    assert_one_line_error(charrnn("train", "-c", "none.yaml"), 2, "none.yaml")
+    assert_one_line_error(charrnn_here("train", "-c", "none.yaml"), 2, "none.yaml")
     assert_one_line_error(train("corpus.source=none.txt"), 3, "none.txt")
     assert_one_line_error(train("corpus.source=empty.txt"), 3, "empty")
     assert_one_line_error(train("corpus.source=short.txt"), 3, "training.seq_length")
@@ -106,9 +108,9 @@ def test_wrong_settings_and_texts(charrnn: Run, config_file: Path, tmp_path: Pat
         train("training.learning_rate=1e38", "training.optimizer=sgd", "training.grad_clip=null"), 5, "step"
     )
     (tmp_path / "file").touch()
-    assert_one_line_error(charrnn("train", "-c", config_file, "--run-dir", "file/run"), 2, "cannot be written")
+    assert_one_line_error(charrnn_here("train", "-c", config_file, "--run-dir", "file/run"), 2, "cannot be written")
     assert (
-        charrnn(
+        charrnn_here(
             "train",
             "-c",
             config_file,
@@ -125,22 +127,22 @@ def test_wrong_settings_and_texts(charrnn: Run, config_file: Path, tmp_path: Pat
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_wrong_checkpoints_and_primes(charrnn: Run, trained: Path, tmp_path: Path) -> None:
+def test_wrong_checkpoints_and_primes(charrnn_here: Run, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_text("not one")
-    assert_one_line_error(charrnn("sample", "x.npz"), 4, "x.npz")
-    assert_one_line_error(charrnn("sample", "none.npz"), 4, "none.npz")
-    assert_one_line_error(charrnn("eval", tmp_path), 4, "neither best.npz nor last.npz")
-    assert_one_line_error(charrnn("sample", trained, "--prime", "the é"), 3, "'é'", "position 4")
-    assert charrnn("sample", trained, "--prime", "the é", "--unknown", "skip", "--length", 1).returncode == 0
-    assert charrnn("sample", trained, "--prime", "the é", "--unknown", "replace", "--length", 1).returncode == 0
-    assert_one_line_error(charrnn("sample", trained, "--temperature", -1), 2, "--temperature")
-    assert_one_line_error(charrnn("sample", trained, "--prime", "a", "--prime-file", "b"), 2, "--prime")
-    assert_one_line_error(charrnn("sample", trained, "--prime-file", "none"), 3, "none")
-    assert_one_line_error(charrnn("eval", trained, "--text", "none"), 3, "none")
-    assert_one_line_error(charrnn("nonsense"), 2, "nonsense")
+    assert_one_line_error(charrnn_here("sample", "x.npz"), 4, "x.npz")
+    assert_one_line_error(charrnn_here("sample", "none.npz"), 4, "none.npz")
+    assert_one_line_error(charrnn_here("eval", tmp_path), 4, "neither best.npz nor last.npz")
+    assert_one_line_error(charrnn_here("sample", trained, "--prime", "the é"), 3, "'é'", "position 4")
+    assert charrnn_here("sample", trained, "--prime", "the é", "--unknown", "skip", "--length", 1).returncode == 0
+    assert charrnn_here("sample", trained, "--prime", "the é", "--unknown", "replace", "--length", 1).returncode == 0
+    assert_one_line_error(charrnn_here("sample", trained, "--temperature", -1), 2, "--temperature")
+    assert_one_line_error(charrnn_here("sample", trained, "--prime", "a", "--prime-file", "b"), 2, "--prime")
+    assert_one_line_error(charrnn_here("sample", trained, "--prime-file", "none"), 3, "none")
+    assert_one_line_error(charrnn_here("eval", trained, "--text", "none"), 3, "none")
+    assert_one_line_error(charrnn_here("nonsense"), 2, "nonsense")
     (trained / "last.npz").unlink()
     (trained / "best.npz").unlink()
-    assert_one_line_error(charrnn("sample"), 4, "no run under")
+    assert_one_line_error(charrnn_here("sample"), 4, "no run under")
 
 
 def test_a_missing_text_does_not_stop_sampling_nor_plain_evaluation(
@@ -183,29 +185,29 @@ def test_a_signal_saves_and_says_how_to_go_on(config_file: Path, number: int, co
     assert charrnn("sample", "--length", 1).returncode == 0
 
 
-def test_gradcheck_passes_and_can_fail(charrnn: Run, config_file: Path) -> None:
-    good = charrnn(
+def test_gradcheck_passes_and_can_fail(charrnn_here: Run, config_file: Path) -> None:
+    good = charrnn_here(
         "gradcheck", "-c", config_file, "--set", "model.num_layers=2", "--set", "model.dropout=0.3", "--json"
     )
     assert good.returncode == 0, good.stderr
     report = json.loads(good.stdout)
     assert report["passed"]
     assert "layers.1.bias_hn" in report["errors"]
-    bad = charrnn("gradcheck", "-c", config_file, "--tolerance", "1e-30")
+    bad = charrnn_here("gradcheck", "-c", config_file, "--tolerance", "1e-30")
     assert bad.returncode == 1
     assert "ABOVE" in bad.stdout
 
 
-def test_corpus_commands(charrnn: Run, text_file: Path) -> None:
-    names = [e["name"] for e in json.loads(charrnn("corpus", "list", "--json").stdout)["corpora"]]
+def test_corpus_commands(charrnn_here: Run, text_file: Path) -> None:
+    names = [e["name"] for e in json.loads(charrnn_here("corpus", "list", "--json").stdout)["corpora"]]
     assert "python-docs" in names
-    assert "python-docs" in charrnn("corpus", "list").stdout
-    info = json.loads(charrnn("corpus", "info", text_file, "--json").stdout)
+    assert "python-docs" in charrnn_here("corpus", "list").stdout
+    info = json.loads(charrnn_here("corpus", "info", text_file, "--json").stdout)
     assert info["characters"] == len(SENTENCES) * 12
-    built = charrnn("corpus", "build", "python-docs")
+    built = charrnn_here("corpus", "build", "python-docs")
     assert Path(built.stdout.strip()).is_file()
-    assert_one_line_error(charrnn("corpus", "build", "tiny-shakespeare"), 2, "charrnn corpus fetch")
-    assert_one_line_error(charrnn("corpus", "fetch", "shakespeare"), 3, "tiny-shakespeare")
+    assert_one_line_error(charrnn_here("corpus", "build", "tiny-shakespeare"), 2, "charrnn corpus fetch")
+    assert_one_line_error(charrnn_here("corpus", "fetch", "shakespeare"), 3, "tiny-shakespeare")
 
 
 def test_control_characters_are_shown_not_obeyed() -> None:

@@ -43,20 +43,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "<b>$x"
 
 
-def test_units_json_is_the_activation(charrnn: Run, run: Path) -> None:
-    done = charrnn("inspect", "units", run, "--unit", 5, "--of", "c", "--length", 80, "--start", 7, "--json")
+def test_units_json_is_the_activation(charrnn_here: Run, run: Path) -> None:
+    done = charrnn_here("inspect", "units", run, "--unit", 5, "--of", "c", "--length", 80, "--start", 7, "--json")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     saved = load_checkpoint(run / "best.npz")
     trace = trace_text(saved.build_model(), saved.vocabulary.encode(data["text"]))
     np.testing.assert_allclose(data["values"], trace.activation("c")[:, 5], rtol=1e-5)
-    shown = charrnn("inspect", "units", run, "--unit", 5, "--length", 200)
+    shown = charrnn_here("inspect", "units", run, "--unit", 5, "--length", 200)
     assert shown.returncode == 0
     assert "\x1b[31m" not in shown.stdout
     assert "unit 5" in shown.stdout
 
 
-def test_every_view_writes_a_table_and_json(charrnn: Run, run: Path, tmp_path: Path) -> None:
+def test_every_view_writes_a_table_and_json(charrnn_here: Run, run: Path, tmp_path: Path) -> None:
     views = {
         ("units", "--find", "word-boundary"): "units",
         ("units", "--saturation"): "saturation",
@@ -67,7 +67,10 @@ def test_every_view_writes_a_table_and_json(charrnn: Run, run: Path, tmp_path: P
         ("errors",): "kind of character",
     }
     for view, key in views.items():
-        shown, data = charrnn("inspect", view[0], run, *view[1:]), charrnn("inspect", view[0], run, *view[1:], "--json")
+        shown, data = (
+            charrnn_here("inspect", view[0], run, *view[1:]),
+            charrnn_here("inspect", view[0], run, *view[1:], "--json"),
+        )
         assert shown.returncode == data.returncode == 0, shown.stderr + data.stderr
         assert len(shown.stdout) > 50
         assert "\x1b" not in shown.stdout
@@ -75,26 +78,26 @@ def test_every_view_writes_a_table_and_json(charrnn: Run, run: Path, tmp_path: P
 
 
 @pytest.mark.extras
-def test_pictures_are_made(charrnn: Run, run: Path, tmp_path: Path) -> None:
+def test_pictures_are_made(charrnn_here: Run, run: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     heads = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
     for suffix, head in heads.items():
         for view in (("memory", "--steps", "20", "--places", "4"), ("embeddings",)):
             output = tmp_path / f"{view[0]}{suffix}"
-            done = charrnn("inspect", view[0], run, *view[1:], "-o", output)
+            done = charrnn_here("inspect", view[0], run, *view[1:], "-o", output)
             assert done.returncode == 0, done.stderr
             assert output.read_bytes().startswith(head)
             assert output.stat().st_size > 5000
-    assert_one_line_error(charrnn("inspect", "embeddings", run, "-o", tmp_path / "x.gif"), 2, ".png")
+    assert_one_line_error(charrnn_here("inspect", "embeddings", run, "-o", tmp_path / "x.gif"), 2, ".png")
 
 
-def test_what_cannot_be_looked_at_is_refused(charrnn: Run, run: Path) -> None:
-    assert_one_line_error(charrnn("inspect", "units", run, "--unit", 99), 2, "1 layers of 12 units")
-    assert_one_line_error(charrnn("inspect", "units", run, "--of", "z"), 2, "h, c, i, f, g, o")
-    assert_one_line_error(charrnn("inspect", "units", run, "--find", "indentation"), 3, "same everywhere")
-    assert_one_line_error(charrnn("inspect", "units", run, "--start", 10**9), 3, "--start")
-    assert_one_line_error(charrnn("inspect", "memory", run, "--steps", 10**6), 3, "are needed")
-    assert_one_line_error(charrnn("report", run / "nowhere"), 3, "history.jsonl")
+def test_what_cannot_be_looked_at_is_refused(charrnn_here: Run, run: Path) -> None:
+    assert_one_line_error(charrnn_here("inspect", "units", run, "--unit", 99), 2, "1 layers of 12 units")
+    assert_one_line_error(charrnn_here("inspect", "units", run, "--of", "z"), 2, "h, c, i, f, g, o")
+    assert_one_line_error(charrnn_here("inspect", "units", run, "--find", "indentation"), 3, "same everywhere")
+    assert_one_line_error(charrnn_here("inspect", "units", run, "--start", 10**9), 3, "--start")
+    assert_one_line_error(charrnn_here("inspect", "memory", run, "--steps", 10**6), 3, "are needed")
+    assert_one_line_error(charrnn_here("report", run / "nowhere"), 3, "history.jsonl")
 
 
 def page_data(page: str) -> dict[str, object]:
@@ -103,9 +106,9 @@ def page_data(page: str) -> dict[str, object]:
     return json.loads(found[1])  # type: ignore[no-any-return]
 
 
-def test_a_report_holds_its_numbers_and_no_markup_of_the_text(charrnn: Run, run: Path, tmp_path: Path) -> None:
+def test_a_report_holds_its_numbers_and_no_markup_of_the_text(charrnn_here: Run, run: Path, tmp_path: Path) -> None:
     output = tmp_path / "r.html"
-    done = charrnn("report", run, "-o", output, "--length", 300)
+    done = charrnn_here("report", run, "-o", output, "--length", 300)
     assert done.returncode == 0, done.stderr
     page = output.read_text(encoding="utf-8")
     assert "alert(" in page  # the text is there
@@ -124,9 +127,9 @@ def test_a_report_holds_its_numbers_and_no_markup_of_the_text(charrnn: Run, run:
     h = trace_text(saved.build_model(), saved.vocabulary.encode(text["text"])).activation("h")
     packed = np.frombuffer(base64.b64decode(text["units"][0]["data"]), np.int8).reshape(12, -1)
     np.testing.assert_allclose(packed.T / 127.0, h, atol=0.005)
-    plain = charrnn("report", run, "-o", output, "--no-inside", "--json")
+    plain = charrnn_here("report", run, "-o", output, "--no-inside", "--json")
     assert json.loads(plain.stdout)["texts"] == []
-    units = charrnn("inspect", "units", run, "--length", 100, "-o", tmp_path / "units.html")
+    units = charrnn_here("inspect", "units", run, "--length", 100, "-o", tmp_path / "units.html")
     assert units.returncode == 0
     assert page_data((tmp_path / "units.html").read_text(encoding="utf-8"))["runs"] == []
 

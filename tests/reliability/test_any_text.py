@@ -24,25 +24,25 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_texts_of_every_kind_train_and_sample(name: str, charrnn: Run, tmp_path: Path) -> None:
+def test_texts_of_every_kind_train_and_sample(name: str, charrnn_here: Run, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text(TEXTS[name], encoding="utf-8", newline="")
     for encoding in ("utf-8", "bytes"):
         run = tmp_path / encoding
-        done = charrnn(
+        done = charrnn_here(
             "train", "-c", "quickstart", "--set", f"corpus.source={text}", "--set", f"corpus.encoding={encoding}",
             "--run-dir", run, *QUICK,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        sampled = charrnn("sample", run, "--length", 50, "--seed", 1, "--no-include-prime")
+        sampled = charrnn_here("sample", run, "--length", 50, "--seed", 1, "--no-include-prime")
         assert sampled.returncode == 0, sampled.stderr
         if encoding == "utf-8":
             assert set(sampled.stdout.removesuffix("\n")) <= set(TEXTS[name])
-        report = json.loads(charrnn("eval", run, "--json").stdout)
+        report = json.loads(charrnn_here("eval", run, "--json").stdout)
         assert report["loss"] >= 0.0
 
 
-def test_what_cannot_be_learned_from_is_refused_in_one_line(charrnn: Run, tmp_path: Path) -> None:
+def test_what_cannot_be_learned_from_is_refused_in_one_line(charrnn_here: Run, tmp_path: Path) -> None:
     latin, wide = "naïve".encode("latin-1") * 50, "text".encode("utf-16") * 50
     cases = {"empty": b"", "short": b"abc", "latin": latin, "wide": wide}
     train = ("train", "-c", "quickstart", "--run-dir", tmp_path / "r", *QUICK)
@@ -50,7 +50,7 @@ def test_what_cannot_be_learned_from_is_refused_in_one_line(charrnn: Run, tmp_pa
     for name, content in cases.items():
         path = tmp_path / f"{name}.txt"
         path.write_bytes(content)
-        done = charrnn(*train, "--set", f"corpus.source={path}")
+        done = charrnn_here(*train, "--set", f"corpus.source={path}")
         assert_one_line_error(done, 3)
         assert not (tmp_path / "r").exists()
         errors[name] = done.stderr
@@ -58,26 +58,28 @@ def test_what_cannot_be_learned_from_is_refused_in_one_line(charrnn: Run, tmp_pa
     assert "encoding: bytes" in errors["wide"]
 
 
-def test_marks_and_line_ends_are_reported(charrnn: Run, tmp_path: Path) -> None:
+def test_marks_and_line_ends_are_reported(charrnn_here: Run, tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes(b"\xef\xbb\xbf" + b"one\r\n" * 100)
-    done = charrnn("train", "-c", "quickstart", "--set", f"corpus.source={path}", *QUICK[:-1], "--progress", "plain")
+    done = charrnn_here(
+        "train", "-c", "quickstart", "--set", f"corpus.source={path}", *QUICK[:-1], "--progress", "plain"
+    )
     assert done.returncode == 0
     assert "byte-order mark was dropped" in done.stderr
     assert "CR/LF" in done.stderr
 
 
-def test_a_hundred_thousand_symbols(charrnn: Run, tmp_path: Path) -> None:
+def test_a_hundred_thousand_symbols(charrnn_here: Run, tmp_path: Path) -> None:
     text = "".join(chr(c) for c in range(0x20, 0x20 + 101_000) if not 0xD800 <= c < 0xE000)
     path = tmp_path / "text.txt"
     path.write_text(text, encoding="utf-8", newline="")
-    done = charrnn(
+    done = charrnn_here(
         "train", "-c", "quickstart", "--set", f"corpus.source={path}", "--set", "training.batch_size=2",
         "--set", "corpus.val_fraction=0.001", "--json", *QUICK,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["vocab_size"] > 98_000
-    assert len(charrnn("sample", "--length", 5, "--seed", 1).stdout) == 6
+    assert len(charrnn_here("sample", "--length", 5, "--seed", 1).stdout) == 6
 
 
 def test_bytes_come_out_as_whole_characters(tmp_path: Path) -> None:

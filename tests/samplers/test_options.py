@@ -152,11 +152,11 @@ def test_the_page_on_sampling_names_every_filter_and_flag() -> None:
         assert name.replace("_", "-") in page, name
 
 
-def test_the_flags_work(charrnn: Run, config_file: Path) -> None:
-    assert charrnn("train", "-c", config_file, "-q").returncode == 0
+def test_the_flags_work(charrnn_here: Run, config_file: Path) -> None:
+    assert charrnn_here("train", "-c", config_file, "-q").returncode == 0
 
     def sample(*flags: object) -> str:
-        done = charrnn("sample", "--seed", 1, "--length", 80, "--prime", "the ", "--no-include-prime", *flags)
+        done = charrnn_here("sample", "--seed", 1, "--length", 80, "--prime", "the ", "--no-include-prime", *flags)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         return done.stdout[:-1]
 
@@ -183,4 +183,4 @@ def test_the_flags_work(charrnn: Run, config_file: Path) -> None:
         (("--ban", "abcdefghijklmnopqrstuvwxyz. \\n"), "every symbol"), (("--temperature", "nan"), "--temperature"),
     ]  # fmt: skip
     for flags, part in wrong:
-        assert_one_line_error(charrnn("sample", *flags), 2, part)
+        assert_one_line_error(charrnn_here("sample", *flags), 2, part)
