@@ -6,24 +6,27 @@ import argparse
 import json
 import os
 import pty
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 SETTINGS = (
-    "--set", "training.max_steps=300", "--set", "training.eval_every=null", "--set",
+    "--set", "training.max_steps=200", "--set", "training.eval_every=null", "--set",
     "training.sample_every=50", "--set", "training.checkpoint_every=100000",
 )  # fmt: skip
 
 
 def chars_per_second(folder: Path, *options: str) -> float:
     """Of one short training whose standard error is a terminal."""
+    shutil.rmtree(folder / "run", ignore_errors=True)
     controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "charrnn", "train", "-c", "lstm", "--overwrite", "--json", *SETTINGS, *options]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
@@ -41,12 +44,17 @@ def chars_per_second(folder: Path, *options: str) -> float:
 
     reader = threading.Thread(target=drain)
     reader.start()
+    history = folder / "run" / "history.jsonl"
+    while process.poll() is None and not (history.exists() and history.stat().st_size):
+        time.sleep(0.01)
+    began = time.time()
     out, _ = process.communicate()
     reader.join()
     os.close(controller)
-    # By the clock, from the settings' writing to the last checkpoint's: everything between two steps counts.
-    began, ended = ((folder / "run" / name).stat().st_mtime for name in ("config.yaml", "last.npz"))
-    return float(json.loads(out)["chars"]) / (ended - began)
+    # By the clock, from the first report to the last checkpoint: everything between two steps counts, imports do not.
+    ended = (folder / "run" / "last.npz").stat().st_mtime
+    first = json.loads((folder / "run" / "history.jsonl").read_text().splitlines()[0])
+    return (float(json.loads(out)["chars"]) - first["chars"]) / (ended - began)
 
 
 def measure(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:

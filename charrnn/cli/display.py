@@ -176,15 +176,19 @@ class TqdmView(PlainView):
 class RichView:
     """A panel that stays in place: progress, losses, a sparkline, and what the model writes now."""
 
+    interval_seconds = 1.0
+
     def __init__(self, console: Console | None = None, *, live: bool = True) -> None:
         from rich.console import Console
         from rich.live import Live
 
         self._console = console or Console(stderr=True)
         self.forget()
-        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=2)
+        # Drawn between two steps, not by a thread: a thread would make the trainer wait for the interpreter's lock.
+        self._live = Live(get_renderable=self._render, console=self._console, auto_refresh=False)
+        self._drawn = -math.inf
         if live:
-            self._live.start()
+            self._live.start(refresh=True)
 
     def forget(self) -> None:
         """Begin again, as before the first event."""
@@ -200,7 +204,14 @@ class RichView:
         self._console.print(self._render())
 
     def show(self, event: Event) -> None:
-        """Remember what the next refresh shows."""
+        """Remember what the panel shows, and draw it anew once a second."""
+        self._remember(event)
+        now = time.monotonic()
+        if self._live.is_started and now - self._drawn >= self.interval_seconds:
+            self._drawn = now
+            self._live.refresh()
+
+    def _remember(self, event: Event) -> None:
         from charrnn.training import events
 
         if isinstance(event, events.RunStarted):
