@@ -207,7 +207,7 @@ def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) 
         CheckpointError: there is none.
     """
     if path is None:
-        runs = [f.parent for f in runs_dir.glob("*/last.npz")]
+        runs = [f.parent for pattern in ("*/last.npz", "*/*/last.npz") for f in runs_dir.glob(pattern)]  # sweeps too
         if not runs:
             raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train --config FILE")
         path = max(runs, key=lambda run: (run / "last.npz").stat().st_mtime_ns)

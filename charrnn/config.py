@@ -128,11 +128,20 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         SettingsError: no such file, not YAML, or a setting that is unknown, missing or impossible.
     """
+    return parse_config(read_settings(path), where=one_line(path), overrides=overrides)
+
+
+def read_settings(path: Path) -> str:
+    """The text of a settings file.
+
+    Raises:
+        SettingsError: no such file, unreadable, or not UTF-8.
+    """
     from charrnn.yaml12 import MAX_BYTES  # here, because sampling and evaluation read no YAML and start faster without
 
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1).decode("utf-8")
+            return file.read(MAX_BYTES + 1).decode("utf-8")
     except FileNotFoundError:
         raise SettingsError(f"{one_line(path)}: no such settings file", hint=_files_near(path)) from None
     except UnicodeDecodeError as error:
@@ -142,7 +151,6 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"{one_line(path)}: cannot be read: {reason}") from None
-    return parse_config(text, where=one_line(path), overrides=overrides)
 
 
 def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Config:

@@ -11,7 +11,20 @@ import typer
 
 from charrnn import __version__
 from charrnn.blas import choose_kernel
-from charrnn.cli import config, corpus, evaluate, gradcheck, inspection, plot, report, sample, train, watch
+from charrnn.cli import (
+    config,
+    corpus,
+    evaluate,
+    gradcheck,
+    inspection,
+    plot,
+    report,
+    runs,
+    sample,
+    sweep,
+    train,
+    watch,
+)
 from charrnn.cli.output import ReaderGoneError
 from charrnn.errors import CharRNNError
 
@@ -25,6 +38,8 @@ app = typer.Typer(
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("sample", epilog=sample.EXAMPLE)(sample.sample)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
+app.command("runs", epilog=runs.EXAMPLE)(runs.runs)
 app.command("watch", epilog=watch.EXAMPLE)(watch.watch)
 app.command("plot", epilog=plot.EXAMPLE)(plot.plot)
 app.command("report", epilog=report.EXAMPLE)(report.report)

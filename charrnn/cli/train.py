@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -62,6 +60,7 @@ def train(
     """Train a network on a text, as a settings file says."""
     from charrnn.cli.display import train_view
     from charrnn.cli.output import write_json
+    from charrnn.cli.signals import stop_signals
     from charrnn.errors import SettingsError
     from charrnn.training.events import RunFinished
     from charrnn.training.rundir import RunDirectory
@@ -78,7 +77,7 @@ def train(
     with _new_directory_only_if_used(folder.path), folder.lock():
         trainer = _prepare(settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet)
         display = train_view("none" if quiet else progress.value)
-        with _stop_signals(trainer) as caught, display as show, _tensorboard(settings, folder) as log:
+        with stop_signals(trainer) as caught, display as show, _tensorboard(settings, folder) as log:
             for event in trainer.run():
                 show(event)
                 log(event)
@@ -91,13 +90,11 @@ def train(
 
 
 def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
-    from charrnn.bundled import bundled_path
+    from charrnn.bundled import settings_path
     from charrnn.config import load_config
 
-    if not config.exists() and config.suffix == "" and config.parent == Path():
-        built_in = bundled_path(f"configs/{config}.yaml")
-        config = built_in if built_in.exists() else config
-    return load_config(config, overrides), config.stem
+    path = settings_path(str(config))
+    return load_config(path, overrides), path.stem
 
 
 def _prepare(
@@ -165,33 +162,12 @@ def _tensorboard(settings: Config, folder: RunDirectory) -> Iterator[Callable[[E
         log.close()
 
 
-@contextmanager
-def _stop_signals(trainer: Trainer) -> Iterator[list[int]]:
-    """Ctrl-C, SIGTERM and SIGHUP ask the trainer to finish its step and save; a second Ctrl-C stops at once."""
-    caught: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if caught and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        caught.append(number)
-        trainer.stop_requested = True
-
-    signals = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    previous: dict[int, Any] = {n: signal.signal(n, handle) for n in signals}
-    try:
-        yield caught
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def _stopped(caught: list[int], trainer: Trainer) -> Exception:
-    from charrnn.errors import HungUpRun, InterruptedRun, TerminatedRun
+    from charrnn.cli.signals import stopped_by
 
-    kinds = {int(signal.SIGTERM): TerminatedRun, 1: HungUpRun}
-    kind = kinds.get(caught[0], InterruptedRun) if caught else InterruptedRun
     sys.stdout.flush()
-    return kind(
+    return stopped_by(
+        caught,
         f"stopped after step {trainer.counters.step}; saved in {trainer.run_dir.last}",
         hint=f"continue with the same command and --resume (run directory {trainer.run_dir.path})",
     )

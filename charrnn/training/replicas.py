@@ -81,13 +81,19 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def choose_replicas(wanted: int | str, columns: int) -> int:
-    """How many replicas to run: as many as wanted, or one a core, but none without columns enough to be worth it."""
+def choose_replicas(wanted: int | str, columns: int, *, cores: int | None = None) -> int:
+    """How many replicas to run: as many as wanted, or one a core, but none without columns enough to be worth it.
+
+    Args:
+        wanted: a number, or "auto".
+        columns: B.
+        cores: there are; None counts them.
+    """
     if isinstance(wanted, int):
         return min(wanted, columns)
     if sys.platform == "win32":  # the nameless file that carries the memory is a POSIX idea
         return 1
-    return max(1, min(available_cores(), columns // _LEAST_COLUMNS))
+    return max(1, min(cores or available_cores(), columns // _LEAST_COLUMNS))
 
 
 def columns_of(rank: int, count: int, columns: int) -> slice:

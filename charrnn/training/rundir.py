@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +30,7 @@ class RunDirectory:
         self.best = path / "best.npz"
         self.history = path / "history.jsonl"
         self.samples = path / "samples.txt"
+        self.summary = path / "summary.json"  # there once the run has reached its end
 
     def open_new(self, config: Config, *, overwrite: bool) -> None:
         """Make the directory and write the resolved settings.
@@ -36,7 +38,7 @@ class RunDirectory:
         Raises:
             SettingsError: it holds a run already, or cannot be written.
         """
-        files = (self.config, self.last, self.best, self.history, self.samples)
+        files = (self.config, self.last, self.best, self.history, self.samples, self.summary)
         if not overwrite and any(file.exists() for file in files):
             raise SettingsError(
                 f"{self.path}: the directory holds a run already",
@@ -57,6 +59,7 @@ class RunDirectory:
             SettingsError: the directory cannot be written.
         """
         try:
+            self.summary.unlink(missing_ok=True)  # a longer run than the one that ended
             write_atomically(self.config, dump_config(config).encode())
         except OSError as error:
             raise unwritable(self.path, error) from None
@@ -90,6 +93,11 @@ class RunDirectory:
         with self.samples.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
             file.write(f"--- step {step} ---\n{text}\n\n")
 
+    def write_summary(self, reason: str, summary: dict[str, Any]) -> None:
+        """Say that the run has ended, why, and what came out; without the run's place, so that it may be moved."""
+        facts = {k: v for k, v in summary.items() if k not in ("run_dir", "checkpoint", "best_checkpoint")}
+        write_atomically(self.summary, (json.dumps({"reason": reason, **finite(facts)}) + "\n").encode())
+
     def sync_logs(self) -> tuple[int, int]:
         """Force history and samples to the disk, before a checkpoint that counts on them; their sizes in bytes."""
         sizes = []
@@ -108,6 +116,11 @@ class RunDirectory:
             if path.exists() and path.stat().st_size > size:
                 with path.open("r+b") as file:
                     file.truncate(size)
+
+
+def finite(facts: dict[str, Any]) -> dict[str, Any]:
+    """Numbers that JSON does not have as None."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.items()}
 
 
 class _RunLock(FileLock):

@@ -151,7 +151,10 @@ class Trainer:
                 yield from self._advance()
             except DivergenceError as error:
                 yield self._roll_back(error)
-        yield RunFinished(self._reason, self._summary())
+        summary = self._summary()
+        if self._reason != "stopped":
+            self.run_dir.write_summary(self._reason, summary)
+        yield RunFinished(self._reason, summary)
 
     def _advance(self) -> Iterator[Event]:
         """A step and what is due after it."""

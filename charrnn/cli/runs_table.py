@@ -1,0 +1,69 @@
+"""Runs as a table: which columns, how numbers are written, on a terminal, as CSV or for JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from charrnn.atomic import write_atomically
+from charrnn.runs import Run, Value, varied_settings
+
+_USUAL = ("loss", "bits_per_char", "train_loss", "steps", "seconds", "chars_per_second")
+_DIGITS = {
+    "loss": 4,
+    "bits_per_char": 4,
+    "train_loss": 4,
+    "val_loss": 4,
+    "seconds": 1,
+    "chars_per_second": 0,
+    "epochs": 2,
+}
+
+
+def table_columns(runs: Sequence[Run], limit: int = 8) -> list[str]:
+    """Name, status, results, and the first `limit` settings in which the runs differ."""
+    own = [path for path in varied_settings(runs) if path not in ("training.replicas",)]
+    return ["name", "status", *_USUAL, *own[:limit]]
+
+
+def rows_of(runs: Sequence[Run], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """A dict a run, for JSON."""
+    return [{column: run.value(column) for column in columns} for run in runs]
+
+
+def as_csv(runs: Sequence[Run], columns: Sequence[str]) -> str:
+    """A table with a header; numbers in full."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for run in runs:
+        writer.writerow(["" if run.value(c) is None else run.value(c) for c in columns])
+    return out.getvalue()
+
+
+def write_csv(path: Path, runs: Sequence[Run], columns: Sequence[str]) -> None:
+    """The same in a file."""
+    write_atomically(path, as_csv(runs, columns).encode())
+
+
+def show_table(title: str, runs: Sequence[Run], columns: Sequence[str]) -> None:
+    """The table on standard output, numbers rounded for the eye."""
+    from charrnn.cli.display import print_table
+
+    heads = [column.rpartition(".")[2] for column in columns]
+    print_table(title, heads, [[_shown(c, run.value(c)) for c in columns] for run in runs])
+
+
+def _shown(column: str, value: Value) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    if column.endswith("seed"):
+        return str(value)
+    if column in _DIGITS:
+        return f"{value:,.{_DIGITS[column]}f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"

@@ -1,0 +1,1 @@
+"""Many runs: a plan of trials, their processes, their table."""

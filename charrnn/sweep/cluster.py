@@ -1,0 +1,268 @@
+"""Trials on a Dask cluster (extra `[dask]`): texts and checkpoints travel, results come back to the sweep's directory.
+
+A worker runs a trial in a folder of its own as the same process that a single machine would run. Whenever a checkpoint
+has been written, the run's files go to a variable on the scheduler, which outlives the worker. When the worker dies,
+the trial is handed to another, which begins with those files; the sweep's own directory gets them too, so that a sweep
+whose own process dies goes on as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from charrnn.atomic import write_atomically
+from charrnn.config import Config, config_from_builtins, config_to_builtins, dump_config
+from charrnn.corpora import resolve
+from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
+from charrnn.sweep.executors import Ended, HistoryTail, Progress, core_groups, last_error, launch, replicas_for
+from charrnn.sweep.plan import Trial
+
+Files = dict[str, bytes]
+
+_LOOK_SECONDS = 0.3
+_TIMEOUT = 30.0
+_LOST = 3  # workers that a trial may lose before it counts as the one that kills them
+# The last one is written after the others, so that files fetched in this order fit together.
+_KEPT = ("config.yaml", "best.npz", "last.npz", "history.jsonl", "samples.txt", "summary.json", "log.txt")
+
+
+class DaskExecutor:
+    """Trials as tasks of a Dask cluster, one at a time a worker thread.
+
+    Args:
+        address: of the scheduler, as in tcp://host:8786.
+        settings: all settings of a trial.
+
+    Raises:
+        MissingExtraError: no `distributed`.
+        SettingsError: no scheduler there.
+    """
+
+    def __init__(self, address: str, settings: Callable[[Trial], Config]) -> None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise MissingExtraError("distributed", "dask", purpose="a sweep on a Dask cluster") from None
+        try:
+            self._client = Client(address, timeout=_TIMEOUT, set_as_default=False, name="charrnn-sweep")
+        except (OSError, ValueError, TypeError) as error:
+            raise SettingsError(
+                f"--scheduler {address}: {str(error) or type(error).__name__}", hint="start one: dask scheduler"
+            ) from None
+        self._settings = settings
+        self._tasks: dict[str, _Task] = {}
+        self._texts: dict[str, Any] = {}
+
+    def free(self) -> int:
+        """See `Executor`; no more than the cluster's threads, which may come and go."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return int(sum(worker["nthreads"] for worker in workers)) - len(self._tasks)
+
+    def start(self, trial: Trial, folder: Path, *, resume: bool) -> None:
+        """See `Executor`."""
+        from distributed import Variable
+
+        config = self._settings(trial)
+        files = {name: (folder / name).read_bytes() for name in _KEPT if resume and (folder / name).is_file()}
+        name = f"charrnn-{os.getpid()}-{id(self)}-{trial.name}"
+        task = _Task(trial, folder, Variable(f"{name}-files", self._client), Variable(f"{name}-stop", self._client))
+        task.kept.set({"files": files, "version": 0})
+        task.wish.set(False)
+        task.tail = HistoryTail(folder / "history.jsonl", skip=resume)
+        task.arguments = (config_to_builtins(config), self._text(config), f"{name}-files", f"{name}-stop")
+        self._submit(task)
+        self._tasks[trial.name] = task
+
+    def _submit(self, task: _Task) -> None:
+        # Never a result remembered from an equal task before; and no retries by the scheduler beside ours.
+        task.future = self._client.submit(run_on_worker, *task.arguments, pure=False, retries=0)
+
+    def _text(self, config: Config) -> Any:
+        """The corpus as a list of (file name, bytes) on the cluster, sent once however many trials read it."""
+        source = config.corpus.source
+        if source not in self._texts:
+            content = [(f"{k:05d}-{path.name}", path.read_bytes()) for k, path in enumerate(resolve(source))]
+            self._texts[source] = self._client.scatter([content], broadcast=False, hash=False)[0]
+        return self._texts[source]
+
+    def poll(self) -> list[Progress | Ended]:
+        """See `Executor`."""
+        found: list[Progress | Ended] = []
+        for name, task in list(self._tasks.items()):
+            over = task.future.done()
+            task.fetch()
+            found += [Progress(task.trial, row) for row in task.tail.rows()]
+            if over and (ended := self._ended(task)):
+                found.append(ended)
+                del self._tasks[name]
+                task.forget()
+        return found
+
+    def _ended(self, task: _Task) -> Ended | None:
+        from distributed import KilledWorker
+        from distributed.client import FutureCancelledError
+
+        try:
+            code, error = task.future.result(timeout=_TIMEOUT)
+            return Ended(task.trial, int(code), str(error))
+        except (KilledWorker, FutureCancelledError):
+            task.lost += 1
+            if task.lost >= _LOST:
+                return Ended(task.trial, 1, f"{task.lost} workers died with it")
+            self._texts.clear()  # what was scattered may have died with the worker
+            task.arguments = (task.arguments[0], self._text(self._settings(task.trial)), *task.arguments[2:])
+            self._submit(task)
+            return None
+        except Exception as error:  # whatever a task raised on another machine
+            return Ended(task.trial, 1, f"{type(error).__name__}: {error}")
+
+    def stop(self, trial: Trial) -> None:
+        """See `Executor`."""
+        if trial.name in self._tasks:
+            self._tasks[trial.name].wish.set(True)
+
+    def close(self) -> None:
+        """See `Executor`."""
+        for task in self._tasks.values():
+            with contextlib.suppress(Exception):
+                task.wish.set(True)
+        end = time.monotonic() + _TIMEOUT
+        while self._tasks and time.monotonic() < end:
+            with contextlib.suppress(Exception):
+                self.poll()
+            time.sleep(_LOOK_SECONDS)
+        self._client.close()
+
+
+class _Task:
+    """A trial that is on the cluster."""
+
+    future: Any
+    tail: HistoryTail
+    arguments: tuple[Any, ...]
+
+    def __init__(self, trial: Trial, folder: Path, kept: Any, wish: Any) -> None:
+        self.trial, self.folder, self.kept, self.wish = trial, folder, kept, wish
+        self.lost = self._version = 0
+
+    def fetch(self) -> None:
+        """Bring the files that came since the last look into the trial's directory."""
+        kept = self.kept.get(timeout=_TIMEOUT)
+        if kept["version"] != self._version:
+            self._version = kept["version"]
+            for name in _KEPT:
+                if name in kept["files"]:
+                    write_atomically(self.folder / name, kept["files"][name])
+
+    def forget(self) -> None:
+        """Take the variables off the scheduler."""
+        self.kept.delete()
+        self.wish.delete()
+
+
+def run_on_worker(settings: dict[str, Any], text: list[tuple[str, bytes]], files: str, stop: str) -> tuple[int, str]:
+    """Train a trial in a folder of its own; runs on a worker.
+
+    Args:
+        settings: all of them, as nested dicts.
+        text: of the corpus, file by file.
+        files: name of the variable that holds the run's files.
+        stop: name of the variable that says whether to stop.
+
+    Returns:
+        The exit code of `charrnn train` and its error line.
+    """
+    from distributed import Variable, get_client
+
+    client = get_client()
+    kept, wish = Variable(files, client), Variable(stop, client)
+    with tempfile.TemporaryDirectory(prefix="charrnn-trial-") as place:
+        root = Path(place)
+        run = root / "run"
+        run.mkdir()
+        begun: Files = kept.get(timeout=_TIMEOUT)["files"]
+        for name, data in begun.items():
+            (run / name).write_bytes(data)
+        config = _settle(settings, text, root)
+        words = ["train", "--config", str(root / "config.yaml"), "--run-dir", str(run)]
+        words.append("--resume" if "last.npz" in begun else "--overwrite")
+        (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        with _process(words, run, root) as process:
+            sender = _Sender(run, kept, process.pid)
+            while process.poll() is None:
+                sender.send_if_new()
+                if wish.get(timeout=_TIMEOUT):
+                    process.send_signal(signal.SIGTERM)
+                time.sleep(_LOOK_SECONDS)
+        sender.send()
+        code = int(process.returncode)
+        return code, last_error(run / "log.txt") if code >= 0 else f"ended by signal {-code}"
+
+
+@contextlib.contextmanager
+def _process(words: list[str], run: Path, root: Path) -> Iterator[Any]:
+    process = launch(words, run / "log.txt", _worker_cores())
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _worker_cores() -> list[int]:
+    """The processors of this worker that are this thread's share."""
+    from distributed import get_worker
+
+    threads = max(1, int(get_worker().state.nthreads))
+    groups = core_groups(threads)
+    return groups[threading.get_ident() % threads]
+
+
+def _settle(settings: dict[str, Any], text: list[tuple[str, bytes]], root: Path) -> Config:
+    """Write the text down and name its place here; share the batch out over this worker's processors."""
+    folder = root / "text"
+    folder.mkdir()
+    for name, data in text:
+        (folder / name).write_bytes(data)
+    training = settings["training"]
+    count = replicas_for(training["replicas"], training["batch_size"], len(_worker_cores()))
+    source = folder / text[0][0] if len(text) == 1 else folder
+    changed = {
+        **settings,
+        "corpus": {**settings["corpus"], "source": str(source)},
+        "training": {**training, "replicas": count},
+    }
+    return config_from_builtins(changed, where="trial")
+
+
+class _Sender:
+    """Puts the run's files on the scheduler when there is a new checkpoint or report."""
+
+    def __init__(self, run: Path, kept: Any, number: int) -> None:
+        self._run, self._kept, self._number = run, kept, number
+        self._seen: tuple[int, ...] = ()
+        self._count = 0
+
+    def send_if_new(self) -> None:
+        stamps = tuple(
+            (self._run / name).stat().st_mtime_ns if (self._run / name).exists() else 0
+            for name in ("last.npz", "best.npz", "history.jsonl")
+        )
+        if stamps != self._seen:
+            self._seen = stamps
+            self.send()
+
+    def send(self) -> None:
+        self._count += 1
+        found = {name: (self._run / name).read_bytes() for name in reversed(_KEPT) if (self._run / name).is_file()}
+        with contextlib.suppress(CharRNNError):
+            self._kept.set({"files": found, "version": f"{self._number}/{self._count}"})

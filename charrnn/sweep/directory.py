@@ -1,0 +1,162 @@
+"""A sweep's directory: what was asked (`sweep.yaml`, `base.yaml`, `sweep.json`), a run directory a trial, results."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from charrnn import __version__
+from charrnn.atomic import write_atomically
+from charrnn.blas import kernel_name
+from charrnn.config import dump_config
+from charrnn.errors import SettingsError
+from charrnn.locks import FileLock, LockedError
+from charrnn.sweep.plan import Overrides, Plan, Trial
+
+Status = Literal["missing", "begun", "done", "pruned", "failed"]
+
+
+class SweepDirectory:
+    """The files of one sweep.
+
+    Args:
+        path: the directory; made by `open_new`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = path / "sweep.yaml"
+        self.base = path / "base.yaml"
+        self.manifest = path / "sweep.json"
+        self.results_json = path / "results.json"
+        self.results_csv = path / "results.csv"
+
+    def open(self, plan: Plan, text: str, *, command: Sequence[str], resume: bool, overwrite: bool) -> None:
+        """Make the directory, or check that it is this sweep's, and write down what is asked for.
+
+        Args:
+            plan: the sweep.
+            text: of its file, kept as it is.
+            command: what was typed, kept.
+            resume: go on with the sweep that is there.
+            overwrite: replace it.
+
+        Raises:
+            SettingsError: it holds a sweep already, or another one, or none to resume; or cannot be written.
+        """
+        there = self.manifest.exists()
+        if resume and not there:
+            raise SettingsError(f"{self.path}: there is no sweep to resume", hint="start it without --resume")
+        if there and not (resume or overwrite):
+            raise SettingsError(
+                f"{self.path}: the directory holds a sweep already",
+                hint="continue it with --resume, replace it with --overwrite, or choose another --dir",
+            )
+        base = dump_config(plan.base)
+        if resume and self.base.read_text(encoding="utf-8") != base:
+            raise SettingsError(
+                f"{self.path}: its trials were begun with other base settings than the sweep's now (base.yaml)",
+                hint="grids and seeds may be extended; for another base choose another --dir",
+            )
+        try:
+            if there and overwrite:
+                self._remove_trials()
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.file, text.encode())
+            write_atomically(self.base, base.encode())
+            write_atomically(self.manifest, (json.dumps(self._facts(plan, command), indent=1) + "\n").encode())
+        except OSError as error:
+            raise SettingsError(f"{self.path}: the sweep's directory cannot be written: {error.strerror}") from None
+
+    def _facts(self, plan: Plan, command: Sequence[str]) -> dict[str, Any]:
+        import numpy as np
+
+        return {
+            "format": 1,
+            "charrnn": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "kernel": kernel_name(),
+            "system": f"{sys.platform} {platform.machine()}, {os.cpu_count()} cores",
+            "command": list(command),
+            "trials": [{"name": trial.name, "overrides": trial.overrides} for trial in plan.trials],
+        }
+
+    def _remove_trials(self) -> None:
+        """The run directories of the sweep that is here, and nothing else that somebody may keep beside them."""
+        for folder in self.path.iterdir():
+            if (folder / "trial.json").is_file():
+                shutil.rmtree(folder)
+        for path in (self.results_json, self.results_csv):
+            path.unlink(missing_ok=True)
+
+    def lock(self) -> FileLock:
+        """Keeps other sweeps out of the directory while the block runs.
+
+        Raises:
+            SettingsError: another is at work.
+        """
+        return _SweepLock(self.path / ".lock", wait=False)
+
+    def folder(self, trial: Trial) -> Path:
+        """The trial's run directory."""
+        return self.path / trial.name
+
+    def record(self, trial: Trial, **facts: Any) -> None:
+        """Write down what is known of a trial beside what its run writes itself."""
+        folder = self.folder(trial)
+        folder.mkdir(exist_ok=True)
+        known = {**self.recorded(trial), "name": trial.name, "overrides": trial.overrides, **facts}
+        write_atomically(folder / "trial.json", (json.dumps(known, indent=1) + "\n").encode())
+
+    def recorded(self, trial: Trial) -> dict[str, Any]:
+        """What `record` wrote; empty for a trial that has not begun."""
+        try:
+            known = json.loads((self.folder(trial) / "trial.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    def status(self, trial: Trial) -> Status:
+        """How far a trial has come."""
+        folder = self.folder(trial)
+        if (folder / "summary.json").is_file():
+            return "done"
+        status = self.recorded(trial).get("status")
+        if status in ("pruned", "failed"):
+            return "pruned" if status == "pruned" else "failed"
+        return "begun" if (folder / "last.npz").is_file() else "missing"
+
+    def write_results(self, rows: Sequence[dict[str, Any]]) -> None:
+        """The ranked table as JSON."""
+        write_atomically(self.results_json, (json.dumps({"runs": rows}, indent=1) + "\n").encode())
+
+    def error_of(self, name: str) -> str:
+        """What a failed trial said."""
+        return str(self.recorded(Trial(name, {})).get("error") or "no error line")
+
+    def trials(self) -> list[Trial]:
+        """Every trial that has a directory, planned or searched, by name."""
+        found = []
+        for path in sorted(self.path.glob("*/trial.json")):
+            overrides: Overrides = json.loads(path.read_text(encoding="utf-8"))["overrides"]
+            found.append(Trial(path.parent.name, overrides))
+        return found
+
+
+class _SweepLock(FileLock):
+    def __enter__(self) -> FileLock:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return super().__enter__()
+        except LockedError:
+            raise SettingsError(
+                f"{self.path.parent}: another sweep is at work in this directory",
+                hint="wait for it, or choose another with --dir",
+            ) from None

@@ -1,0 +1,232 @@
+"""Where trials run: processes on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from charrnn.config import Config
+from charrnn.locks import FileLock, LockedError
+from charrnn.sweep.plan import Overrides, Trial, as_option
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A trial wrote a row of its history."""
+
+    trial: Trial
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial's process is over.
+
+    Attributes:
+        exit_code: of `charrnn train`, negative for a signal that it could not answer.
+        error: its error line; "" where there is none.
+    """
+
+    trial: Trial
+    exit_code: int
+    error: str
+
+
+class Executor(Protocol):
+    """Runs trials somewhere."""
+
+    def free(self) -> int:
+        """How many more trials it can take now."""
+
+    def start(self, trial: Trial, folder: Path, *, resume: bool) -> None:
+        """Begin a trial, or go on with it."""
+
+    def poll(self) -> list[Progress | Ended]:
+        """What has happened since the last call."""
+
+    def stop(self, trial: Trial) -> None:
+        """Ask a trial to save and end; `poll` tells when it has."""
+
+    def close(self) -> None:
+        """End everything that still runs."""
+
+
+class HistoryTail:
+    """Rows that a run adds to its history, as they come.
+
+    Args:
+        path: `history.jsonl`, which may not be there yet.
+        skip: leave out what is there now.
+    """
+
+    def __init__(self, path: Path, *, skip: bool) -> None:
+        self._path = path
+        self._offset = path.stat().st_size if skip and path.exists() else 0
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Reports since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                size = file.seek(0, 2)
+                self._offset = min(self._offset, size)  # cut back by a resume
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        rows = [json.loads(line) for line in whole.splitlines()]
+        return [row for row in rows if "event" not in row]
+
+
+def train_command(config: Path, overrides: Overrides, folder: Path) -> list[str]:
+    """The arguments of `charrnn` that train a trial."""
+    settings = [word for path, value in overrides.items() for word in ("--set", as_option(path, value))]
+    return ["train", "--config", str(config), *settings, "--run-dir", str(folder)]
+
+
+def core_groups(jobs: int) -> list[list[int]]:
+    """The processors for each of `jobs` trials at a time; shared where there are fewer than trials."""
+    known = hasattr(os, "sched_getaffinity")
+    cores = sorted(os.sched_getaffinity(0)) if known else list(range(os.cpu_count() or 1))
+    if jobs >= len(cores):
+        return [[cores[k % len(cores)]] for k in range(jobs)]
+    return [cores[k * len(cores) // jobs : (k + 1) * len(cores) // jobs] for k in range(jobs)]
+
+
+def replicas_for(wanted: int | str, batch_size: int, cores: int) -> int:
+    """What `training.replicas` becomes on so many cores; it is written into the trial's settings, to be repeatable."""
+    from charrnn.training.replicas import choose_replicas
+
+    return choose_replicas(wanted, batch_size, cores=cores)
+
+
+class LocalExecutor:
+    """One process a trial, each on its own share of the processors.
+
+    Args:
+        base: the settings file that trials start from.
+        jobs: trials at a time.
+        settings: all settings of a trial, to share its batch out over its processors.
+    """
+
+    def __init__(self, base: Path, jobs: int, settings: Callable[[Trial], Config]) -> None:
+        self._base, self._settings = base, settings
+        self._idle = core_groups(jobs)
+        self._running: dict[str, _Process] = {}
+        self._waiting: list[tuple[Trial, Path, bool]] = []
+        self._dropped: list[Trial] = []
+
+    def free(self) -> int:
+        """See `Executor`."""
+        return len(self._idle) - len(self._waiting)
+
+    def start(self, trial: Trial, folder: Path, *, resume: bool) -> None:
+        """See `Executor`; a run that a dead sweep has left behind is waited for."""
+        self._waiting.append((trial, folder, resume))
+        self._launch()
+
+    def _launch(self) -> None:
+        for item in list(self._waiting):
+            trial, folder, resume = item
+            if not self._idle or not unlocked(folder):
+                continue
+            cores = self._idle.pop()
+            training = self._settings(trial).training
+            count = replicas_for(training.replicas, training.batch_size, len(cores))
+            overrides = {**trial.overrides, "training.replicas": count}
+            words = train_command(self._base, overrides, folder)
+            # The directory may hold a run that died before its first checkpoint.
+            words.append("--resume" if resume and (folder / "last.npz").exists() else "--overwrite")
+            self._running[trial.name] = _Process(trial, folder, words, cores, resume=resume)
+            self._waiting.remove(item)
+
+    def poll(self) -> list[Progress | Ended]:
+        """See `Executor`."""
+        self._launch()
+        found: list[Progress | Ended] = [Ended(trial, -signal.SIGTERM, "") for trial in self._dropped]
+        self._dropped = []
+        for name, process in list(self._running.items()):
+            code = process.popen.poll()  # before the history is read, so that its last row is not missed
+            found += [Progress(process.trial, row) for row in process.tail.rows()]
+            if code is not None:
+                error = process.error() if code >= 0 else f"ended by signal {-code}"
+                found.append(Ended(process.trial, code, error))
+                self._idle.append(process.cores)
+                del self._running[name]
+        return found
+
+    def stop(self, trial: Trial) -> None:
+        """See `Executor`."""
+        if trial.name in self._running:
+            self._running[trial.name].popen.send_signal(signal.SIGTERM)
+        self._dropped += [t for t, *_ in self._waiting if t == trial]
+        self._waiting = [item for item in self._waiting if item[0] != trial]
+
+    def close(self) -> None:
+        """See `Executor`; each has half a minute to save."""
+        for process in self._running.values():
+            process.popen.send_signal(signal.SIGTERM)
+        for process in self._running.values():
+            try:
+                process.popen.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.popen.kill()
+                process.popen.wait()
+        self._running, self._waiting = {}, []
+
+
+class _Process:
+    def __init__(self, trial: Trial, folder: Path, words: list[str], cores: list[int], *, resume: bool) -> None:
+        self.trial, self.cores = trial, cores
+        self.log = folder / "log.txt"
+        self.tail = HistoryTail(folder / "history.jsonl", skip=resume)
+        self.popen = launch(words, self.log, cores)
+
+    def error(self) -> str:
+        """The error that the run ended with."""
+        return last_error(self.log)
+
+
+def launch(words: list[str], log: Path, cores: list[int]) -> subprocess.Popen[bytes]:
+    """Start `charrnn` with `words` on the processors `cores`, its messages in `log`; it ends when this process does."""
+    package = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH")) if p)
+    spec = json.dumps({"words": [*words, "--progress", "plain"], "cores": cores, "parent": os.getpid()})
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "charrnn.cli.trial", spec],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            start_new_session=True,  # Ctrl-C in the terminal is the sweep's to handle
+            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": str(len(cores)), "OMP_NUM_THREADS": "1"},
+        )
+
+
+def last_error(log: Path) -> str:
+    """The last error line in a run's messages; where there is none, its last line."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    errors = [line.removeprefix("charrnn: error: ") for line in lines if line.startswith("charrnn: error: ")]
+    return (errors or lines or [""])[-1]
+
+
+def unlocked(folder: Path) -> bool:
+    """Whether no training is at work in a run directory."""
+    if not folder.is_dir():
+        return True
+    try:
+        with FileLock(folder / ".lock", wait=False):
+            return True
+    except LockedError:
+        return False

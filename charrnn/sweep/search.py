@@ -1,0 +1,190 @@
+"""Search and early stopping through Optuna (extra `[sweep]`): which trial comes next, and which is given up.
+
+The study lives in a journal file in the sweep's directory, or in any storage that Optuna knows, so that several
+machines can share it. Trials that were being run when their sweep died are gone on with, from their last checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from charrnn.errors import MissingExtraError, SettingsError
+from charrnn.locks import FileLock
+from charrnn.sweep.directory import SweepDirectory
+from charrnn.sweep.executors import unlocked
+from charrnn.sweep.plan import Draw, Overrides, Plan, Search, Trial, cross_with_seeds, trial_name
+
+if TYPE_CHECKING:
+    import optuna
+
+_NAME = "charrnn_name"  # of the user attribute that ties Optuna's trial to ours
+
+
+class Searched:
+    """A study as a source of trials.
+
+    Args:
+        plan: with a search in it.
+        directory: of the sweep.
+        retry_failed: planned trials that failed are run again.
+        joining: another machine is at work on the same study, so trials that nobody seems to run are left alone.
+
+    Raises:
+        MissingExtraError: no Optuna.
+        SettingsError: a storage that cannot be used.
+    """
+
+    def __init__(self, plan: Plan, directory: SweepDirectory, *, retry_failed: bool, joining: bool) -> None:
+        assert plan.file.search is not None
+        self._plan, self._directory, self._search = plan, directory, plan.file.search
+        self._study = open_study(plan, directory)
+        self._open: dict[str, optuna.Trial] = {}
+        self._validations: dict[str, int] = {}
+        self._orphans = [] if joining else self._left_behind()
+        self._planned = list(reversed(plan.trials))
+        self._again = {t.name for t in plan.trials if retry_failed and directory.status(t) == "failed"}
+
+    def total(self) -> int:
+        """See `Source`."""
+        return len(self._plan.trials) or self._search.trials or self._plan.file.trials
+
+    def _left_behind(self) -> list[tuple[optuna.Trial, Trial]]:
+        """Trials that the study believes to be running, but nobody runs: their sweep is dead, or they were stopped."""
+        import optuna
+
+        found = []
+        for frozen in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            name = frozen.user_attrs.get(_NAME)
+            known = {t.name: t for t in self._directory.trials()}
+            if name in known and unlocked(self._directory.folder(known[name])):
+                found.append((optuna.Trial(self._study, frozen._trial_id), known[name]))
+        return found
+
+    def next(self) -> tuple[Trial, bool] | None:
+        """See `Source`."""
+        if self._orphans:
+            asked, trial = self._orphans.pop()
+            self._open[trial.name] = asked
+            return trial, True
+        with FileLock(self._directory.path / ".ask", wait=True):  # nobody else asks for the same one meanwhile
+            asked_before = {t.user_attrs.get(_NAME) for t in self._study.get_trials(deepcopy=False)}
+            if self._plan.searches:
+                return self._ask() if len(asked_before) < self.total() else None
+            while self._planned:
+                trial = self._planned.pop()
+                if trial.name not in asked_before or trial.name in self._again:
+                    return self._ask(trial)
+        return None
+
+    def _ask(self, trial: Trial | None = None) -> tuple[Trial, bool]:
+        if trial is None:
+            asked = self._study.ask({path: _distribution(d) for path, d in self._plan.file.random.items()})
+            searched: Overrides = {path: _rounded(asked.params[path]) for path in self._plan.file.random}
+            seeds = list(cross_with_seeds(self._plan.file, self._plan.base, searched))
+            overrides = seeds[asked.number % len(seeds)]
+            trial = Trial(f"{asked.number:04d},{trial_name(overrides)}", overrides)
+        else:
+            asked = self._study.ask()
+        asked.set_user_attr(_NAME, trial.name)
+        asked.set_user_attr("overrides", trial.overrides)
+        self._open[trial.name] = asked
+        return trial, self._directory.status(trial) in ("begun", "failed")
+
+    def report(self, trial: Trial, row: dict[str, Any]) -> bool:
+        """See `Source`; the pruner hears of each validation."""
+        if row.get("val_loss") is None:
+            return False
+        asked = self._open[trial.name]
+        asked.report(float(row["val_loss"]), int(row["step"]))
+        self._validations[trial.name] = self._validations.get(trial.name, 0) + 1
+        return self._validations[trial.name] >= self._search.min_validations and asked.should_prune()
+
+    def ended(self, trial: Trial, status: str, loss: float | None) -> None:
+        """See `Source`."""
+        import optuna
+
+        asked = self._open.pop(trial.name)
+        if status == "done" and loss is not None:
+            self._study.tell(asked, loss)
+        elif status == "pruned":
+            self._study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+        elif status != "begun":  # one that was stopped half-way stays open, for the sweep that goes on with it
+            self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+
+
+def open_study(plan: Plan, directory: SweepDirectory) -> optuna.Study:
+    """The sweep's study, made where there is none.
+
+    Raises:
+        MissingExtraError: no Optuna.
+        SettingsError: a storage that cannot be used.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise MissingExtraError("optuna", "sweep", purpose="a search or early stopping") from None
+    assert plan.file.search is not None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    search = plan.file.search
+    try:
+        study = optuna.create_study(
+            study_name=plan.name, storage=_storage(search, directory), pruner=_pruner(search), load_if_exists=True
+        )
+        # A sampler that begins with the same seed again would propose the same points again.
+        study.sampler = _sampler(search, plan.file.seed + len(study.get_trials(deepcopy=False)))
+        return study
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
+        raise SettingsError(
+            f"search.storage: {search.storage or 'journal'}: {' '.join(str(error).split())[:200]}"
+        ) from None
+    except Exception as error:
+        if type(error).__module__.startswith(("sqlalchemy", "optuna")):
+            raise SettingsError(f"search.storage: {search.storage}: {' '.join(str(error).split())[:200]}") from None
+        raise
+
+
+def _storage(search: Search, directory: SweepDirectory) -> Any:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    if search.storage and "://" in search.storage:
+        return search.storage
+    path = search.storage or str(directory.path / "optuna.journal")
+    return JournalStorage(JournalFileBackend(path))
+
+
+def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+    import optuna
+
+    if search.sampler == "gp":
+        return optuna.samplers.GPSampler(seed=seed)
+    if search.sampler == "tpe":
+        # Several trials run at once: the search pretends that those under way turn out badly, so as not to ask for the
+        # same point again ("constant liar").
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _pruner(search: Search) -> optuna.pruners.BasePruner:
+    import optuna
+
+    if search.pruner == "asha":  # asynchronous successive halving: Li et al. (2020)
+        return optuna.pruners.SuccessiveHalvingPruner(reduction_factor=search.reduction_factor)
+    if search.pruner == "median":
+        return optuna.pruners.MedianPruner(n_warmup_steps=0)
+    return optuna.pruners.NopPruner()
+
+
+def _distribution(draw: Draw) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if draw.choice is not None:
+        return CategoricalDistribution(draw.choice)
+    low, high = getattr(draw, draw.kind)
+    if draw.kind in ("integers", "log_integers"):
+        return IntDistribution(low, high, log=draw.kind == "log_integers")
+    return FloatDistribution(low, high, log=draw.kind == "log_uniform")
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,56 @@
+"""Where trials come from: the plan, in order, or a search that learns from the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from charrnn.sweep.directory import SweepDirectory
+from charrnn.sweep.plan import Trial
+
+
+class Source(Protocol):
+    """Hands out trials and hears how they do."""
+
+    def total(self) -> int:
+        """Trials of the whole sweep."""
+
+    def next(self) -> tuple[Trial, bool] | None:
+        """The next trial, and whether it has begun before; None when there is no more to do."""
+
+    def report(self, trial: Trial, row: dict[str, Any]) -> bool:
+        """Hear of a row of its history; True to give the trial up."""
+
+    def ended(self, trial: Trial, status: str, loss: float | None) -> None:
+        """Hear how it ended: done, pruned, failed or begun (stopped half-way)."""
+
+
+class Planned:
+    """The trials of a plan that are missing, in order.
+
+    Args:
+        trials: all of them.
+        directory: says which are there.
+        retry_failed: also those that failed.
+    """
+
+    def __init__(self, trials: Sequence[Trial], directory: SweepDirectory, *, retry_failed: bool) -> None:
+        self._total = len(trials)
+        wanted = {"missing", "begun", *(["failed"] if retry_failed else [])}
+        self._left = [(t, s != "missing") for t in trials if (s := directory.status(t)) in wanted]
+        self._left.reverse()
+
+    def total(self) -> int:
+        """See `Source`."""
+        return self._total
+
+    def next(self) -> tuple[Trial, bool] | None:
+        """See `Source`."""
+        return self._left.pop() if self._left else None
+
+    def report(self, trial: Trial, row: dict[str, Any]) -> bool:
+        """See `Source`; a plan gives nothing up."""
+        return False
+
+    def ended(self, trial: Trial, status: str, loss: float | None) -> None:
+        """See `Source`."""
