@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import encoding, live, startup
+from benchmarks import encoding, live, startup, sweeps
 from benchmarks.contestants import Size
 from benchmarks.race import race
 
@@ -97,6 +97,7 @@ SUITES = {
     "startup": startup.measure,
     "encoding": encoding.measure,
     "live": live.measure,
+    "sweeps": sweeps.measure,
 }
 
 

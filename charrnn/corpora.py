@@ -96,6 +96,9 @@ def corpus_path(entry: CorpusEntry) -> Path:
 def resolve(source: str, *, progress: Progress | None = None) -> tuple[Path, ...]:
     """The files of a text, in reading order.
 
+    Where the environment names a folder in $CHARRNN_TEXT, its files are the text whatever the source is called: so a
+    trial that runs on another machine keeps its settings, and its text comes along.
+
     Args:
         source: a name of the catalogue (made or fetched when missing), a file, a glob or a directory (all files in it
             and below, sorted; hidden ones are left out).
@@ -104,6 +107,8 @@ def resolve(source: str, *, progress: Progress | None = None) -> tuple[Path, ...
     Raises:
         DataError: there is no such text.
     """
+    if sent := os.environ.get("CHARRNN_TEXT"):
+        return _checked(sent, sorted(_files_below(Path(sent))))
     entries = catalogue()
     if source in entries:
         path = corpus_path(entries[source])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +45,9 @@ def runs(
         raise SettingsError(f"{folder}: no such directory", hint="runs are under checkpoints/ where you trained them")
     found = selected(find_runs(folder), where or [])
     found = ranked(found, column_name(sort, found), reverse=reverse)[:top]
-    shown = [column_name(c.strip(), found) for c in columns.split(",")] if columns else table.table_columns(found)
+    plain = as_csv or as_json or not sys.stdout.isatty()
+    usual = table.table_columns(found, limit=8 if plain else 4, fewer=not plain)
+    shown = [column_name(c.strip(), found) for c in columns.split(",")] if columns else usual
     if show_effects:
         _show_effects(found, as_json=as_json, as_csv=as_csv)
     elif paths:

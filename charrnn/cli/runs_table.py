@@ -12,6 +12,7 @@ from charrnn.atomic import write_atomically
 from charrnn.runs import Run, Value, varied_settings
 
 _USUAL = ("loss", "bits_per_char", "train_loss", "steps", "seconds", "chars_per_second")
+_FEWER = ("loss", "bits_per_char", "steps", "seconds")  # on a terminal, where a line is short
 _DIGITS = {
     "loss": 4,
     "bits_per_char": 4,
@@ -23,10 +24,10 @@ _DIGITS = {
 }
 
 
-def table_columns(runs: Sequence[Run], limit: int = 8) -> list[str]:
-    """Name, status, results, and the first `limit` settings in which the runs differ."""
-    own = [path for path in varied_settings(runs) if path not in ("training.replicas",)]
-    return ["name", "status", *_USUAL, *own[:limit]]
+def table_columns(runs: Sequence[Run], *, limit: int = 8, fewer: bool = False) -> list[str]:
+    """Name, status, results, and the first `limit` settings in which the runs differ; `fewer` for a terminal."""
+    own = [path for path in varied_settings(runs) if path != "training.replicas"]
+    return ["name", "status", *(_FEWER if fewer else _USUAL), *own[:limit]]
 
 
 def rows_of(runs: Sequence[Run], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -53,7 +54,7 @@ def show_table(title: str, runs: Sequence[Run], columns: Sequence[str]) -> None:
     """The table on standard output, numbers rounded for the eye."""
     from charrnn.cli.display import print_table
 
-    heads = [column.rpartition(".")[2] for column in columns]
+    heads = [column.rpartition(".")[2].replace("_per_", "/") for column in columns]
     print_table(title, heads, [[_shown(c, run.value(c)) for c in columns] for run in runs])
 
 
@@ -65,5 +66,5 @@ def _shown(column: str, value: Value) -> str:
     if column.endswith("seed"):
         return str(value)
     if column in _DIGITS:
-        return f"{value:,.{_DIGITS[column]}f}"
+        return f"{value:,.{_DIGITS[column]}f}" if abs(value) < 1e9 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"

@@ -172,7 +172,9 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
     if as_json:
         write_json(facts)
     elif not quiet:
-        show_table(str(folder.path), runs[:30], columns)
+        # On a terminal the names, which tell what varies, leave room for nothing else.
+        few = table_columns(runs, limit=0, fewer=True) if sys.stdout.isatty() else columns
+        show_table(str(folder.path), runs[:30], few)
     if runner.out_of_time:
         sys.stderr.write(
             f"the sweep's time is used up: {folder.path}; go on with --resume and a larger total_minutes\n"

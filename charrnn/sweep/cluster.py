@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -23,15 +25,17 @@ from charrnn.config import Config, config_from_builtins, config_to_builtins, dum
 from charrnn.corpora import resolve
 from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
 from charrnn.sweep.executors import Ended, HistoryTail, Progress, core_groups, last_error, launch, replicas_for
-from charrnn.sweep.plan import Trial
+from charrnn.sweep.plan import Trial, overridden
 
 Files = dict[str, bytes]
 
 _LOOK_SECONDS = 0.3
 _TIMEOUT = 30.0
 _LOST = 3  # workers that a trial may lose before it counts as the one that kills them
-# The last one is written after the others, so that files fetched in this order fit together.
-_KEPT = ("config.yaml", "best.npz", "last.npz", "history.jsonl", "samples.txt", "summary.json", "log.txt")
+# A resumed run cuts its logs to where its checkpoint stands, so they may be newer than it, never older: it is read
+# before them and written after them. The summary says that all is there.
+_READ = ("config.yaml", "last.npz", "best.npz", "history.jsonl", "samples.txt", "log.txt", "summary.json")
+_WRITTEN = ("config.yaml", "history.jsonl", "samples.txt", "log.txt", "best.npz", "last.npz", "summary.json")
 
 
 class DaskExecutor:
@@ -51,6 +55,7 @@ class DaskExecutor:
             from distributed import Client
         except ImportError:
             raise MissingExtraError("distributed", "dask", purpose="a sweep on a Dask cluster") from None
+        _check_reachable(address)
         try:
             self._client = Client(address, timeout=_TIMEOUT, set_as_default=False, name="charrnn-sweep")
         except (OSError, ValueError, TypeError) as error:
@@ -71,7 +76,7 @@ class DaskExecutor:
         from distributed import Variable
 
         config = self._settings(trial)
-        files = {name: (folder / name).read_bytes() for name in _KEPT if resume and (folder / name).is_file()}
+        files = {name: (folder / name).read_bytes() for name in _READ if resume and (folder / name).is_file()}
         name = f"charrnn-{os.getpid()}-{id(self)}-{trial.name}"
         task = _Task(trial, folder, Variable(f"{name}-files", self._client), Variable(f"{name}-stop", self._client))
         task.kept.set({"files": files, "version": 0})
@@ -142,6 +147,19 @@ class DaskExecutor:
         self._client.close()
 
 
+def _check_reachable(address: str) -> None:
+    """A plain connection first: Dask's own client tries for long, and says so at length."""
+    match = re.fullmatch(r"(?:tcp|tls)://\[?([^\s\[\]]+?)\]?:(\d{1,5})", address)
+    if not match:
+        raise SettingsError(f"--scheduler {address}: not an address", hint="write it as tcp://host:8786")
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=_TIMEOUT).close()
+    except (OSError, OverflowError) as error:
+        raise SettingsError(
+            f"--scheduler {address}: no scheduler there: {error}", hint="start one: dask scheduler"
+        ) from None
+
+
 class _Task:
     """A trial that is on the cluster."""
 
@@ -158,7 +176,7 @@ class _Task:
         kept = self.kept.get(timeout=_TIMEOUT)
         if kept["version"] != self._version:
             self._version = kept["version"]
-            for name in _KEPT:
+            for name in _WRITTEN:
                 if name in kept["files"]:
                     write_atomically(self.folder / name, kept["files"][name])
 
@@ -209,7 +227,7 @@ def run_on_worker(settings: dict[str, Any], text: list[tuple[str, bytes]], files
 
 @contextlib.contextmanager
 def _process(words: list[str], run: Path, root: Path) -> Iterator[Any]:
-    process = launch(words, run / "log.txt", _worker_cores())
+    process = launch(words, run / "log.txt", _worker_cores(), text=root / "text")
     try:
         yield process
     finally:
@@ -228,20 +246,14 @@ def _worker_cores() -> list[int]:
 
 
 def _settle(settings: dict[str, Any], text: list[tuple[str, bytes]], root: Path) -> Config:
-    """Write the text down and name its place here; share the batch out over this worker's processors."""
+    """Write the text down; share the batch out over this worker's processors."""
     folder = root / "text"
     folder.mkdir()
     for name, data in text:
         (folder / name).write_bytes(data)
-    training = settings["training"]
-    count = replicas_for(training["replicas"], training["batch_size"], len(_worker_cores()))
-    source = folder / text[0][0] if len(text) == 1 else folder
-    changed = {
-        **settings,
-        "corpus": {**settings["corpus"], "source": str(source)},
-        "training": {**training, "replicas": count},
-    }
-    return config_from_builtins(changed, where="trial")
+    config = config_from_builtins(settings, where="trial")
+    count = replicas_for(root / "run", config, len(_worker_cores()))
+    return overridden(config, {"training.replicas": count}, where="trial")
 
 
 class _Sender:
@@ -263,6 +275,6 @@ class _Sender:
 
     def send(self) -> None:
         self._count += 1
-        found = {name: (self._run / name).read_bytes() for name in reversed(_KEPT) if (self._run / name).is_file()}
+        found = {name: (self._run / name).read_bytes() for name in _READ if (self._run / name).is_file()}
         with contextlib.suppress(CharRNNError):
             self._kept.set({"files": found, "version": f"{self._number}/{self._count}"})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from charrnn.config import Config
+from charrnn.config import Config, load_config
 from charrnn.locks import FileLock, LockedError
 from charrnn.sweep.plan import Overrides, Trial, as_option
 
@@ -101,11 +101,16 @@ def core_groups(jobs: int) -> list[list[int]]:
     return [cores[k * len(cores) // jobs : (k + 1) * len(cores) // jobs] for k in range(jobs)]
 
 
-def replicas_for(wanted: int | str, batch_size: int, cores: int) -> int:
-    """What `training.replicas` becomes on so many cores; it is written into the trial's settings, to be repeatable."""
+def replicas_for(folder: Path, config: Config, cores: int) -> int | str:
+    """What `training.replicas` becomes on so many cores, so that the trial's settings alone repeat it bit by bit.
+
+    A run that has begun keeps its number, whatever there is now.
+    """
     from charrnn.training.replicas import choose_replicas
 
-    return choose_replicas(wanted, batch_size, cores=cores)
+    if (folder / "last.npz").exists():
+        return load_config(folder / "config.yaml").training.replicas
+    return choose_replicas(config.training.replicas, config.training.batch_size, cores=cores)
 
 
 class LocalExecutor:
@@ -139,12 +144,12 @@ class LocalExecutor:
             if not self._idle or not unlocked(folder):
                 continue
             cores = self._idle.pop()
-            training = self._settings(trial).training
-            count = replicas_for(training.replicas, training.batch_size, len(cores))
+            going_on = resume and (folder / "last.npz").exists()
+            count = replicas_for(folder, self._settings(trial), len(cores))
             overrides = {**trial.overrides, "training.replicas": count}
             words = train_command(self._base, overrides, folder)
             # The directory may hold a run that died before its first checkpoint.
-            words.append("--resume" if resume and (folder / "last.npz").exists() else "--overwrite")
+            words.append("--resume" if going_on else "--overwrite")
             self._running[trial.name] = _Process(trial, folder, words, cores, resume=resume)
             self._waiting.remove(item)
 
@@ -195,8 +200,15 @@ class _Process:
         return last_error(self.log)
 
 
-def launch(words: list[str], log: Path, cores: list[int]) -> subprocess.Popen[bytes]:
-    """Start `charrnn` with `words` on the processors `cores`, its messages in `log`; it ends when this process does."""
+def launch(words: list[str], log: Path, cores: list[int], *, text: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start `charrnn` on some processors; it ends when this process does.
+
+    Args:
+        words: its arguments.
+        log: gets its messages.
+        cores: the processors.
+        text: folder whose files are the corpus, whatever the settings call it.
+    """
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH")) if p)
     spec = json.dumps({"words": [*words, "--progress", "plain"], "cores": cores, "parent": os.getpid()})
@@ -207,7 +219,8 @@ def launch(words: list[str], log: Path, cores: list[int]) -> subprocess.Popen[by
             stdout=subprocess.DEVNULL,
             stderr=file,
             start_new_session=True,  # Ctrl-C in the terminal is the sweep's to handle
-            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": str(len(cores)), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": str(len(cores)), "OMP_NUM_THREADS": "1"}
+            | ({"CHARRNN_TEXT": str(text)} if text else {}),
         )
 
 

@@ -1,0 +1,117 @@
+"""Optuna's part: search, early stopping, several processes on one study, going on after a kill."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run, assert_one_line_error
+from tests.sweep.test_sweep import base, begin, wait_until
+
+__all__ = ["base"]
+pytestmark = pytest.mark.extras
+
+
+@pytest.fixture(autouse=True)
+def _needs_optuna() -> None:
+    pytest.importorskip("optuna")
+
+
+SEARCH = (
+    "base: base.yaml\nrandom: {{training.learning_rate: {{log_uniform: [1.0e-6, 0.05]}},\n"
+    "  model.cell: {{choice: [gru, rnn]}}}}\n"
+    "search: {{sampler: {sampler}, trials: {trials}, pruner: {pruner}{more}}}\n"
+)
+
+
+def states(folder: Path, name: str = "s") -> list[str]:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.journal")))
+    return [t.state.name for t in optuna.load_study(study_name=name, storage=storage).trials]
+
+
+def test_hopeless_trials_are_given_up(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
+    base(400)
+    (tmp_path / "s.yaml").write_text(SEARCH.format(sampler="tpe", trials=8, pruner="asha", more=""))
+    done = charrnn("sweep", "s.yaml", "--json", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert sum(result["counts"].values()) == 8
+    assert result["counts"]["pruned"] >= 1
+    pruned = [run for run in result["runs"] if run["status"] == "pruned"]
+    assert all(run["steps"] < 400 for run in pruned)
+    best = result["runs"][0]
+    assert best["status"] == "done"
+    assert best["loss"] < min(run["loss"] for run in pruned)
+    assert sorted(states(tmp_path / "checkpoints/s")) == sorted(
+        {"done": "COMPLETE", "pruned": "PRUNED"}[run["status"]] for run in result["runs"]
+    )
+
+
+def test_a_killed_search_goes_on_with_the_trials_it_was_running(
+    charrnn: Run, tmp_path: Path, base: Callable[[int], Path]
+) -> None:
+    base(300)
+    (tmp_path / "s.yaml").write_text(SEARCH.format(sampler="random", trials=5, pruner="none", more=""))
+    sweep = begin(tmp_path, "s.yaml", "--jobs", "2")
+    folder = tmp_path / "checkpoints" / "s"
+    wait_until(lambda: len(list(folder.glob("*/summary.json"))) >= 1 and len(list(folder.glob("*/last.npz"))) >= 3)
+    sweep.send_signal(signal.SIGKILL)
+    sweep.wait()
+    done = charrnn("sweep", "s.yaml", "--resume", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["counts"] == {"done": 5}
+    assert states(folder) == ["COMPLETE"] * 5
+    rates = [run["training.learning_rate"] for run in json.loads(done.stdout)["runs"]]
+    assert len(set(rates)) == 5  # a sampler that starts again with its seed would draw the first ones again
+
+
+def test_a_plan_with_early_stopping_in_two_processes(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
+    base(300)
+    (tmp_path / "s.yaml").write_text(
+        "base: base.yaml\ngrid: {training.learning_rate: [0.01, 1.0e-6, 0.02, 1.1e-6, 0.03, 1.2e-6]}\n"
+        "search: {pruner: asha}\n"
+    )
+    first = begin(tmp_path, "s.yaml", "--jobs", "1")
+    folder = tmp_path / "checkpoints" / "s"
+    wait_until(lambda: (folder / "optuna.journal").exists() and len(list(folder.glob("*/history.jsonl"))) >= 1)
+    second = charrnn("sweep", "s.yaml", "--join", "--jobs", "1", "--quiet")
+    assert second.returncode == 0, second.stderr
+    assert first.wait(timeout=60) == 0
+    found = [json.loads(path.read_text()) for path in folder.glob("*/trial.json")]
+    assert len(found) == 6
+    assert {trial["attempts"] for trial in found} == {1}
+    assert len(states(folder)) == 6
+    again = charrnn("sweep", "s.yaml", "--resume", "--quiet", "--json")
+    assert {trial["attempts"] for trial in (json.loads(p.read_text()) for p in folder.glob("*/trial.json"))} == {1}
+    assert again.returncode == 0
+
+
+def test_storages(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
+    base(10)
+    more = ", storage: 'sqlite:///study.db'"
+    (tmp_path / "s.yaml").write_text(SEARCH.format(sampler="random", trials=2, pruner="median", more=more))
+    assert charrnn("sweep", "s.yaml", "--quiet").returncode == 0
+    assert (tmp_path / "study.db").exists()
+    more = ", storage: 'nosuch:///study.db'"
+    (tmp_path / "t.yaml").write_text(SEARCH.format(sampler="random", trials=2, pruner="none", more=more))
+    assert_one_line_error(charrnn("sweep", "t.yaml"), 2, "search.storage")
+    assert_one_line_error(charrnn("sweep", "s.yaml", "--dry-run"), 2, "a search has no list")
+
+
+def test_without_optuna_one_line_says_what_to_install(
+    charrnn_here: Run, tmp_path: Path, base: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    base(10)
+    (tmp_path / "s.yaml").write_text(SEARCH.format(sampler="random", trials=2, pruner="none", more=""))
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert_one_line_error(charrnn_here("sweep", "s.yaml"), 6, "optuna", 'pip install "charrnn[sweep]"')

@@ -1,0 +1,187 @@
+"""Sweeps as a user runs them: real processes, killed, resumed, failing; the same numbers by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, Run, assert_one_line_error
+
+BASE = (
+    "corpus: {{source: {text}}}\n"
+    "model: {{cell: gru, hidden_size: 8}}\n"
+    "training: {{batch_size: 4, seq_length: 16, epochs: null, max_steps: {steps}, eval_every: 20,\n"
+    "  checkpoint_every: 10, sample_every: null, log_every: 5, learning_rate: 0.01, warmup_steps: 2}}\n"
+)
+
+
+@pytest.fixture
+def base(tmp_path: Path, text_file: Path) -> Callable[[int], Path]:
+    def write(steps: int) -> Path:
+        path = tmp_path / "base.yaml"
+        path.write_text(BASE.format(text=text_file, steps=steps))
+        return path
+
+    return write
+
+
+def begin(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "charrnn", "sweep", *words],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def rows(folder: Path) -> dict[str, dict[str, Any]]:
+    found = json.loads((folder / "results.json").read_text())["runs"]
+    return {row["name"]: row for row in found}
+
+
+def test_killed_half_way_and_resumed(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
+    base(120)
+    (tmp_path / "s.yaml").write_text(
+        "base: base.yaml\ngrid: {model.cell: [rnn, gru], model.hidden_size: [8, 12]}\nseeds: [1, 2, 3]\n"
+    )
+    sweep = begin(tmp_path, "s.yaml", "--jobs", "2")
+    folder = tmp_path / "checkpoints" / "s"
+    wait_until(lambda: len(list(folder.glob("*/summary.json"))) >= 4)
+    sweep.send_signal(signal.SIGKILL)
+    sweep.wait()
+    finished = {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/summary.json")}
+    assert 4 <= len(finished) < 12
+    done = charrnn("sweep", "s.yaml", "--resume", "--jobs", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["counts"] == {"done": 12}
+    assert len(result["runs"]) == 12
+    assert {row["status"] for row in result["runs"]} == {"done"}
+    losses = [row["loss"] for row in result["runs"]]
+    assert losses == sorted(losses)
+    for name, stamp in finished.items():  # none run again after it was done
+        assert (folder / name / "summary.json").stat().st_mtime_ns == stamp
+        assert json.loads((folder / name / "trial.json").read_text())["attempts"] == 1
+    for path in folder.glob("*/history.jsonl"):  # and the others went on rather than began again
+        steps = [json.loads(line)["step"] for line in path.read_text().splitlines()]
+        assert steps == list(range(5, 121, 5)), path
+
+    best = result["runs"][0]
+    again = charrnn("train", "--config", Path(best["path"]) / "config.yaml", "--run-dir", "by-hand", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["best_val_loss"] == best["loss"]  # bit for bit
+
+    with (folder / "results.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["name"] for row in table] == [row["name"] for row in result["runs"]]
+    assert set(table[0]) >= {"loss", "model.cell", "model.hidden_size", "training.seed"}
+    manifest = json.loads((folder / "sweep.json").read_text())
+    assert len(manifest["trials"]) == 12
+    assert "sweep" in manifest["command"]
+    assert (folder / "sweep.yaml").read_text() == (tmp_path / "s.yaml").read_text()
+
+
+def test_failures_are_isolated_and_reported(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
+    base(20)
+    (tmp_path / "s.yaml").write_text(
+        "base: base.yaml\nset: {training.grad_clip: null, training.optimizer: sgd}\n"
+        "grid: {training.learning_rate: [0.01, 1.0e+38]}\n"
+    )
+    done = charrnn("sweep", "s.yaml", "--jobs", "1")
+    assert_one_line_error(done, 1, "1 of 2 trials failed", "learning_rate=1e+38", "norm")
+    assert "learning_rate=0.01\tdone" in done.stdout
+    resumed = charrnn("sweep", "s.yaml", "--resume", "--json")
+    assert json.loads(resumed.stdout)["counts"] == {"done": 1}  # what failed is not run again unasked
+    folder = tmp_path / "checkpoints" / "s"
+    assert json.loads((folder / "learning_rate=1e+38" / "trial.json").read_text())["attempts"] == 1
+    charrnn("sweep", "s.yaml", "--resume", "--retry-failed")
+    assert json.loads((folder / "learning_rate=1e+38" / "trial.json").read_text())["attempts"] == 2
+
+
+def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
+    base(100000)
+    (tmp_path / "s.yaml").write_text("base: base.yaml\ngrid: {model.hidden_size: [8, 9]}\n")
+    sweep = begin(tmp_path, "s.yaml", "--jobs", "2")
+    folder = tmp_path / "checkpoints" / "s"
+    wait_until(lambda: len(list(folder.glob("*/last.npz"))) == 2)
+    sweep.send_signal(signal.SIGINT)
+    assert sweep.wait(timeout=60) == 130
+    shorter = charrnn("runs", folder, "--json")
+    found = json.loads(shorter.stdout)["runs"]
+    assert [run["status"] for run in found] == ["stopped", "stopped"]
+    refused = charrnn("sweep", "s.yaml", "--resume", "--set", "model.cell=rnn")
+    assert_one_line_error(refused, 2, "other base settings")
+
+
+def test_the_time_of_all_trials(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
+    base(10_000_000)
+    (tmp_path / "s.yaml").write_text(
+        "base: base.yaml\ngrid: {model.hidden_size: [8, 9]}\nbudget: {total_minutes: 0.03}\n"
+    )
+    done = charrnn("sweep", "s.yaml", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    assert "time is used up" in done.stderr
+    statuses = [run["status"] for run in json.loads((tmp_path / "checkpoints/s/results.json").read_text())["runs"]]
+    assert statuses == ["stopped"]
+
+
+def test_directories_are_not_mixed_up(charrnn_here: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
+    base(5)
+    (tmp_path / "s.yaml").write_text("base: base.yaml\n")
+    assert_one_line_error(charrnn_here("sweep", "s.yaml", "--resume"), 2, "no sweep to resume")
+    assert charrnn_here("sweep", "s.yaml", "--quiet").returncode == 0
+    assert_one_line_error(charrnn_here("sweep", "s.yaml"), 2, "holds a sweep already")
+    kept = tmp_path / "checkpoints" / "s" / "mine.txt"
+    kept.write_text("notes")
+    (tmp_path / "s.yaml").write_text("base: base.yaml\nset: {model.hidden_size: 9}\n")
+    assert charrnn_here("sweep", "s.yaml", "--overwrite", "--quiet").returncode == 0
+    assert kept.read_text() == "notes"
+    assert_one_line_error(charrnn_here("sweep", "s.yaml", "--join"), 2, "--join is for sweeps with a search")
+
+
+def test_table_on_a_terminal(tmp_path: Path, base: Callable[[int], Path]) -> None:
+    import pty
+
+    base(20)
+    (tmp_path / "s.yaml").write_text("base: base.yaml\ngrid: {model.hidden_size: [8, 9]}\n")
+    parent, child = pty.openpty()
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "charrnn", "sweep", "s.yaml"],
+        cwd=tmp_path,
+        stdout=child,
+        stderr=child,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
+    )
+    os.close(child)
+    shown = b""
+    while True:
+        try:
+            data = os.read(parent, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+    assert sweep.wait() == 0
+    text = shown.decode("utf-8", "replace")
+    assert "2 of 2 trials over (2 done)" in text
+    assert "running" in text
+    assert "bits/char" in text
