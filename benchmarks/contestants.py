@@ -55,8 +55,9 @@ def charrnn_step(size: Size, replicas: int) -> Step:
     path = Path(tempfile.mkdtemp()) / "ids"
     ids = ids_of(size)
     ids.tofile(path)
+    sizes = {"cell": size.cell, "hidden_size": size.H, "num_layers": size.L}
     plan = Plan(
-        vocab_size=size.V, cell=size.cell, hidden_size=size.H, num_layers=size.L, dropout=0.0, ids_path=str(path),
+        vocab_size=size.V, sizes=sizes, network=sizes, offsets=False, ids_path=str(path),
         ids_dtype=ids.dtype.str, train_size=len(ids), separator=None, batch_size=size.B, seq_length=size.T,
         count=replicas,
     )  # fmt: skip

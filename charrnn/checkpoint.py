@@ -61,15 +61,7 @@ class Checkpoint:
 
     def build_model(self, *, dropout: bool = False, ride: bool | None = None) -> CharRNN:
         """The network with these parameters; without dropout unless it is to be trained further."""
-        settings = self.config.model
-        model = CharRNN(
-            len(self.vocabulary),
-            cell=settings.cell,
-            hidden_size=settings.hidden_size,
-            num_layers=settings.num_layers,
-            dropout=settings.dropout if dropout else 0.0,
-            ride=ride,
-        )
+        model = CharRNN(len(self.vocabulary), **self.config.model.network(dropout=dropout), ride=ride)
         for name, values in self.params.items():
             model.params[name][...] = values
         return model
@@ -132,8 +124,7 @@ def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     except SettingsError as error:
         raise CheckpointError(error.message, hint=error.hint) from None
     vocabulary = Vocabulary.from_meta(msgspec.to_builtins(meta.vocabulary))
-    m = config.model
-    shapes = CharRNN.param_shapes(len(vocabulary), cell=m.cell, hidden_size=m.hidden_size, num_layers=m.num_layers)
+    shapes = CharRNN.param_shapes(len(vocabulary), **config.model.sizes())
     params = {name: _expect(arrays, f"params/{name}", shape) for name, shape in shapes.items()}
     size = sum(values.size for values in params.values())
     moments = {

@@ -52,8 +52,41 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cell: Annotated[str, Meta(description="kind of recurrent cell")] = "lstm"
     hidden_size: Annotated[int, Meta(ge=1, le=65536, description="units in each layer")] = 256
     num_layers: Annotated[int, Meta(ge=1, le=64, description="recurrent layers, one on top of the other")] = 1
+    embedding_size: Annotated[
+        Annotated[int, Meta(ge=1, le=65536)] | None,
+        Meta(description="numbers a symbol becomes before the first layer; null: one-hot symbols"),
+    ] = None
+    tied_embedding: Annotated[
+        bool, Meta(description="use the output layer's weights as the embedding, of hidden_size numbers")
+    ] = False
     dropout: Annotated[Share, Meta(description="probability that a unit between layers is dropped in training")] = 0.0
+    dropout_mask: Annotated[
+        Literal["step", "window"], Meta(description="drop other units at each step, or the same ones through a window")
+    ] = "step"
+    weight_dropout: Annotated[
+        Share, Meta(description="probability that a recurrent weight is dropped for a window in training")
+    ] = 0.0
     forget_bias: Annotated[float, Meta(description="initial bias of the LSTM's forget gate")] = 1.0
+
+    def sizes(self) -> dict[str, Any]:
+        """What decides the parameters' shapes, as `CharRNN.param_shapes` takes it."""
+        return {
+            "cell": self.cell,
+            "hidden_size": self.hidden_size,
+            "num_layers": self.num_layers,
+            "embedding_size": self.hidden_size if self.tied_embedding else self.embedding_size or 0,
+            "tied": self.tied_embedding,
+        }
+
+    def network(self, *, dropout: bool = True) -> dict[str, Any]:
+        """The network as `CharRNN` takes it; without dropout of any kind where it is not to be trained."""
+        if not dropout:
+            return self.sizes()
+        return self.sizes() | {
+            "dropout": self.dropout,
+            "locked_dropout": self.dropout_mask == "window",
+            "weight_dropout": self.weight_dropout,
+        }
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,9 +112,12 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     final_rate_fraction: Annotated[
         float, Meta(ge=0, le=1, description="share of the peak rate left at the end (cosine, linear)")
     ] = 0.01
+    plateau_evaluations: Annotated[
+        Count, Meta(description="validations without a better loss before the rate decays (plateau)")
+    ] = 2
     decay_every_steps: Annotated[Count, Meta(description="steps for one decay of the rate (step, exponential)")] = 1000
     decay_factor: Annotated[
-        float, Meta(gt=0, le=1, description="factor of one decay of the rate (step, exponential)")
+        float, Meta(gt=0, le=1, description="factor of one decay of the rate (step, exponential, plateau)")
     ] = 0.5
     grad_clip: Annotated[Positive | None, Meta(description="limit of the gradient; null: none")] = 1.0
     grad_clip_mode: Annotated[str, Meta(description="what is limited: the gradient's norm or each value")] = "norm"
@@ -94,6 +130,11 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         float, Meta(gt=0, lt=1, description="factor of the learning rate after each return")
     ] = 0.5
     weight_decay: Annotated[float, Meta(ge=0, description="pull of the weights towards 0; 0: none")] = 0.0
+    average_decay: Annotated[
+        Share | None,
+        Meta(description="decay a step of the running mean of the weights that is validated and kept; null: no mean"),
+    ] = None
+    random_offsets: Annotated[bool, Meta(description="begin each pass over the text at another character")] = False
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random number of the run")] = 1337
     replicas: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | Literal["auto"],
@@ -344,6 +385,12 @@ def _check_together(config: Config, where: str) -> None:
         raise SettingsError(
             f"{where}: corpus.val_fraction + corpus.test_fraction: found {held_out:g}, allowed: number < 1",
             hint="leave some of the text for training",
+        )
+    size = config.model.embedding_size
+    if config.model.tied_embedding and size not in (None, config.model.hidden_size):
+        raise SettingsError(
+            f"{where}: model.embedding_size: found {size}, allowed with model.tied_embedding: null or the hidden size, "
+            f"{config.model.hidden_size}"
         )
     if training.epochs is None and training.max_steps is None and training.max_minutes is None:
         raise SettingsError(

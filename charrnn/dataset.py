@@ -53,12 +53,21 @@ class WindowStream:
         batch_size: B wanted; fewer where the text is too short for B streams of T steps.
         seq_length: T.
         separator: ids that end a document; None for one document.
+        offsets: windows may begin up to T-1 symbols later; so many predictions of each stream are left out of an epoch.
 
     Raises:
         DataError: fewer than T+1 symbols.
     """
 
-    def __init__(self, ids: IdArray, batch_size: int, seq_length: int, *, separator: IdArray | None = None) -> None:
+    def __init__(
+        self,
+        ids: IdArray,
+        batch_size: int,
+        seq_length: int,
+        *,
+        separator: IdArray | None = None,
+        offsets: bool = False,
+    ) -> None:
         predictions = len(ids) - 1
         if predictions < seq_length:
             raise DataError(
@@ -72,15 +81,24 @@ class WindowStream:
         self.steps = -(-predictions // self.columns)
         self.starts = np.arange(self.columns, dtype=np.int64) * predictions // self.columns
         self.repeated = self.steps * self.columns - predictions
+        self.largest_offset = seq_length - 1 if offsets and self.steps > seq_length else 0
+        if self.largest_offset:
+            self.steps, self.repeated = self.steps - self.largest_offset, 0
         self.windows_per_epoch = -(-self.steps // seq_length)
 
     def window_steps(self, index: int) -> int:
         """Steps of window `index`: T, or what is left."""
         return min(self.seq_length, self.steps - index * self.seq_length)
 
-    def window(self, index: int, columns: slice = slice(None)) -> Window:
-        """Window `index` of an epoch, for all streams or some of them."""
-        first = index * self.seq_length
+    def offset(self, seed: int, epoch: int) -> int:
+        """How much later windows begin in this epoch; 0 where offsets are off."""
+        if not self.largest_offset:
+            return 0
+        return int(np.random.default_rng([seed, epoch]).integers(self.largest_offset + 1))
+
+    def window(self, index: int, columns: slice = slice(None), *, offset: int = 0) -> Window:
+        """Window `index` of an epoch, for all streams or some of them, begun `offset` symbols later."""
+        first = index * self.seq_length + offset
         return cut_window(self.ids, self.starts[columns] + first, self.window_steps(index), self.separator)
 
 

@@ -29,10 +29,7 @@ def check_gradients(
     rng = np.random.default_rng(seed)
     model = CharRNN(
         vocab_size,
-        cell=settings.cell,
-        hidden_size=settings.hidden_size,
-        num_layers=settings.num_layers,
-        dropout=settings.dropout,
+        **settings.network(),
         dtype=np.float64,
     )
     model.init(rng, forget_bias=settings.forget_bias)

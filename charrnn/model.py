@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.nn.cells import CELLS, RecurrentCell
-from charrnn.nn.dropout import DropoutKey, fill_mask
+from charrnn.nn.dropout import DropoutKey, fill_mask, weight_mask
+from charrnn.nn.embedding import Embedding
 from charrnn.nn.head import SoftmaxHead
 from charrnn.nn.params import Array, FlatParams
 from charrnn.nn.windows import IntArray, Shapes
@@ -30,6 +31,10 @@ class CharRNN:
         hidden_size: H.
         num_layers: L.
         dropout: share of the states dropped between layers and before the head, in training.
+        locked_dropout: drop the same states at all steps of a window.
+        embedding_size: E, numbers a symbol is turned into; 0 feeds symbols to the first layer directly.
+        tied: the embedding's table is the head's weights; E is H then.
+        weight_dropout: share of the recurrent weights dropped, in training, anew each window.
         dtype: float32; float64 to check gradients.
         params: storage to use (shared memory, say); zeros when left out, to be filled by `init`.
         ride: see `RecurrentCell`.
@@ -50,18 +55,30 @@ class CharRNN:
         hidden_size: int = 256,
         num_layers: int = 1,
         dropout: float = 0.0,
+        locked_dropout: bool = False,
+        weight_dropout: float = 0.0,
+        embedding_size: int = 0,
+        tied: bool = False,
         dtype: npt.DTypeLike = np.float32,
         params: FlatParams | None = None,
         ride: bool | None = None,
     ) -> None:
         self.vocab_size, self.hidden_size, self.num_layers = vocab_size, hidden_size, num_layers
         self.cell_name, self.dropout = cell, dropout
-        shapes = self.param_shapes(vocab_size, cell=cell, hidden_size=hidden_size, num_layers=num_layers)
+        self.locked_dropout, self.weight_dropout = locked_dropout, weight_dropout
+        shapes = self.param_shapes(
+            vocab_size, cell=cell, hidden_size=hidden_size, num_layers=num_layers, embedding_size=embedding_size,
+            tied=tied,
+        )  # fmt: skip
         self.params = params if params is not None else FlatParams(shapes, dtype)
         self.dtype = self.params.dtype
+        self._table = "head.weight" if tied else "embedding.weight"
+        self.embedding: Embedding | None = None
+        if embedding_size:
+            self.embedding = Embedding(self.params["layers.0.weight_ih"], self.params[self._table])
         self.layers: list[RecurrentCell] = [
             CELLS[cell](
-                self.params.under(f"layers.{index}"),
+                self.layer_params(index),
                 input_size=hidden_size if index else vocab_size,
                 hidden_size=hidden_size,
                 symbols=index == 0,
@@ -75,13 +92,41 @@ class CharRNN:
         self._workspaces: dict[tuple[int, int], list[Workspace]] = {}
 
     @staticmethod
-    def param_shapes(vocab_size: int, *, cell: str, hidden_size: int, num_layers: int) -> Shapes:
-        """Name -> shape of every parameter, in storage order: `layers.0.weight_ih`, ..., `head.bias`."""
-        shapes: Shapes = {}
+    def param_shapes(
+        vocab_size: int, *, cell: str, hidden_size: int, num_layers: int, embedding_size: int = 0, tied: bool = False
+    ) -> Shapes:
+        """Name -> shape of every parameter, in storage order: `layers.0.weight_ih`, ..., `head.bias`.
+
+        Raises:
+            ValueError: tied, but the embedding's size is not the hidden size.
+        """
+        if tied and embedding_size != hidden_size:
+            raise ValueError(f"a tied embedding has {hidden_size} numbers a symbol, not {embedding_size}")
+        shapes: Shapes = {"embedding.weight": (vocab_size, embedding_size)} if embedding_size and not tied else {}
         for index in range(num_layers):
-            layer = CELLS[cell].param_shapes(hidden_size if index else vocab_size, hidden_size)
+            size = hidden_size if index else embedding_size or vocab_size
+            layer = CELLS[cell].param_shapes(size, hidden_size)
             shapes |= {f"layers.{index}.{name}": shape for name, shape in layer.items()}
         return shapes | {f"head.{k}": shape for k, shape in SoftmaxHead.param_shapes(vocab_size, hidden_size).items()}
+
+    def layer_params(self, index: int) -> dict[str, Array]:
+        """A layer's parameters as it uses them: with an embedding, the first one's input weights are the product."""
+        params = self.params.under(f"layers.{index}")
+        if index == 0 and self.embedding is not None:
+            params["weight_ih"] = self.embedding.product
+        return params
+
+    def input_weights(self) -> Array:
+        """(G*H, V): column v is what symbol v adds to the first layer's pre-activations."""
+        if self.embedding is not None:
+            self.embedding.refresh()
+        return self.layer_params(0)["weight_ih"]
+
+    def _layer_grads(self, index: int) -> dict[str, Array]:
+        grads = self.grads.under(f"layers.{index}")
+        if index == 0 and self.embedding is not None:
+            grads["weight_ih"] = self.embedding.gradient
+        return grads
 
     @property
     def grads(self) -> FlatParams:
@@ -99,6 +144,9 @@ class CharRNN:
         for layer in self.layers:
             layer.init(rng, forget_bias=forget_bias)
         self.head.init(rng)
+        if self.embedding is not None:
+            own = self._table == "embedding.weight"
+            self.embedding.init(rng, fan=self.hidden_size, own_table=own)
 
     def zero_state(self, columns: int) -> State:
         """One (S, H, B) array of zeros a layer; index 0 is h, index 1 the LSTM's c."""
@@ -146,7 +194,8 @@ class CharRNN:
             resets: (R, 2) pairs (t, b) before which the state is zero, sorted by t.
             scale: gradients are of `scale` times the sum; 1/(T*B) when left out.
         """
-        self.refresh(backward=True)
+        weight_masks = self._weight_masks(dropout_key)
+        self.refresh(backward=True, weight_masks=weight_masks)
         top = self._forward(inputs, state, dropout_key, resets)
         workspaces = self._workspaces[inputs.shape]
         dh = self._arena.view("dh_window", (self.hidden_size, *inputs.shape))
@@ -161,9 +210,13 @@ class CharRNN:
                 np.multiply(dh, ws["mask"], out=dh)
             below = self._output(workspaces[index - 1], dropping) if index else inputs
             gradient = self.layers[index].backward(
-                dh, ws, self.grads.under(f"layers.{index}"), x=below, dx=dh if index else None, resets=resets
+                dh, ws, self._layer_grads(index), x=below, dx=dh if index else None, resets=resets
             )
             self.state_grads.insert(0, gradient)
+            if weight_masks:
+                d_weight = self.grads[f"layers.{index}.weight_hh"]
+                d_weight *= weight_masks[index]
+        self._embedding_gradient()
         return nats
 
     def trace(self, inputs: IntArray, state: State) -> tuple[list[dict[str, Array]], Array]:
@@ -214,21 +267,40 @@ class CharRNN:
         for index in reversed(range(self.num_layers)):
             below = self._output(workspaces[index - 1], False) if index else inputs
             self.layers[index].backward(
-                dh, workspaces[index], self.grads.under(f"layers.{index}"), x=below, dx=dh if index else None,
-                squares=squares,
-            )  # fmt: skip
+                dh, workspaces[index], self._layer_grads(index), x=below, dx=dh if index else None, squares=squares
+            )
+        self._embedding_gradient()
         norms: Array = np.sqrt(squares)
         return norms
 
-    def refresh(self, *, backward: bool) -> None:
-        """Bring all kernels up to date with the parameters."""
-        for layer in self.layers:
-            layer.refresh(backward=backward)
+    def refresh(self, *, backward: bool, weight_masks: Sequence[Array] = ()) -> None:
+        """Bring all kernels up to date with the parameters, the recurrent ones times their masks."""
+        if self.embedding is not None:
+            self.embedding.refresh()
+        for index, layer in enumerate(self.layers):
+            dropped = layer.params["weight_hh"] * weight_masks[index] if weight_masks else None
+            layer.refresh(backward=backward, w_hh=dropped)
         self.head.refresh(backward=backward)
+
+    def _embedding_gradient(self) -> None:
+        if self.embedding is None:
+            return
+        if self._table == "embedding.weight":  # the head has filled its own already
+            self.grads[self._table][...] = 0.0
+        self.embedding.backward(self.grads["layers.0.weight_ih"], self.grads[self._table])
 
     def workspace_bytes(self) -> int:
         """Bytes of all window buffers held."""
         return self._arena.nbytes
+
+    def _weight_masks(self, key: DropoutKey | None) -> list[Array]:
+        if key is None or not self.weight_dropout:
+            return []
+        shapes = [layer.params["weight_hh"].shape for layer in self.layers]
+        return [
+            weight_mask((rows, columns), self.dtype, self.weight_dropout, key, index)
+            for index, (rows, columns) in enumerate(shapes)
+        ]
 
     def _drops(self, key: DropoutKey | None) -> bool:
         return key is not None and self.dropout > 0.0
@@ -245,7 +317,7 @@ class CharRNN:
         for index, (layer, ws) in enumerate(zip(self.layers, workspaces, strict=True)):
             x = layer.forward(x, state[index], ws, resets=resets)
             if dropping and key is not None:
-                fill_mask(ws["mask"], self.dropout, key, index)
+                fill_mask(ws["mask"], self.dropout, key, index, locked=self.locked_dropout)
                 np.multiply(x[:H], ws["mask"], out=ws["dropped"][:H])
                 ws["dropped"][H] = 1.0
                 x = ws["dropped"]

@@ -26,10 +26,11 @@ class Stepper:
 
     def __init__(self, model: CharRNN, columns: int = 1) -> None:
         self.columns, self.vocab_size, self.hidden_size = columns, model.vocab_size, model.hidden_size
+        model.refresh(backward=False)
         self._layers: list[tuple[RecurrentCell, Workspace, Any]] = []
         for index in range(model.num_layers):
             cell = CELLS[model.cell_name](
-                model.params.under(f"layers.{index}"),
+                model.layer_params(index),
                 input_size=model.hidden_size if index else model.vocab_size,
                 hidden_size=model.hidden_size,
                 symbols=index == 0,
@@ -41,7 +42,6 @@ class Stepper:
             self._layers.append((cell, ws, cell.build_forward_steps(ws)[0]))
         # (V, R): the input's part of the first layer's pre-activations, a contiguous row a symbol.
         self._table = np.ascontiguousarray(self._layers[0][0].w_in.T)
-        model.head.refresh(backward=False)
         self._head = model.head.kernel.copy()
         self._logits = np.empty((model.vocab_size, columns), model.dtype)
         self._first_in = self._layers[0][1]["a_in"][0]

@@ -11,7 +11,11 @@ from charrnn.model import CharRNN
 from charrnn.vocabulary import Vocabulary
 
 # Parameters with an axis of symbols.
-_SYMBOL_AXIS = {"layers.0.weight_ih": 1, "head.weight": 0, "head.bias": 0}
+_SYMBOL_AXIS = {"layers.0.weight_ih": 1, "embedding.weight": 0, "head.weight": 0, "head.bias": 0}
+_MUST_AGREE = (
+    "model.cell", "model.hidden_size", "model.num_layers", "model.embedding_size", "model.tied_embedding",
+    "corpus.encoding",
+)  # fmt: skip
 
 
 def check_transferable(saved: Config, wanted: Config) -> None:
@@ -20,7 +24,7 @@ def check_transferable(saved: Config, wanted: Config) -> None:
     Raises:
         SettingsError: names the setting that differs.
     """
-    for path in ("model.cell", "model.hidden_size", "model.num_layers", "corpus.encoding"):
+    for path in _MUST_AGREE:
         section, name = path.split(".")
         old, new = (getattr(getattr(config, section), name) for config in (saved, wanted))
         if old != new:
@@ -44,6 +48,8 @@ def transplant(source: Checkpoint, model: CharRNN, vocabulary: Vocabulary) -> in
     for name, values in source.params.items():
         target = model.params[name]
         axis = _SYMBOL_AXIS.get(name)
+        if name == "layers.0.weight_ih" and model.embedding is not None:
+            axis = None  # its columns are the embedding's, not symbols
         if axis is None:
             target[...] = values
         else:

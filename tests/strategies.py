@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +35,10 @@ def make_case(
     dtype: type = np.float64,
     ride: bool | None = None,
     seed: int = 0,
+    **options: Any,
 ) -> Case:
     rng = np.random.default_rng(seed)
-    model = CharRNN(V, cell=cell, hidden_size=H, num_layers=L, dropout=dropout, dtype=dtype, ride=ride)
+    model = CharRNN(V, cell=cell, hidden_size=H, num_layers=L, dropout=dropout, dtype=dtype, ride=ride, **options)
     model.init(rng)
     model.params.flat += rng.normal(0.0, 0.2, model.params.size).astype(dtype)
     inputs, targets = rng.integers(0, V, (2, T, B))

@@ -111,6 +111,10 @@ def test_every_default_name_is_registered_and_every_registered_name_is_allowed(p
         ("training: {nesterov: yes}", "training.nesterov: found 'yes', allowed: true or false"),
         ("model: {hidden_size: [1]}", "model.hidden_size: found [1], allowed: integer >= 1 and <= 65536"),
         ("training: {epochs: null}", "training: nothing says when to stop"),
+        (
+            "model: {tied_embedding: true, embedding_size: 8}",
+            "model.embedding_size: found 8, allowed with model.tied_embedding: null or the hidden size, 256",
+        ),
     ],
 )
 def test_a_refusal_names_path_found_allowed_and_nearest(text: str, message: str) -> None:
@@ -170,6 +174,10 @@ RANGES = {
     "training.checkpoint_every": (["1"], ["0", "null"]),
     "training.sample_every": (["1", "null"], ["0"]),
     "training.sample_length": (["1"], ["0"]),
+    "training.average_decay": (["0", "0.999", "null"], ["1", "-0.1"]),
+    "training.plateau_evaluations": (["1"], ["0", "null"]),
+    "model.weight_dropout": (["0", "0.9"], ["1", "-0.1"]),
+    "model.embedding_size": (["1", "64", "null"], ["0", "1.5"]),
     "training.patience": (["1", "null"], ["0"]),
     "training.batch_size": (["1"], ["0", "null"]),
     "training.seq_length": (["1"], ["0", "null"]),
@@ -178,7 +186,7 @@ RANGES = {
 
 def test_the_table_of_ranges_forgets_no_setting() -> None:
     named = {*config_module._allowed_names(), "corpus.encoding", "training.nesterov", "training.on_divergence"}
-    named |= {"training.tensorboard"}
+    named |= {"training.tensorboard", "training.random_offsets", "model.tied_embedding", "model.dropout_mask"}
     there = {f"{section}.{name}" for section, cls in SECTIONS.items() for name in cls.__struct_fields__}
     assert set(RANGES) | named == there
 
@@ -345,6 +353,8 @@ def test_every_valid_config_comes_back_equal(obj: dict[str, dict[str, Any]]) -> 
     corpus, training = obj["corpus"], obj["training"]
     assume(corpus.get("val_fraction", 0.1) + corpus.get("test_fraction", 0.0) < 1)
     assume(any(training.get(name, default) for name, default in (("epochs", 10), ("max_steps", 0), ("max_minutes", 0))))
+    model = obj["model"]
+    assume(not model.get("tied_embedding") or model.get("embedding_size") in (None, model.get("hidden_size", 256)))
     config = config_from_builtins(obj, where="f")
     for section, given_values in obj.items():
         assert {name: getattr(getattr(config, section), name) for name in given_values} == given_values

@@ -140,7 +140,7 @@ def embeddings(checkpoint: OneCheckpoint = None, output: Output = None, as_json:
     from charrnn.inspection.weights import embed_symbols
 
     loaded = load_checkpoint(find_checkpoint(checkpoint))
-    coordinates, shares = embed_symbols(loaded.params["layers.0.weight_ih"])
+    coordinates, shares = embed_symbols(loaded.build_model(ride=False).input_weights())
     symbols = [chr(int(v)) for v in loaded.vocabulary.values]
     points = [
         {"symbol": c, "class": character_class(c), "x": float(x), "y": float(y)}

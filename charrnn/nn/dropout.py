@@ -12,6 +12,7 @@ import numpy as np
 
 from charrnn.nn.params import Array
 
+_WEIGHTS = 1 << 32  # beyond the number of any layer: masks of weights are not those of states
 _BLOCK = 16  # columns; batches are cut between blocks at best, inside one at worst
 
 
@@ -30,11 +31,16 @@ class DropoutKey:
     first_column: int = 0
 
 
-def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int) -> None:
+def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int, *, locked: bool = False) -> None:
     """Fill `out` (H, T, B) with 0 (probability `rate`) or 1/(1-rate), so that the expectation stays.
 
-    Source: Srivastava et al. (2014), in the inverted form. Rates are met to 1/65536.
+    Source: Srivastava et al. (2014), in the inverted form. With `locked`, all steps of a window have the same mask: Gal
+    and Ghahramani (2016). Rates are met to 1/65536.
     """
+    if locked:
+        fill_mask(out[:, :1], rate, key, layer)
+        out[:, 1:] = out[:, :1]
+        return
     rows, time_steps, columns = out.shape
     threshold = round(rate * 65536)
     keep = out.dtype.type(65536 / (65536 - threshold))
@@ -45,3 +51,18 @@ def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int) -> None:
         start, stop = max(first, block * _BLOCK), min(last, (block + 1) * _BLOCK)
         inside = draws[:, :, start - block * _BLOCK : stop - block * _BLOCK]
         np.multiply(inside >= threshold, keep, out=out[:, :, start - first : stop - first])
+
+
+def weight_mask(
+    shape: tuple[int, int], dtype: np.dtype[np.floating], rate: float, key: DropoutKey, layer: int
+) -> Array:
+    """0 (probability `rate`) or 1/(1-rate) for every recurrent weight, the same for all columns and steps of a window.
+
+    Source: DropConnect (Wan et al. 2013) on the recurrent weights alone, as Merity, Keskar and Socher (2018) have it.
+    """
+    threshold = round(rate * 65536)
+    count = shape[0] * shape[1]
+    bits = np.random.Philox(key=[key.seed, _WEIGHTS + layer], counter=[0, 0, 0, key.step])
+    draws = bits.random_raw(-(-count // 4)).view(np.uint16)[:count].reshape(shape)
+    mask: Array = np.multiply(draws >= threshold, 65536 / (65536 - threshold), dtype=dtype)
+    return mask

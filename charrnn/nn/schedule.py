@@ -19,11 +19,13 @@ class ScheduleOptions:
         final_fraction: share of the peak rate left at the end (cosine, linear).
         decay_every_steps: steps between two decays (step), or for one factor of decay (exponential).
         decay_factor: what a decay multiplies by.
+        plateaus: times that the validation loss has stopped falling (plateau).
     """
 
     final_fraction: float = 0.01
     decay_every_steps: int = 1000
     decay_factor: float = 0.5
+    plateaus: int = 0
 
 
 def constant(progress: float, step: int, options: ScheduleOptions) -> float:
@@ -51,12 +53,18 @@ def linear(progress: float, step: int, options: ScheduleOptions) -> float:
     return 1.0 + (options.final_fraction - 1.0) * progress
 
 
+def plateau(progress: float, step: int, options: ScheduleOptions) -> float:
+    """Multiply by `decay_factor` whenever the validation loss has stopped falling."""
+    return float(options.decay_factor**options.plateaus)
+
+
 SCHEDULES: dict[str, Callable[[float, int, ScheduleOptions], float]] = {
     "constant": constant,
     "step": step_decay,
     "exponential": exponential,
     "cosine": cosine,
     "linear": linear,
+    "plateau": plateau,
 }
 
 

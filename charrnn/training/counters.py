@@ -24,6 +24,7 @@ class Counters:
         train_loss, val_loss: the last ones reported, nats.
         pending_nats, pending_chars, pending_seconds: since the last report.
         replicas: processes the gradient is summed over; part of the state, because the sum's order is.
+        plateaus: decays of the learning rate because the validation loss had stopped falling.
         rollbacks: returns to an older checkpoint after a divergence.
         rate_scale: what those left of the learning rate.
         optimizer_steps: updates, as the optimiser counts them.
@@ -44,6 +45,7 @@ class Counters:
     pending_chars: int = 0
     pending_seconds: float = 0.0
     replicas: int = 1
+    plateaus: int = 0
     rollbacks: int = 0
     rate_scale: float = 1.0
     optimizer_steps: int = 0

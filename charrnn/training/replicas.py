@@ -35,7 +35,7 @@ from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.params import Array, FlatParams
 from charrnn.vocabulary import IdArray
 
-COMMAND = struct.Struct("<qqq")  # window, seed, step
+COMMAND = struct.Struct("<qqqq")  # window, offset, seed, step
 REPLY = struct.Struct("<d")  # nats
 
 _LEAST_COLUMNS = 8  # a replica with fewer spends its time on calls, not on products
@@ -46,22 +46,24 @@ class Plan:
     """What a worker has to know, as JSON on its command line.
 
     Attributes:
-        vocab_size, cell, hidden_size, num_layers, dropout: of the network.
+        vocab_size: V.
+        sizes: what decides the parameters' shapes.
+        network: the network as `CharRNN` takes it, sizes and dropout.
         ids_path, ids_dtype, train_size: the encoded text and how much of it is trained on.
         separator: ids that end a document.
+        offsets: windows begin elsewhere in each epoch.
         batch_size, seq_length: of the whole batch.
         count, rank: number of replicas and which one this is.
     """
 
     vocab_size: int
-    cell: str
-    hidden_size: int
-    num_layers: int
-    dropout: float
+    sizes: dict[str, Any]
+    network: dict[str, Any]
     ids_path: str
     ids_dtype: str
     train_size: int
     separator: list[int] | None
+    offsets: bool
     batch_size: int
     seq_length: int
     count: int
@@ -71,7 +73,7 @@ class Plan:
         """The windows of the whole batch."""
         ids: IdArray = np.memmap(self.ids_path, np.dtype(self.ids_dtype), mode="r")[: self.train_size]
         separator = None if self.separator is None else np.array(self.separator, ids.dtype)
-        return WindowStream(ids, self.batch_size, self.seq_length, separator=separator)
+        return WindowStream(ids, self.batch_size, self.seq_length, separator=separator, offsets=self.offsets)
 
 
 def available_cores() -> int:
@@ -111,12 +113,11 @@ class SharedMemory:
     """
 
     def __init__(self, plan: Plan, columns: int, handle: int | None = None) -> None:
-        shapes = CharRNN.param_shapes(
-            plan.vocab_size, cell=plan.cell, hidden_size=plan.hidden_size, num_layers=plan.num_layers
-        )
+        shapes = CharRNN.param_shapes(plan.vocab_size, **plan.sizes)
         size = sum(math.prod(shape) for shape in shapes.values())
-        state = (len(CELLS[plan.cell].state_names), plan.hidden_size, columns)
-        total = 4 * (size * (1 + plan.count) + plan.num_layers * math.prod(state))
+        num_layers = plan.sizes["num_layers"]
+        state = (len(CELLS[plan.sizes["cell"]].state_names), plan.sizes["hidden_size"], columns)
+        total = 4 * (size * (1 + plan.count) + num_layers * math.prod(state))
         if handle is None:
             folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # memory, where there is such a place
             with tempfile.TemporaryFile(dir=folder) as file:
@@ -128,7 +129,7 @@ class SharedMemory:
         parts = np.split(flat, [size * (k + 1) for k in range(plan.count + 1)])
         self.params = FlatParams(shapes, np.float32, buffer=parts[0])
         self.grads = [FlatParams(shapes, np.float32, buffer=part) for part in parts[1:-1]]
-        self.state: State = list(parts[-1].reshape(plan.num_layers, *state))
+        self.state: State = list(parts[-1].reshape(num_layers, *state))
 
 
 class Replica:
@@ -143,20 +144,13 @@ class Replica:
     def __init__(self, plan: Plan, memory: SharedMemory, stream: WindowStream) -> None:
         self.columns = columns_of(plan.rank, plan.count, stream.columns)
         self.stream = stream
-        self.model = CharRNN(
-            plan.vocab_size,
-            cell=plan.cell,
-            hidden_size=plan.hidden_size,
-            num_layers=plan.num_layers,
-            dropout=plan.dropout,
-            params=memory.params,
-        )
+        self.model = CharRNN(plan.vocab_size, **plan.network, params=memory.params)
         self.model.grads = memory.grads[plan.rank]
         self.state = [layer[:, :, self.columns] for layer in memory.state]
 
-    def run(self, index: int, seed: int, step: int) -> float:
+    def run(self, index: int, offset: int, seed: int, step: int) -> float:
         """Gradient of this share of window `index` into its own slot; the share's sum of nats."""
-        window: Window = self.stream.window(index, self.columns)
+        window: Window = self.stream.window(index, self.columns, offset=offset)
         return self.model.loss_and_grad(
             window.inputs,
             window.targets,
@@ -190,15 +184,15 @@ class ReplicaGroup:
         """Start the workers; they are ready when they have answered their first window."""
         self._workers = [_Worker(self._plan, rank, self._memory.handle) for rank in range(1, self.count)]
 
-    def run(self, index: int, *, seed: int, step: int) -> float:
+    def run(self, index: int, *, seed: int, step: int, offset: int = 0) -> float:
         """Train on window `index`: sum of nats over all columns; `model.grads` has the gradient of the mean.
 
         Raises:
             CharRNNError: a worker died.
         """
         for worker in self._workers:
-            worker.send(index, seed, step)
-        nats = self._first.run(index, seed, step)
+            worker.send(index, offset, seed, step)
+        nats = self._first.run(index, offset, seed, step)
         total = self.model.grads.flat
         for worker, grads in zip(self._workers, self._memory.grads[1:], strict=True):
             nats += worker.receive()
@@ -228,10 +222,10 @@ class _Worker:
             env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
 
-    def send(self, index: int, seed: int, step: int) -> None:
+    def send(self, *command: int) -> None:
         pipe: Any = self._process.stdin
         try:
-            os.write(pipe.fileno(), COMMAND.pack(index, seed, step))
+            os.write(pipe.fileno(), COMMAND.pack(*command))
         except BrokenPipeError:
             raise self._died() from None
 

@@ -6,7 +6,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import Config, config_to_builtins
 from charrnn.errors import CheckpointError, DataError, SettingsError
 from charrnn.model import CharRNN, State
-from charrnn.nn.optim import Optimizer
+from charrnn.nn.params import Array
 from charrnn.training.counters import Counters
 from charrnn.vocabulary import Vocabulary
 
@@ -56,20 +56,19 @@ def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
         )
 
 
-def restore(saved: Checkpoint, model: CharRNN, optimizer: Optimizer, state: State) -> None:
-    """Put parameters, moments and recurrent state back.
+def restore(saved: Checkpoint, model: CharRNN, moments: dict[str, Array], state: State) -> None:
+    """Put parameters, moments (and the mean of the weights, where one is kept) and recurrent state back.
 
     Raises:
         CheckpointError: it holds other moments or another number of columns.
     """
-    if set(saved.moments) != set(optimizer.moments):
-        raise CheckpointError(f"the checkpoint does not hold the moments of {optimizer.name}")
+    if set(saved.moments) != set(moments):
+        raise CheckpointError("the checkpoint does not hold the moments of this optimiser")
     if [layer.shape for layer in saved.state] != [layer.shape for layer in state]:
         raise CheckpointError("the checkpoint's recurrent state is not of this batch size")
     for name, values in saved.params.items():
         model.params[name][...] = values
-    for name, moment in optimizer.moments.items():
+    for name, moment in moments.items():
         moment[...] = saved.moments[name]
-    optimizer.steps_done = Counters.of(saved).optimizer_steps
     for layer, values in zip(state, saved.state, strict=True):
         layer[...] = values

@@ -23,8 +23,10 @@ from charrnn.dataset import WindowStream, split_bounds
 from charrnn.encoding import EncodedText
 from charrnn.errors import DataError, DivergenceError
 from charrnn.evaluation import evaluate
+from charrnn.nn.average import WeightAverage
 from charrnn.nn.clip import CLIPPERS, global_norm
 from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
+from charrnn.nn.params import Array
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
 from charrnn.sampling import SamplingOptions, default_prime, generate_text
 from charrnn.training.counters import Counters
@@ -79,7 +81,9 @@ class Trainer:
             self.separator = text.vocabulary.encode(c.document_separator, what="corpus.document_separator")
         bounds = split_bounds(len(text.ids), val_fraction=c.val_fraction, test_fraction=c.test_fraction)
         train, val = (text.ids[slice(*bounds[name])] for name in ("train", "val"))
-        self.stream = WindowStream(train, t.batch_size, t.seq_length, separator=self.separator)
+        self.stream = WindowStream(
+            train, t.batch_size, t.seq_length, separator=self.separator, offsets=t.random_offsets
+        )
         if c.val_fraction and len(val) < 2:
             raise DataError(
                 f"the validation part has {len(val)} symbols",
@@ -97,25 +101,25 @@ class Trainer:
         self.optimizer = OPTIMIZERS[t.optimizer](self.model.params.size, self.model.dtype, OptimizerOptions(**options))
         self.grad_norm = self.learning_rate = math.nan
         self._reason: str | None = None
+        if resume_from is None:
+            self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
+            if init_from is not None:
+                transplant(init_from, self.model, text.vocabulary)
+        self.average = None if t.average_decay is None else WeightAverage(self.model.params.flat, t.average_decay)
         if resume_from is not None:
-            restore(resume_from, self.model, self.optimizer, self.state)
-            return
-        self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
-        if init_from is not None:
-            transplant(init_from, self.model, text.vocabulary)
+            self._restore(resume_from)
 
     def _plan(self, train_size: int) -> Plan:
         m, t, ids = self.config.model, self.config.training, self.text.ids
         return Plan(
             vocab_size=len(self.text.vocabulary),
-            cell=m.cell,
-            hidden_size=m.hidden_size,
-            num_layers=m.num_layers,
-            dropout=m.dropout,
+            sizes=m.sizes(),
+            network=m.network(),
             ids_path=str(self.text.path),
             ids_dtype=ids.dtype.str,
             train_size=train_size,
             separator=None if self.separator is None else self.separator.tolist(),
+            offsets=t.random_offsets,
             batch_size=t.batch_size,
             seq_length=t.seq_length,
             count=self.counters.replicas,
@@ -161,7 +165,10 @@ class Trainer:
         t = self.config.training
         self._train_step()
         step, reason = self.counters.step, self._end()
-        evaluating = len(self.val_ids) > 1 and (bool(reason) or due(step, t.eval_every))
+        # Not at a stop that was asked for: the run that goes on from there would have been told more than one that never
+        # stopped, and patience and plateaus would count it.
+        at_end = reason is not None and reason != "stopped"
+        evaluating = len(self.val_ids) > 1 and (at_end or due(step, t.eval_every))
         if evaluating:
             yield from self._evaluate()
             reason = reason or self._end()
@@ -180,7 +187,8 @@ class Trainer:
             for layer in self.state:
                 layer[...] = 0.0
         chars = self.stream.window_steps(n.window) * self.stream.columns
-        nats = self.replicas.run(n.window, seed=t.seed, step=n.step)
+        offset = self.stream.offset(t.seed, n.epoch)
+        nats = self.replicas.run(n.window, seed=t.seed, step=n.step, offset=offset)
         grad = self.model.grads.flat
         self.grad_norm = global_norm(grad)
         if not (math.isfinite(nats) and math.isfinite(self.grad_norm)):
@@ -194,6 +202,8 @@ class Trainer:
         self.learning_rate = t.learning_rate * n.rate_scale * self._rate_factor()
         self.optimizer.step(self.model.params.flat, grad, self.learning_rate)
         n.step += 1
+        if self.average is not None:
+            self.average.update(self.model.params.flat, n.step)
         n.chars += chars
         n.pending_nats += nats
         n.pending_chars += chars
@@ -232,7 +242,7 @@ class Trainer:
             progress = (n.step - t.warmup_steps) / max(1, self.total_steps - t.warmup_steps)
         if t.max_minutes is not None:
             progress = max(progress, n.seconds / (60.0 * t.max_minutes))
-        options = ScheduleOptions(t.final_rate_fraction, t.decay_every_steps, t.decay_factor)
+        options = ScheduleOptions(t.final_rate_fraction, t.decay_every_steps, t.decay_factor, n.plateaus)
         return rate_factor(t.schedule, step=n.step, progress=progress, warmup_steps=t.warmup_steps, options=options)
 
     # --- what is reported -------------------------------------------------------------------------------------------
@@ -253,13 +263,30 @@ class Trainer:
         )
 
     def _evaluate(self) -> Iterator[Event]:
-        n = self.counters
+        with self._averaged():
+            yield from self._evaluate_now()
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model has the mean of the weights, where one is kept, while the block runs."""
+        if self.average is None:
+            yield
+            return
+        self.average.swap(self.model.params.flat)
+        try:
+            yield
+        finally:
+            self.average.swap(self.model.params.flat)
+
+    def _evaluate_now(self) -> Iterator[Event]:
+        n, t = self.counters, self.config.training
         with self._all_cores():
             n.val_loss = QUIET(evaluate)(self.model, self.val_ids, separator=self.separator).loss
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss
         n.bad_evaluations = 0 if best else n.bad_evaluations + 1
+        n.plateaus += bool(n.bad_evaluations) and n.bad_evaluations % t.plateau_evaluations == 0
         yield Evaluated(n.step, n.val_loss, best)
         if best:
             n.best_val_loss = n.val_loss
@@ -290,15 +317,10 @@ class Trainer:
 
     def _sample(self) -> SampleMade:
         t, vocabulary = self.config.training, self.text.vocabulary
-        pieces = generate_text(
-            self.model,
-            vocabulary,
-            default_prime(vocabulary),
-            length=t.sample_length,
-            seed=t.seed,
-            options=SamplingOptions(temperature=0.8),
-        )
-        text = "".join(pieces)
+        options, prime = SamplingOptions(temperature=0.8), default_prime(vocabulary)
+        with self._averaged():
+            pieces = generate_text(self.model, vocabulary, prime, length=t.sample_length, seed=t.seed, options=options)
+            text = "".join(pieces)
         self.run_dir.append_sample(self.counters.step, text)
         return SampleMade(self.counters.step, text)
 
@@ -335,7 +357,7 @@ class Trainer:
         n = self.counters
         n.optimizer_steps = self.optimizer.steps_done
         n.history_bytes, n.samples_bytes = self.run_dir.sync_logs()
-        for values in (self.model.params.flat, *self.optimizer.moments.values(), *self.state):
+        for values in (self.model.params.flat, *self._moments().values(), *self.state):
             if not np.isfinite(values).all():
                 raise DivergenceError(
                     f"step {n.step}: a parameter or moment is no longer a finite number; nothing was saved",
@@ -345,13 +367,21 @@ class Trainer:
             config=self.config,
             vocabulary=self.text.vocabulary,
             params=dict(self.model.params),
-            moments=self.optimizer.moments,
+            moments=self._moments(),
             state=self.state,
             counters=asdict(n),
             cursor=(n.epoch, n.window),
             kernel=kernel_name(),
             version=__version__,
         )
+
+    def _moments(self) -> dict[str, Array]:
+        """Every vector that is kept beside the parameters."""
+        return self.optimizer.moments | ({} if self.average is None else {"average": self.average.mean})
+
+    def _restore(self, saved: Checkpoint) -> None:
+        restore(saved, self.model, self._moments(), self.state)
+        self.optimizer.steps_done = Counters.of(saved).optimizer_steps
 
     def _save_last(self) -> CheckpointSaved:
         save_checkpoint(self.run_dir.last, self.checkpoint())
@@ -363,7 +393,7 @@ class Trainer:
         if t.on_divergence != "rollback" or diverged.rollbacks >= t.max_rollbacks:
             raise error
         saved = load_checkpoint(self.run_dir.last)
-        restore(saved, self.model, self.optimizer, self.state)
+        self._restore(saved)
         n = self.counters = Counters.of(saved)
         n.rollbacks, n.rate_scale = diverged.rollbacks + 1, diverged.rate_scale * t.rollback_rate_factor
         n.best_val_loss = diverged.best_val_loss  # the best checkpoint stands

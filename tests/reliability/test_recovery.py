@@ -32,8 +32,8 @@ def poison(trainer: object, at_step: int) -> None:
     replicas = trainer.replicas  # type: ignore[attr-defined]
     real, left = replicas.run, [1]
 
-    def run(index: int, *, seed: int, step: int) -> float:
-        nats = real(index, seed=seed, step=step)
+    def run(index: int, *, seed: int, step: int, offset: int) -> float:
+        nats = real(index, seed=seed, step=step, offset=offset)
         if step == at_step and left:
             left.pop()
             trainer.model.grads.flat[3] = np.nan  # type: ignore[attr-defined]

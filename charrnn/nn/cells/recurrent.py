@@ -147,10 +147,15 @@ class RecurrentCell:
         if not self.gathers:
             self.d_in = np.empty_like(self.w_in)
 
-    def refresh(self, *, backward: bool) -> None:
-        """Bring the kernels up to date with the parameters; once a window. `backward` also the transposes."""
-        H = self.hidden_size
-        w_ih, w_hh = self.params["weight_ih"], self.params["weight_hh"]
+    def refresh(self, *, backward: bool, w_hh: Array | None = None) -> None:
+        """Bring the kernels up to date with the parameters; once a window.
+
+        Args:
+            backward: also the transposes.
+            w_hh: recurrent weights to use instead of the parameters (some of them dropped, say).
+        """
+        H, w_ih = self.hidden_size, self.params["weight_ih"]
+        w_hh = self.params["weight_hh"] if w_hh is None else w_hh
         if backward and not self.w_back.size:
             self._make_backward_kernels()
         for index, gate in enumerate(self.recurrent_order):
