@@ -12,6 +12,7 @@ import typer
 from charrnn import __version__
 from charrnn.blas import choose_kernel
 from charrnn.cli import (
+    compare,
     config,
     corpus,
     evaluate,
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("sample", epilog=sample.EXAMPLE)(sample.sample)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
 app.command("runs", epilog=runs.EXAMPLE)(runs.runs)
 app.command("watch", epilog=watch.EXAMPLE)(watch.watch)

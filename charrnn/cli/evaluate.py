@@ -35,6 +35,12 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option(help="Also gzip, xz, bz2 and a character n-gram model fitted to the training part.")
     ] = True,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="Also by a model that goes on learning while it reads (slower).")
+    ] = False,
+    dynamic_rate: Annotated[
+        float | None, typer.Option(min=0.0, help="Learning rate of --dynamic; default as in docs/results.md.")
+    ] = None,
     unknown: Annotated[
         str, typer.Option(help="Characters of --text that the model does not know: error, skip, replace.")
     ] = "error",
@@ -53,20 +59,31 @@ def evaluate(
     else:
         ids, name = file_ids(text, loaded, unknown), "standard input" if str(text) == "-" else str(text)
     _check_length(ids, name)
-    separator = loaded.config.corpus.document_separator
-    score = score_text(
-        loaded.build_model(), ids, separator=None if separator is None else loaded.vocabulary.encode(separator)
-    )
+    document_end = loaded.config.corpus.document_separator
+    separator = None if document_end is None else loaded.vocabulary.encode(document_end)
+    score = score_text(loaded.build_model(), ids, separator=separator)
     report: dict[str, Any] = {
         "checkpoint": str(path), "text": name, "characters": score.characters, "loss": score.loss,
         "nats": score.nats, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity,
     }  # fmt: skip
+    if dynamic:
+        report["dynamic"] = _dynamic(loaded, ids, separator, dynamic_rate)
     if baselines:
         report["baselines"] = _baselines(ids, loaded, parts)
     if as_json:
         write_json(report)
     else:
         _show(report)
+
+
+def _dynamic(loaded: Checkpoint, ids: IdArray, separator: IdArray | None, rate: float | None) -> dict[str, float]:
+    from charrnn.dynamic import RATE, dynamic_evaluate
+
+    rate = RATE if rate is None else rate
+    score = dynamic_evaluate(
+        loaded.build_model(), ids, square_mean=loaded.moments.get("square_mean"), rate=rate, separator=separator
+    )
+    return {"loss": score.loss, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity, "rate": rate}
 
 
 def _check_length(ids: IdArray, name: str) -> None:
@@ -154,6 +171,10 @@ def _show(report: dict[str, Any]) -> None:
             f"{report['perplexity']:.3f}",
         )
     ]
+    if "dynamic" in report:
+        d = report["dynamic"]
+        numbers = (f"{d['bits_per_char']:.4f}", f"{d['loss']:.4f}", f"{d['perplexity']:.3f}")
+        rows.append(("the same, learning while it reads (dynamic)", *numbers))
     baselines = dict(report.get("baselines", {}))
     order, counted = baselines.pop("ngram_order", None), baselines.pop("ngram_chars", 0)
     for name, bits in baselines.items():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -58,11 +58,8 @@ def train(
     ] = False,
 ) -> None:
     """Train a network on a text, as a settings file says."""
-    from charrnn.cli.display import train_view
     from charrnn.cli.output import write_json
-    from charrnn.cli.signals import stop_signals
     from charrnn.errors import SettingsError
-    from charrnn.training.events import RunFinished
     from charrnn.training.rundir import RunDirectory
 
     settings, name = _settings(config, overrides or [])
@@ -73,18 +70,54 @@ def train(
 
         check_installed()
     folder = RunDirectory(run_dir or Path("checkpoints") / name)
+    train_here(
+        settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet, progress=progress.value,
+        announce=write_json if as_json else lambda summary: None,
+    )  # fmt: skip
+
+
+def train_here(
+    settings: Config,
+    folder: RunDirectory,
+    *,
+    resume: bool,
+    overwrite: bool,
+    init_from: Path | None = None,
+    quiet: bool,
+    progress: str,
+    announce: Callable[[dict[str, Any]], None] = lambda summary: None,
+) -> None:
+    """Train in this process, shown as `progress` says.
+
+    Args:
+        settings: of the run.
+        folder: its directory.
+        resume: go on with the run in it.
+        overwrite: replace the run in it.
+        init_from: checkpoint whose weights a new run starts with.
+        quiet: show nothing.
+        progress: one of `Progress`.
+        announce: is given the summary.
+
+    Raises:
+        CharRNNError: as the trainer does; InterruptedRun and its like after a signal.
+    """
+    from charrnn.cli.display import train_view
+    from charrnn.cli.signals import stop_signals
+    from charrnn.training.events import RunFinished
+
     finished = None
     with _new_directory_only_if_used(folder.path), folder.lock():
         trainer = _prepare(settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet)
-        display = train_view("none" if quiet else progress.value)
+        display = train_view("none" if quiet else progress)
         with stop_signals(trainer) as caught, display as show, _tensorboard(settings, folder) as log:
             for event in trainer.run():
                 show(event)
                 log(event)
                 if isinstance(event, RunFinished):
                     finished = event
-    if as_json and finished:
-        write_json(finished.summary)
+    if finished:
+        announce(finished.summary)
     if finished and finished.reason == "stopped":
         raise _stopped(caught, trainer)
 

@@ -165,8 +165,8 @@ class Trainer:
         t = self.config.training
         self._train_step()
         step, reason = self.counters.step, self._end()
-        # Not at a stop that was asked for: the run that goes on from there would have been told more than one that never
-        # stopped, and patience and plateaus would count it.
+        # Not at a stop that was asked for: patience and plateaus would count it, and the run that goes on from there
+        # would not be the one that never stopped.
         at_end = reason is not None and reason != "stopped"
         evaluating = len(self.val_ids) > 1 and (at_end or due(step, t.eval_every))
         if evaluating:
