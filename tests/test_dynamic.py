@@ -48,7 +48,7 @@ def test_the_formula(with_moments: bool) -> None:
 
 def test_it_learns_the_habits_of_a_text() -> None:
     model, _ = made()
-    ids = np.tile(np.array([0, 3, 1, 4, 2], np.uint16), 200)
+    ids = np.tile(np.array([0, 3, 1, 4, 2], np.uint16), 400)
     assert dynamic_evaluate(model, ids, square_mean=None, rate=0.5, decay=0.0).loss < 0.7 * evaluate(model, ids).loss
 
 

@@ -16,6 +16,7 @@ from charrnn.cli import (
     config,
     corpus,
     evaluate,
+    find_lr,
     gradcheck,
     inspection,
     plot,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("sample", epilog=sample.EXAMPLE)(sample.sample)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("find-lr", epilog=find_lr.EXAMPLE)(find_lr.find_lr)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
 app.command("runs", epilog=runs.EXAMPLE)(runs.runs)

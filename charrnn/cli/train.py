@@ -144,7 +144,7 @@ def _prepare(
         source = None if init_from is None else load_checkpoint(find_checkpoint(init_from))
         if source is not None:
             check_transferable(source.config, settings)
-        text = _encode(settings, quiet=quiet, known=source.vocabulary if source else None)
+        text = encode(settings, quiet=quiet, known=source.vocabulary if source else None)
         trainer = Trainer(settings, text, folder, init_from=source)
         folder.open_new(settings, overwrite=overwrite)
         return trainer
@@ -152,13 +152,14 @@ def _prepare(
         raise SettingsError(f"{folder.path}: there is no run to resume (no last.npz)", hint="start it without --resume")
     saved = load_checkpoint(folder.last)
     check_resumable(saved.config, settings)
-    trainer = Trainer(settings, _encode(settings, quiet=quiet, known=saved.vocabulary), folder, resume_from=saved)
+    trainer = Trainer(settings, encode(settings, quiet=quiet, known=saved.vocabulary), folder, resume_from=saved)
     folder.reopen(settings)
     folder.cut_logs(trainer.counters.history_bytes, trainer.counters.samples_bytes)
     return trainer
 
 
-def _encode(settings: Config, *, quiet: bool, known: Vocabulary | None) -> EncodedText:
+def encode(settings: Config, *, quiet: bool, known: Vocabulary | None) -> EncodedText:
+    """The settings' corpus, fetched and encoded where it is not yet, with progress shown."""
     from charrnn.cli.display import byte_progress
     from charrnn.corpora import cache_dir, resolve
     from charrnn.encoding import encode_text

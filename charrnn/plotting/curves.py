@@ -107,3 +107,20 @@ def draw_in_terminal(histories: Sequence[History], *, x: str, width: int, height
     plotext.xlabel("characters" if x == "chars" else x)
     text = str(plotext.build())
     return text if colour else str(plotext.uncolorize(text))
+
+
+def draw_range_test(rates: Sequence[float], losses: Sequence[float], advised: float, output: Path) -> None:
+    """Smoothed loss (nats) against the learning rate, the advised rate marked.
+
+    Raises:
+        MissingExtraError: no matplotlib.
+        SettingsError: the file cannot be written, or is of another kind.
+    """
+    figure = new_figure(7, 4)
+    axes = figure.subplots()
+    axes.plot(rates, losses, **style(0))
+    axes.axvline(advised, color="#999999", label=f"suggested: {advised:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss, nats per character")
+    axes.grid(True, color="#e4e4e4")
+    axes.legend(fontsize=9)
+    save(figure, output)

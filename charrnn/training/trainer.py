@@ -163,7 +163,7 @@ class Trainer:
     def _advance(self) -> Iterator[Event]:
         """A step and what is due after it."""
         t = self.config.training
-        self._train_step()
+        self.take_step()
         step, reason = self.counters.step, self._end()
         # Not at a stop that was asked for: patience and plateaus would count it, and the run that goes on from there
         # would not be the one that never stopped.
@@ -181,7 +181,15 @@ class Trainer:
         self._reason = reason
 
     @QUIET
-    def _train_step(self) -> None:
+    def take_step(self, rate: float | None = None) -> float:
+        """Train on the next window; its mean loss, nats per character.
+
+        Args:
+            rate: learning rate to use instead of the schedule's.
+
+        Raises:
+            DivergenceError: a loss or gradient was not finite; nothing of the step was kept.
+        """
         t, n, started = self.config.training, self.counters, time.perf_counter()
         if n.window == 0:
             for layer in self.state:
@@ -199,7 +207,7 @@ class Trainer:
             )
         if t.grad_clip is not None:
             CLIPPERS[t.grad_clip_mode](grad, t.grad_clip, self.grad_norm)
-        self.learning_rate = t.learning_rate * n.rate_scale * self._rate_factor()
+        self.learning_rate = t.learning_rate * n.rate_scale * self._rate_factor() if rate is None else rate
         self.optimizer.step(self.model.params.flat, grad, self.learning_rate)
         n.step += 1
         if self.average is not None:
@@ -213,6 +221,7 @@ class Trainer:
         elapsed = time.perf_counter() - started
         n.seconds += elapsed
         n.pending_seconds += elapsed
+        return nats / chars
 
     # --- when to stop, how fast to learn ----------------------------------------------------------------------------
 
