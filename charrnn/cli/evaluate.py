@@ -41,6 +41,10 @@ def evaluate(
     dynamic_rate: Annotated[
         float | None, typer.Option(min=0.0, help="Learning rate of --dynamic; default as in docs/results.md.")
     ] = None,
+    memorisation: Annotated[
+        bool,
+        typer.Option("--memorisation", help="Also how many n-grams of 5,000 generated characters are copied."),
+    ] = False,
     unknown: Annotated[
         str, typer.Option(help="Characters of --text that the model does not know: error, skip, replace.")
     ] = "error",
@@ -53,7 +57,7 @@ def evaluate(
 
     path = find_checkpoint(checkpoint)
     loaded = load_checkpoint(path)
-    parts = corpus_parts(loaded) if text is None or baselines else None
+    parts = corpus_parts(loaded) if text is None or baselines or memorisation else None
     if text is None:
         ids, name = (parts or {})[split.value], f"{loaded.config.corpus.source}, {split.value} part"
     else:
@@ -68,6 +72,10 @@ def evaluate(
     }  # fmt: skip
     if dynamic:
         report["dynamic"] = _dynamic(loaded, ids, separator, dynamic_rate)
+    if memorisation:
+        from charrnn.cli.memorised import memorised
+
+        report["memorisation"] = memorised(loaded, parts or corpus_parts(loaded))
     if baselines:
         report["baselines"] = _baselines(ids, loaded, parts)
     if as_json:
@@ -183,3 +191,7 @@ def _show(report: dict[str, Any]) -> None:
         rows.append((label, f"{bits:.4f}", f"{nats:.4f}", f"{2**bits:.3f}"))
     title = f"{report['text']}: {report['characters']:,} characters"
     print_table(title, ("", "bits per character", "nats", "perplexity"), rows)
+    if "memorisation" in report:
+        from charrnn.cli.memorised import show_memorised
+
+        show_memorised(report["memorisation"])

@@ -13,6 +13,7 @@ import typer
 from charrnn.cli.sampler_flags import SamplerFlags, with_sampler_flags
 
 if TYPE_CHECKING:
+    from charrnn.checkpoint import Checkpoint
     from charrnn.vocabulary import IdArray, Vocabulary
 
 EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prime "The "'
@@ -42,6 +43,9 @@ def sample(
     separator: Annotated[str, typer.Option(help="Line between two samples.")] = "---",
     unknown: Annotated[Unknown, typer.Option(help="Prompt characters that the model does not know.")] = Unknown.error,
     include_prime: Annotated[bool, typer.Option(help="Write the prime before its continuation.")] = True,
+    memorisation: Annotated[
+        bool, typer.Option("--memorisation", help="Tell afterwards how much of it stands in the training text.")
+    ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Control characters as they are, even on a terminal.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell the seed.")] = False,
 ) -> None:
@@ -60,21 +64,30 @@ def sample(
     start = ids if len(ids) else default_prime(loaded.vocabulary)
     write = _writer(raw=raw)
     generate = _stream if num_samples == 1 else _batch
-    generate(loaded, start, shown, write, length=length, seed=seed, count=num_samples, options=options, line=separator)
+    made: list[str] = []
+    generate(
+        loaded, start, shown, write, length=length, seed=seed, count=num_samples, options=options, line=separator,
+        made=made,
+    )  # fmt: skip
+    if memorisation:
+        _tell_copied(loaded, made)
 
 
-def _stream(loaded, start, shown, write, *, length, seed, count, options, line) -> None:  # type: ignore[no-untyped-def]
+def _stream(loaded, start, shown, write, *, length, seed, count, options, line, made) -> None:  # type: ignore[no-untyped-def]
     from charrnn.sampling import generate_text
 
     write(shown if isinstance(shown, str) else shown.decode("utf-8", "replace"))
+    pieces = []
     for piece in generate_text(
         loaded.build_model(ride=False), loaded.vocabulary, start, length=length, seed=seed, options=options
     ):
         write(piece)
+        pieces.append(piece)
+    made.append("".join(pieces))
     write("\n")
 
 
-def _batch(loaded, start, shown, write, *, length, seed, count, options, line) -> None:  # type: ignore[no-untyped-def]
+def _batch(loaded, start, shown, write, *, length, seed, count, options, line, made) -> None:  # type: ignore[no-untyped-def]
     import numpy as np
 
     from charrnn.sampling import TextDecoder, generate_ids
@@ -82,12 +95,25 @@ def _batch(loaded, start, shown, write, *, length, seed, count, options, line) -
     steps = generate_ids(
         loaded.build_model(ride=False), start, length=length, seed=seed, num_samples=count, options=options
     )
-    made = np.stack([ids.copy() for ids in steps], axis=1) if length else np.empty((count, 0), np.intp)
-    for index, ids in enumerate(made):
+    columns = np.stack([ids.copy() for ids in steps], axis=1) if length else np.empty((count, 0), np.intp)
+    for index, ids in enumerate(columns):
         decoder = TextDecoder(loaded.vocabulary)
         write(f"{line}\n" if index else "")
         write(shown if isinstance(shown, str) else shown.decode("utf-8", "replace"))
-        write("".join(decoder.feed(int(symbol)) for symbol in ids) + decoder.finish() + "\n")
+        made.append("".join(decoder.feed(int(symbol)) for symbol in ids) + decoder.finish())
+        write(made[-1] + "\n")
+
+
+def _tell_copied(loaded: Checkpoint, texts: list[str]) -> None:
+    """On standard error: which share of all samples' n-grams the model has seen."""
+    from charrnn.cli.evaluate import corpus_parts
+    from charrnn.cli.memorised import facts, percent
+
+    found = facts(loaded.vocabulary.encode("".join(texts)), corpus_parts(loaded)["train"], loaded)
+    shares = ", ".join(f"{percent(share)} of {n}" for n, share in found["shares"].items() if share == share)
+    sys.stderr.write(
+        f"n-grams that stand in the training text: {shares} characters; longest piece: {found['longest']} characters\n"
+    )
 
 
 def _writer(*, raw: bool) -> Callable[[str], None]:
