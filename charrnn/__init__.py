@@ -4,9 +4,9 @@ The names below are the public API; each is loaded when it is first used, so tha
 
     import charrnn
 
-    saved = charrnn.load_checkpoint(charrnn.find_checkpoint(None))
-    model, prime = saved.build_model(), saved.vocabulary.encode("The ")
-    print("".join(charrnn.generate_text(model, saved.vocabulary, prime, length=200, seed=1)))
+    model = charrnn.load("checkpoints/quickstart")
+    print("".join(model.sample("The ", length=200, temperature=0.7, seed=1)))
+    print(model.evaluate("Names are bound to objects.").bits_per_char)
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ _HOMES = {
     "Score": "evaluation",
     "Stepper": "stepper",
     "Trainer": "training.trainer",
+    "TrainedModel": "library",
     "Vocabulary": "vocabulary",
     "encode_text": "encoding",
     "evaluate": "evaluation",
     "find_checkpoint": "checkpoint",
     "generate_ids": "sampling",
     "generate_text": "sampling",
+    "load": "library",
     "load_checkpoint": "checkpoint",
     "load_config": "config",
     "save_checkpoint": "checkpoint",

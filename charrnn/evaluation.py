@@ -8,7 +8,7 @@ of the whole text would.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,3 +95,15 @@ def evaluate(model: CharRNN, ids: IdArray, *, streams: int = STREAMS, separator:
         nats += float(values.sum(dtype=np.float64))
         characters += places.size
     return Score(nats, characters)
+
+
+def mixed_surprisals(
+    models: Sequence[CharRNN], ids: IdArray, *, streams: int = STREAMS, separator: IdArray | None = None
+) -> npt.NDArray[np.float64]:
+    """(N - 1,) nats of every symbol but the first, under the mean of the models' probabilities; see `surprisals`."""
+    likelihood = np.zeros(max(0, len(ids) - 1))
+    for model in models:
+        for places, values in surprisals(model, ids, streams=streams, separator=separator):
+            likelihood[places - 1] += np.exp(-values.astype(np.float64))
+    out: npt.NDArray[np.float64] = -np.log(np.maximum(likelihood / len(models), np.finfo(np.float64).tiny))
+    return out

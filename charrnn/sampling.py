@@ -67,7 +67,7 @@ class Chooser:
         return np.sum(self._passed, axis=0, out=self._ids)
 
 
-class _Uniforms:
+class Uniforms:
     """Uniform numbers, one stream of them a sample, so that a sample does not depend on its neighbours."""
 
     def __init__(self, seed: int, count: int, *purpose: int) -> None:
@@ -99,7 +99,7 @@ class _FilteredChooser:
         from charrnn.samplers.chain import build_chain  # here, because most samples do without and start faster
 
         self._chain = build_chain(options, vocab_size, columns, prime)
-        self._uniforms = _Uniforms(seed, columns, _FILTERS) if self._chain.random else None
+        self._uniforms = Uniforms(seed, columns, _FILTERS) if self._chain.random else None
         self._scores = np.empty((vocab_size, columns))
         self._chooser = Chooser(vocab_size, columns, SamplingOptions())
 
@@ -159,7 +159,7 @@ def generate_ids(
         stepper = Stepper(model, num_samples)
         stepper.state = [np.repeat(layer, num_samples, axis=2) for layer in reader.state]
         logits = np.repeat(logits, num_samples, axis=1)
-    uniforms, chooser = _Uniforms(seed, num_samples), _chooser(model.vocab_size, num_samples, options, prime, seed)
+    uniforms, chooser = Uniforms(seed, num_samples), make_chooser(model.vocab_size, num_samples, options, prime, seed)
     for made in range(length):
         ids = chooser.choose(logits, uniforms.draw())
         yield ids
@@ -167,7 +167,7 @@ def generate_ids(
             logits = stepper.step(ids)
 
 
-def _chooser(
+def make_chooser(
     vocab_size: int, columns: int, options: SamplingOptions, prime: IdArray, seed: int
 ) -> Chooser | _FilteredChooser:
     if isinstance(options, SamplerOptions) and not options.is_short():

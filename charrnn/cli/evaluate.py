@@ -11,6 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint
+    from charrnn.evaluation import Score
+    from charrnn.library import TrainedModel
     from charrnn.vocabulary import IdArray
 
 EXAMPLE = "Example: charrnn eval checkpoints/quickstart --split val; charrnn eval --text novel.txt --json"
@@ -25,8 +27,11 @@ class Split(str, Enum):
 
 
 def evaluate(
-    checkpoint: Annotated[
-        Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
+    checkpoints: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[CKPT...]", help="Checkpoint or run directory; default: the newest run. Several: mean."
+        ),
     ] = None,
     text: Annotated[
         Path | None, typer.Option(help="Evaluate this file instead of a split; - is standard input.")
@@ -51,12 +56,13 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Tell how well a model predicts a text: nats, bits per character, perplexity, beside what others need."""
-    from charrnn.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.checkpoint import find_checkpoint
     from charrnn.cli.output import write_json
-    from charrnn.evaluation import evaluate as score_text
+    from charrnn.library import load
 
-    path = find_checkpoint(checkpoint)
-    loaded = load_checkpoint(path)
+    paths = [find_checkpoint(path) for path in checkpoints or ()] or [find_checkpoint(None)]
+    model = load(*paths)
+    loaded = model.checkpoints[0]
     parts = corpus_parts(loaded) if text is None or baselines or memorisation else None
     if text is None:
         ids, name = (parts or {})[split.value], f"{loaded.config.corpus.source}, {split.value} part"
@@ -65,9 +71,9 @@ def evaluate(
     _check_length(ids, name)
     document_end = loaded.config.corpus.document_separator
     separator = None if document_end is None else loaded.vocabulary.encode(document_end)
-    score = score_text(loaded.build_model(), ids, separator=separator)
+    score = _score(model, ids, separator)
     report: dict[str, Any] = {
-        "checkpoint": str(path), "text": name, "characters": score.characters, "loss": score.loss,
+        "checkpoint": " + ".join(map(str, paths)), "text": name, "characters": score.characters, "loss": score.loss,
         "nats": score.nats, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity,
     }  # fmt: skip
     if dynamic:
@@ -82,6 +88,17 @@ def evaluate(
         write_json(report)
     else:
         _show(report)
+
+
+def _score(model: TrainedModel, ids: IdArray, separator: IdArray | None) -> Score:
+    """The loss of one model, or of the mean of several."""
+    from charrnn.evaluation import Score, evaluate, mixed_surprisals
+
+    built = [checkpoint.build_model() for checkpoint in model.checkpoints]
+    if len(built) == 1:
+        return evaluate(built[0], ids, separator=separator)
+    nats = mixed_surprisals(built, ids, separator=separator)
+    return Score(float(nats.sum()), nats.size)
 
 
 def _dynamic(loaded: Checkpoint, ids: IdArray, separator: IdArray | None, rate: float | None) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,8 @@ import typer
 from charrnn.cli.sampler_flags import SamplerFlags, with_sampler_flags
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint import Checkpoint
+    from charrnn.cli.sampling_job import Job
+    from charrnn.generation import Control
     from charrnn.vocabulary import IdArray, Vocabulary
 
 EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prime "The "'
@@ -27,22 +27,59 @@ class Unknown(Enum):
     replace = "replace"
 
 
+class Colour(str, Enum):
+    """What characters are coloured by."""
+
+    surprise = "surprise"
+    entropy = "entropy"
+
+
 @with_sampler_flags
 def sample(
     flags: SamplerFlags,
-    checkpoint: Annotated[
-        Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
+    checkpoints: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[CKPT...]", help="Checkpoint or run directory; default: the newest run. Several: mean."
+        ),
     ] = None,
-    length: Annotated[int, typer.Option(min=0, help="Characters to make.")] = 500,
+    length: Annotated[int, typer.Option(min=0, help="Characters to make, at most.")] = 500,
     prime: Annotated[str | None, typer.Option(help="Text to continue; - reads standard input.")] = None,
     prime_file: Annotated[Path | None, typer.Option(help="File to continue; - reads standard input.")] = None,
+    fill: Annotated[
+        Path | None, typer.Option(help="File with blanks {{line}}, {{word}} or {{40}} (characters) to fill in; or -.")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Same seed, same text; default: a new one, told on stderr.")
     ] = None,
     num_samples: Annotated[int, typer.Option(min=1, help="Samples to make at once.")] = 1,
+    best_of: Annotated[
+        int, typer.Option(min=0, help="Make so many samples, show the likeliest; as many as --num-samples.")
+    ] = 0,
+    stop: Annotated[
+        list[str] | None, typer.Option(help=r"End before this text; \n is a line end. May be repeated.")
+    ] = None,
+    stop_on_newline: Annotated[bool, typer.Option("--stop-on-newline", help="End before a line end.")] = False,
+    until_words: Annotated[int | None, typer.Option(min=1, help="End after so many words.")] = None,
+    constrain: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Write only what matches as a whole; extra [constrain].")
+    ] = None,
+    beam: Annotated[int, typer.Option(min=0, help="Search the likeliest text with so many beams; no randomness.")] = 0,
+    length_penalty: Annotated[
+        float, typer.Option(min=0.0, help="With --beam: 1 compares means a character, 0 sums.")
+    ] = 1.0,
     separator: Annotated[str, typer.Option(help="Line between two samples.")] = "---",
     unknown: Annotated[Unknown, typer.Option(help="Prompt characters that the model does not know.")] = Unknown.error,
     include_prime: Annotated[bool, typer.Option(help="Write the prime before its continuation.")] = True,
+    colour: Annotated[
+        Colour | None, typer.Option("--color", help="Colour characters by surprise or by the entropy there.")
+    ] = None,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-i", help="Type primes, see continuations; :help lists commands.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object with every character's log-probability.")
+    ] = False,
     memorisation: Annotated[
         bool, typer.Option("--memorisation", help="Tell afterwards how much of it stands in the training text.")
     ] = False,
@@ -50,76 +87,84 @@ def sample(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell the seed.")] = False,
 ) -> None:
     """Write text, character by character as it is made. docs/sampling.md explains how characters are chosen."""
-    from charrnn.checkpoint import find_checkpoint, load_checkpoint
-    from charrnn.sampling import default_prime
+    from charrnn.cli import sampling_job as jobs
+    from charrnn.library import load
 
-    loaded = load_checkpoint(find_checkpoint(checkpoint))
-    options = flags.options(loaded.vocabulary)
-    ids = _prime_ids(prime, prime_file, loaded.vocabulary, unknown.value)
-    if seed is None:
-        seed = _new_seed()
-        if not quiet:
-            sys.stderr.write(f"seed: {seed}\n")
-    shown = loaded.vocabulary.decode(ids) if include_prime else ""
-    start = ids if len(ids) else default_prime(loaded.vocabulary)
-    write = _writer(raw=raw)
-    generate = _stream if num_samples == 1 else _batch
-    made: list[str] = []
-    generate(
-        loaded, start, shown, write, length=length, seed=seed, count=num_samples, options=options, line=separator,
-        made=made,
+    _check_together(locals())
+    loaded = load(*(checkpoints or []))
+    job = jobs.Job(
+        loaded, flags.options(loaded.vocabulary), _prime_ids(prime, prime_file, loaded.vocabulary, unknown.value),
+        _control(length, stop or [], stop_on_newline, until_words, constrain, loaded.vocabulary),
+        _seed(seed, quiet, beam), count=num_samples, best_of=best_of, separator=separator,
+        include_prime=include_prime, raw=raw,
+        colour=None if colour is None else colour.value,
     )  # fmt: skip
+    _do(job, fill, beam, length_penalty, unknown.value, interactive=interactive, as_json=as_json)
     if memorisation:
-        _tell_copied(loaded, made)
+        jobs.tell_copied(job)
 
 
-def _stream(loaded, start, shown, write, *, length, seed, count, options, line, made) -> None:  # type: ignore[no-untyped-def]
-    from charrnn.sampling import generate_text
+def _do(
+    job: Job, fill: Path | None, beam: int, penalty: float, unknown: str, *, interactive: bool, as_json: bool
+) -> None:
+    from charrnn.cli import sampling_job as jobs
 
-    write(shown if isinstance(shown, str) else shown.decode("utf-8", "replace"))
-    pieces = []
-    for piece in generate_text(
-        loaded.build_model(ride=False), loaded.vocabulary, start, length=length, seed=seed, options=options
-    ):
-        write(piece)
-        pieces.append(piece)
-    made.append("".join(pieces))
-    write("\n")
+    if interactive:
+        from charrnn.cli.interactive import converse
 
+        converse(job, unknown)
+    elif fill is not None:
+        from charrnn.cli.fill import fill_in
 
-def _batch(loaded, start, shown, write, *, length, seed, count, options, line, made) -> None:  # type: ignore[no-untyped-def]
-    import numpy as np
-
-    from charrnn.sampling import TextDecoder, generate_ids
-
-    steps = generate_ids(
-        loaded.build_model(ride=False), start, length=length, seed=seed, num_samples=count, options=options
-    )
-    columns = np.stack([ids.copy() for ids in steps], axis=1) if length else np.empty((count, 0), np.intp)
-    for index, ids in enumerate(columns):
-        decoder = TextDecoder(loaded.vocabulary)
-        write(f"{line}\n" if index else "")
-        write(shown if isinstance(shown, str) else shown.decode("utf-8", "replace"))
-        made.append("".join(decoder.feed(int(symbol)) for symbol in ids) + decoder.finish())
-        write(made[-1] + "\n")
+        fill_in(job, _read(fill), str(fill), unknown)
+    elif beam:
+        jobs.write_beams(job, beam, penalty, as_json=as_json)
+    elif as_json:
+        jobs.write_as_json(job)
+    elif job.count == 1 and not job.best_of:
+        jobs.stream(job)
+    else:
+        jobs.write_batch(job)
 
 
-def _tell_copied(loaded: Checkpoint, texts: list[str]) -> None:
-    """On standard error: which share of all samples' n-grams the model has seen."""
-    from charrnn.cli.evaluate import corpus_parts
-    from charrnn.cli.memorised import facts, percent
+def _check_together(given: dict[str, object]) -> None:
+    from charrnn.errors import SettingsError
 
-    found = facts(loaded.vocabulary.encode("".join(texts)), corpus_parts(loaded)["train"], loaded)
-    shares = ", ".join(f"{percent(share)} of {n}" for n, share in found["shares"].items() if share == share)
-    sys.stderr.write(
-        f"n-grams that stand in the training text: {shares} characters; longest piece: {found['longest']} characters\n"
-    )
+    whole = [name for name in ("interactive", "fill", "beam") if given[name]]
+    refused = {
+        "interactive": ("prime", "prime_file", "as_json", "best_of", "memorisation"),
+        "fill": ("prime", "prime_file", "as_json", "best_of", "colour", "constrain", "stop", "until_words"),
+        "beam": ("best_of", "constrain", "until_words", "colour"),
+    }
+    spelled = {"as_json": "json", "colour": "color"}
+    for name in whole:
+        others = [o for o in (*refused[name], *(w for w in whole if w != name)) if given[o]]
+        if others:
+            flag = spelled.get(others[0], others[0]).replace("_", "-")
+            raise SettingsError(f"--{name} and --{flag} cannot both be given")
+    if given["beam"] and any(len(text) != 1 for text in _unescaped(given["stop"] or [])):  # type: ignore[arg-type]
+        raise SettingsError("--beam ends at single characters only: --stop of one character, or --stop-on-newline")
 
 
-def _writer(*, raw: bool) -> Callable[[str], None]:
-    from charrnn.cli.output import visible, write
+def _control(
+    length: int, stop: list[str], newline: bool, words: int | None, expression: str | None, vocabulary: Vocabulary
+) -> Control:
+    from charrnn.constraint import Constraint
+    from charrnn.errors import SettingsError
+    from charrnn.generation import Control
 
-    return write if raw or not sys.stdout.isatty() else lambda text: write(visible(text))
+    stops = _unescaped(stop) + (["\n"] if newline else [])
+    if "" in stops:
+        raise SettingsError("--stop: an empty text stands everywhere")
+    constraint = None if expression is None else Constraint(expression, vocabulary)
+    return Control(length, tuple(stops), words, constraint)
+
+
+def _unescaped(texts: list[str]) -> list[str]:
+    escapes = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
+    import re
+
+    return [re.sub(r"\\[nt\\]", lambda m: escapes[m[0]], text) for text in texts]
 
 
 def _prime_ids(prime: str | None, prime_file: Path | None, vocabulary: Vocabulary, unknown: str) -> IdArray:
@@ -129,18 +174,30 @@ def _prime_ids(prime: str | None, prime_file: Path | None, vocabulary: Vocabular
         raise SettingsError("--prime and --prime-file cannot both be given")
     if prime_file is None and prime != "-":
         return vocabulary.encode(prime or "", what="--prime", unknown=unknown)
-    name = "standard input" if prime_file is None or str(prime_file) == "-" else str(prime_file)
+    source = prime_file or Path("-")
+    name, data = "standard input" if str(source) == "-" else str(source), _read(source)
     try:
-        data = sys.stdin.buffer.read() if name == "standard input" else Path(name).read_bytes()
         text = data if vocabulary.encoding == "bytes" else data.decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{name}: not valid UTF-8 at byte offset {error.start}") from None
     return vocabulary.encode(text, what=name, unknown=unknown)
 
 
-def _new_seed() -> int:
+def _read(source: Path) -> bytes:
+    from charrnn.errors import DataError
+
+    try:
+        return sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror}") from None
+
+
+def _seed(seed: int | None, quiet: bool, beam: int) -> int:
     import secrets
 
-    return secrets.randbits(31)
+    if seed is not None:
+        return seed
+    chosen = secrets.randbits(31)
+    if not quiet and not beam:
+        sys.stderr.write(f"seed: {chosen}\n")
+    return chosen

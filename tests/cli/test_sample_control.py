@@ -1,0 +1,179 @@
+"""Every flag of `charrnn sample` that says when to end and what to show."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import charrnn as package
+from tests.conftest import ROOT, SENTENCES, Run, assert_one_line_error
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two trained models of one vocabulary, and one of another."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "text.txt").write_text(SENTENCES * 12)
+    (folder / "other.txt").write_text("0123456789 " * 200)
+    for name, text, cell in (("a", "text.txt", "gru"), ("b", "text.txt", "lstm"), ("other", "other.txt", "rnn")):
+        (folder / f"{name}.yaml").write_text(
+            f"corpus: {{source: {folder / text}}}\nmodel: {{cell: {cell}, hidden_size: 24}}\n"
+            "training: {batch_size: 4, seq_length: 16, epochs: null, max_steps: 250, learning_rate: 0.02, "
+            "eval_every: 50, sample_every: null}\n"
+        )
+        words = ["train", "--config", str(folder / f"{name}.yaml"), "--run-dir", str(folder / name), "--quiet"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-m", "charrnn", *words], check=True, env=environment, cwd=folder)
+    return folder
+
+
+def test_stops_and_words(charrnn_here: Run, runs: Path) -> None:
+    words = ("sample", runs / "a", "--seed", "3", "--prime", "the ", "--length", "200")
+    whole = charrnn_here(*words).stdout
+    assert charrnn_here(*words, "--stop", ".").stdout == whole[: whole.index(".")] + "\n"
+    both = charrnn_here(*words, "--stop", "dog", "--stop", "cat").stdout
+    assert both == whole[: min(whole.find(w, 4) for w in ("dog", "cat") if w in whole[4:])] + "\n"
+    counted = charrnn_here(*words, "--until-words", "3", "--no-include-prime").stdout
+    assert len(counted.split()) == 3
+    assert charrnn_here(*words, "--stop-on-newline").stdout == whole
+    assert charrnn_here(*words, "--stop", r"\n").stdout == whole
+
+
+def test_json_has_every_log_probability(charrnn_here: Run, runs: Path) -> None:
+    done = charrnn_here(
+        "sample", runs / "a", "--seed", "3", "--prime", "the ", "--length", "40", "--json", "--num-samples", "3"
+    )
+    report = json.loads(done.stdout)
+    assert (report["seed"], report["prime"], len(report["samples"])) == (3, "the ", 3)
+    model = package.load(runs / "a")
+    for sample in report["samples"]:
+        assert "".join(c["text"] for c in sample["characters"]) == sample["text"]
+        expected = model.logprobs("the " + sample["text"])[3:]
+        assert [c["logprob"] for c in sample["characters"]] == pytest.approx(expected.tolist(), abs=1e-3)
+        assert sample["bits_per_char"] == pytest.approx(-expected.mean() / math.log(2), rel=1e-3)
+        assert sample["finish"] == "length"
+
+
+def test_best_of_shows_the_likeliest(charrnn_here: Run, runs: Path) -> None:
+    words = ("sample", runs / "a", "--seed", "3", "--length", "30", "--temperature", "1.5", "--json")
+    every = json.loads(charrnn_here(*words, "--num-samples", "6").stdout)["samples"]
+    best = json.loads(charrnn_here(*words, "--best-of", "6", "--num-samples", "2").stdout)["samples"]
+    expected = sorted(every, key=lambda s: s["nats"] / len(s["text"]))[:2]
+    assert [s["text"] for s in best] == [s["text"] for s in expected]
+    text = charrnn_here(*words[:-1], "--best-of", "6", "--no-include-prime").stdout
+    assert text == expected[0]["text"] + "\n"
+
+
+def test_beam(charrnn_here: Run, runs: Path) -> None:
+    words = ("sample", runs / "a", "--prime", "the ", "--length", "30", "--beam", "4")
+    done = charrnn_here(*words, "--stop", ".", "--num-samples", "2", "--separator", "==")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no seed: nothing is drawn
+    assert len(done.stdout.split("==\n")) == 2
+    beams = json.loads(charrnn_here(*words, "--json", "--length-penalty", "0").stdout)["beams"]
+    greedy = charrnn_here(*words[:-2], "--temperature", "0", "--no-include-prime").stdout[:-1]
+    model = package.load(runs / "a")
+    likelihood = {t: float(model.logprobs("the " + t)[3:].sum()) for t in (greedy, beams[0]["text"])}
+    assert likelihood[beams[0]["text"]] >= likelihood[greedy] - 1e-4
+    assert beams[0]["nats"] == pytest.approx(-likelihood[beams[0]["text"]], rel=1e-3)
+
+
+def test_colours(charrnn_here: Run, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("sample", runs / "a", "--seed", "3", "--length", "60")
+    plain = charrnn_here(*words).stdout
+    assert charrnn_here(*words, "--color", "surprise").stdout == plain  # no terminal, no colours
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
+    for kind in ("surprise", "entropy"):
+        done = charrnn_here(*words, "--color", kind)
+        assert "\x1b[38;5;" in done.stdout
+        assert re.sub(r"\x1b\[[0-9;]*m", "", done.stdout) == plain
+        assert f"{kind}, bits a character" in done.stderr
+    several = charrnn_here(*words, "--color", "surprise", "--num-samples", "2")
+    assert "\x1b[38;5;" in several.stdout
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert charrnn_here(*words, "--color", "surprise").stdout == plain
+
+
+def test_ensembles(charrnn_here: Run, runs: Path) -> None:
+    done = charrnn_here("sample", runs / "a", runs / "b", "--seed", "3", "--length", "40")
+    assert done.returncode == 0, done.stderr
+    losses = [
+        json.loads(charrnn_here("eval", *names, "--no-baselines", "--json").stdout)["loss"]
+        for names in ((runs / "a",), (runs / "b",), (runs / "a", runs / "b"))
+    ]
+    assert losses[2] < sum(losses[:2]) / 2  # -log is convex
+    assert_one_line_error(charrnn_here("sample", runs / "a", runs / "other"), 4, "different vocabularies")
+    assert_one_line_error(charrnn_here("eval", runs / "a", runs / "other"), 4, "different vocabularies")
+
+
+def test_blanks_are_filled(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "form.txt").write_text("the {{word}} sat on the {{12}}! the dog {{line}}")
+    done = charrnn_here(
+        "sample", runs / "a", "--fill", "form.txt", "--seed", "1", "--length", "20", "--unknown", "skip"
+    )
+    assert done.returncode == 0, done.stderr
+    match = re.fullmatch(r"the (\S+) sat on the (.{12})! the dog (.{0,20})", done.stdout)
+    assert match, done.stdout
+    (tmp_path / "none.txt").write_text("nothing")
+    assert_one_line_error(charrnn_here("sample", runs / "a", "--fill", "none.txt"), 3, "no blank")
+    assert_one_line_error(charrnn_here("sample", runs / "a", "--fill", "form.txt", "--prime", "x"), 2, "--prime")
+
+
+def test_a_conversation(charrnn_here: Run, runs: Path) -> None:
+    said = "the cat\n:temperature 0.5\n:length 10\n:seed 9\nthe dog\n:nonsense 3\n:top-k -1\nÜ\n:settings\n:help\n"
+    done = charrnn_here(
+        "sample", runs / "a", "--interactive", "--seed", "3", "--length", "15", stdin=said + ":quit\nafter\n"
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert (
+        first == charrnn_here("sample", runs / "a", "--seed", "3", "--length", "15", "--prime", "the cat").stdout[:-1]
+    )
+    expected = charrnn_here(
+        "sample", runs / "a", "--seed", "9", "--length", "10", "--temperature", "0.5", "--prime", "the dog"
+    )
+    assert second == expected.stdout[:-1]
+    for part in (":nonsense: no such command", "below 0", "Ü", "temperature 0.5", ":quit"):
+        assert part in done.stderr
+
+
+def test_flags_that_do_not_go_together(charrnn_here: Run, runs: Path) -> None:
+    for words in (
+        ("--interactive", "--beam", "2"), ("--beam", "2", "--best-of", "3"), ("--interactive", "--json"),
+        ("--beam", "2", "--color", "entropy"), ("--prime", "a", "--prime-file", "b"),
+    ):  # fmt: skip
+        assert_one_line_error(charrnn_here("sample", runs / "a", *words), 2, "cannot both be given")
+    assert_one_line_error(charrnn_here("sample", runs / "a", "--beam", "2", "--stop", "ab"), 2, "single characters")
+    assert_one_line_error(charrnn_here("sample", runs / "a", "--stop", ""), 2, "empty")
+
+
+@pytest.mark.extras
+def test_an_expression(charrnn_here: Run, runs: Path) -> None:
+    pytest.importorskip("interegular")
+    done = charrnn_here(
+        "sample", runs / "a", "--seed", "2", "--constrain", "[a-z]+( [a-z]+){2}[.]", "--num-samples", "3"
+    )
+    assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines()[::2]:
+        assert re.fullmatch(r"[a-z]+( [a-z]+){2}[.]", line)
+    assert_one_line_error(charrnn_here("sample", runs / "a", "--constrain", "("), 2, "--constrain")
+
+
+def test_the_library(runs: Path) -> None:
+    model = package.load(runs / "a")
+    text = "".join(model.sample("the ", length=50, temperature=0.7, seed=3))
+    assert len(text) == 50
+    assert text == "".join(model.sample("the ", length=50, temperature=0.7, seed=3))
+    assert "." not in "".join(model.sample("the ", length=80, seed=3, stop=["."]))
+    assert model.evaluate(SENTENCES).loss == pytest.approx(-model.logprobs(SENTENCES).mean())
+    assert model.samples(3, "the ", length=9)[0].text == "".join(model.sample("the ", length=9))
+    with pytest.raises(package.CharRNNError, match="prime"):
+        model.sample("Ü")
+    assert len(package.load(runs / "a", runs / "b").models) == 2
