@@ -77,6 +77,16 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; see `charrnn.errors` for the codes."""
+    code = _run(arguments)
+    mpi = sys.modules.get("charrnn.training.mpi")
+    if mpi is not None and code not in (0, 129, 130, 143):  # a stop that was asked for is the same on all ranks
+        sys.stdout.flush()
+        sys.stderr.flush()
+        mpi.abort(code)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     arguments = list(arguments)
     debug = "--debug" in arguments
     if debug:  # wherever it stands: it is remembered only after something went wrong

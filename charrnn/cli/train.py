@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from charrnn.checkpoint import Checkpoint
     from charrnn.config import Config
     from charrnn.encoding import EncodedText
     from charrnn.training.events import Event
+    from charrnn.training.mpi import World
     from charrnn.training.rundir import RunDirectory
     from charrnn.training.trainer import Trainer
     from charrnn.vocabulary import Vocabulary
@@ -57,11 +59,15 @@ def train(
         bool, typer.Option("--json", help="Write a JSON summary to standard output at the end.")
     ] = False,
 ) -> None:
-    """Train a network on a text, as a settings file says."""
+    """Train a network on a text, as a settings file says. Under mpirun, ranks share each batch (docs/scaling.md)."""
     from charrnn.cli.output import write_json
     from charrnn.errors import SettingsError
+    from charrnn.training.mpi import launched, world
     from charrnn.training.rundir import RunDirectory
 
+    if launched() and world().rank:
+        _follow(world())
+        return
     settings, name = _settings(config, overrides or [])
     if resume and init_from is not None:
         raise SettingsError("--resume goes on with a run, --init-from starts another: give one of them")
@@ -105,10 +111,14 @@ def train_here(
     from charrnn.cli.display import train_view
     from charrnn.cli.signals import stop_signals
     from charrnn.training.events import RunFinished
+    from charrnn.training.mpi import launched, world
 
+    ranks = world() if launched() else None
     finished = None
     with _new_directory_only_if_used(folder.path), folder.lock():
-        trainer = _prepare(settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet)
+        trainer = _prepare(
+            settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet, ranks=ranks
+        )
         display = train_view("none" if quiet else progress)
         with stop_signals(trainer) as caught, display as show, _tensorboard(settings, folder) as log:
             for event in trainer.run():
@@ -131,7 +141,14 @@ def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
 
 
 def _prepare(
-    settings: Config, folder: RunDirectory, *, resume: bool, overwrite: bool, init_from: Path | None, quiet: bool
+    settings: Config,
+    folder: RunDirectory,
+    *,
+    resume: bool,
+    overwrite: bool,
+    init_from: Path | None,
+    quiet: bool,
+    ranks: World | None,
 ) -> Trainer:
     """The trainer of a new run or of one to go on with; the run directory is locked already."""
     from charrnn.checkpoint import find_checkpoint, load_checkpoint
@@ -145,17 +162,51 @@ def _prepare(
         if source is not None:
             check_transferable(source.config, settings)
         text = encode(settings, quiet=quiet, known=source.vocabulary if source else None)
-        trainer = Trainer(settings, text, folder, init_from=source)
+        if not overwrite:
+            folder.check_free()
+        _lead(ranks, settings, text, init_from=source, resume_from=None)
+        trainer = Trainer(settings, text, folder, init_from=source, ranks=ranks)
         folder.open_new(settings, overwrite=overwrite)
         return trainer
     if not folder.last.is_file():
         raise SettingsError(f"{folder.path}: there is no run to resume (no last.npz)", hint="start it without --resume")
     saved = load_checkpoint(folder.last)
     check_resumable(saved.config, settings)
-    trainer = Trainer(settings, encode(settings, quiet=quiet, known=saved.vocabulary), folder, resume_from=saved)
+    text = encode(settings, quiet=quiet, known=saved.vocabulary)
+    _lead(ranks, settings, text, init_from=None, resume_from=saved)
+    trainer = Trainer(settings, text, folder, resume_from=saved, ranks=ranks)
     folder.reopen(settings)
     folder.cut_logs(trainer.counters.history_bytes, trainer.counters.samples_bytes)
     return trainer
+
+
+def _lead(ranks: World | None, settings: Config, text: EncodedText, **checkpoints: Checkpoint | None) -> None:
+    """Tell the other ranks, if there are any, what is to be trained."""
+    if ranks is not None:
+        ranks.share((settings, checkpoints))
+        ranks.check_same(text.sha256, "the text")
+
+
+def _follow(ranks: World) -> None:
+    """Train along with rank 0, which alone writes and speaks."""
+    from charrnn.cli.signals import stop_signals
+    from charrnn.errors import DivergenceError
+    from charrnn.training.events import RunFinished
+    from charrnn.training.rundir import SilentDirectory
+    from charrnn.training.trainer import Trainer
+
+    settings, checkpoints = ranks.share(None)
+    old = next((c for c in checkpoints.values() if c is not None), None)
+    text = encode(settings, quiet=True, known=old.vocabulary if old else None)
+    ranks.check_same(text.sha256, "the text")
+    trainer = Trainer(settings, text, SilentDirectory(Path()), **checkpoints, ranks=ranks)
+    try:
+        with stop_signals(trainer):
+            for event in trainer.run():
+                if isinstance(event, RunFinished) and event.reason == "stopped":
+                    raise typer.Exit(143)
+    except DivergenceError as error:  # the same on rank 0, which tells it
+        raise typer.Exit(error.exit_code) from None
 
 
 def encode(settings: Config, *, quiet: bool, known: Vocabulary | None) -> EncodedText:

@@ -21,9 +21,10 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +35,8 @@ from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.params import Array, FlatParams
 from charrnn.vocabulary import IdArray
+
+T = TypeVar("T")
 
 COMMAND = struct.Struct("<qqqq")  # window, offset, seed, step
 REPLY = struct.Struct("<d")  # nats
@@ -184,12 +187,17 @@ class ReplicaGroup:
         """Start the workers; they are ready when they have answered their first window."""
         self._workers = [_Worker(self._plan, rank, self._memory.handle) for rank in range(1, self.count)]
 
-    def run(self, index: int, *, seed: int, step: int, offset: int = 0) -> float:
+    rank = 0
+
+    def run(
+        self, index: int, *, seed: int, step: int, offset: int = 0, stopping: bool = False, seconds: float = 0.0
+    ) -> float:
         """Train on window `index`: sum of nats over all columns; `model.grads` has the gradient of the mean.
 
         Raises:
             CharRNNError: a worker died.
         """
+        # `stopping` and `seconds` are for groups whose members decide for themselves: see `charrnn.training.mpi`.
         for worker in self._workers:
             worker.send(index, offset, seed, step)
         nats = self._first.run(index, offset, seed, step)
@@ -198,6 +206,17 @@ class ReplicaGroup:
             nats += worker.receive()
             np.add(total, grads.flat, out=total)
         return nats
+
+    def agreed(self, stopping: bool, seconds: float) -> tuple[bool, float]:
+        """Whether to stop, and how long the step took, as all members see it."""
+        return stopping, seconds
+
+    def gather(self) -> None:
+        """Bring all columns of the recurrent state together; here they are."""
+
+    def once(self, compute: Callable[[], T]) -> T:
+        """What one member computes for all."""
+        return compute()
 
     def close(self) -> None:
         """End the workers."""

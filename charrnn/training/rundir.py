@@ -38,19 +38,30 @@ class RunDirectory:
         Raises:
             SettingsError: it holds a run already, or cannot be written.
         """
-        files = (self.config, self.last, self.best, self.history, self.samples, self.summary)
-        if not overwrite and any(file.exists() for file in files):
-            raise SettingsError(
-                f"{self.path}: the directory holds a run already",
-                hint="continue it with --resume, replace it with --overwrite, or choose another --run-dir",
-            )
+        if not overwrite:
+            self.check_free()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for file in files:
+            for file in self._files():
                 file.unlink(missing_ok=True)
             write_atomically(self.config, dump_config(config).encode())
         except OSError as error:
             raise unwritable(self.path, error) from None
+
+    def _files(self) -> tuple[Path, ...]:
+        return (self.config, self.last, self.best, self.history, self.samples, self.summary)
+
+    def check_free(self) -> None:
+        """There is no run in it.
+
+        Raises:
+            SettingsError: there is.
+        """
+        if any(file.exists() for file in self._files()):
+            raise SettingsError(
+                f"{self.path}: the directory holds a run already",
+                hint="continue it with --resume, replace it with --overwrite, or choose another --run-dir",
+            )
 
     def reopen(self, config: Config) -> None:
         """Rewrite the settings of a run that goes on.
@@ -121,6 +132,26 @@ class RunDirectory:
 def finite(facts: dict[str, Any]) -> dict[str, Any]:
     """Numbers that JSON does not have as None."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.items()}
+
+
+class SilentDirectory(RunDirectory):
+    """A run directory for ranks that do not write: rank 0 does, on a disk that the others may not see."""
+
+    def _append_row(self, row: dict[str, Any]) -> None:
+        return
+
+    def append_sample(self, step: int, text: str) -> None:
+        """Nothing."""
+
+    def write_summary(self, reason: str, summary: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def sync_logs(self) -> tuple[int, int]:
+        """Nothing; no sizes."""
+        return 0, 0
+
+    def cut_logs(self, history_bytes: int, samples_bytes: int) -> None:
+        """Nothing."""
 
 
 class _RunLock(FileLock):

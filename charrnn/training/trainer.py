@@ -11,7 +11,8 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, fields
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,6 +47,9 @@ from charrnn.training.rundir import RunDirectory, unwritable
 from charrnn.transfer import transplant
 from charrnn.vocabulary import IdArray
 
+if TYPE_CHECKING:
+    from charrnn.training.mpi import MpiGroup, World
+
 # Numbers that overflow are found by their results, not by NumPy's warnings.
 QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
@@ -59,6 +63,7 @@ class Trainer:
         run_dir: opened already.
         resume_from: the checkpoint to continue; None starts anew.
         init_from: the checkpoint whose weights a new run starts with.
+        ranks: those that share the batch, where there are several.
 
     Attributes:
         stop_requested: set it (from a signal handler, say) to finish the step, save and end.
@@ -72,6 +77,7 @@ class Trainer:
         *,
         resume_from: Checkpoint | None = None,
         init_from: Checkpoint | None = None,
+        ranks: World | None = None,
     ) -> None:
         self.config, self.text, self.run_dir = config, text, run_dir
         self.stop_requested = False
@@ -90,12 +96,20 @@ class Trainer:
                 hint="use a longer text or a larger corpus.val_fraction, or set it to 0 for none",
             )
         self.val_ids = val
-        self.counters = Counters(replicas=choose_replicas(t.replicas, self.stream.columns))
+        self.counters = Counters(replicas=1 if ranks else choose_replicas(t.replicas, self.stream.columns))
         self.counters.text_sha256 = text.sha256
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
-        self.replicas = ReplicaGroup(self._plan(len(train)), self.stream)
+        self.replicas: ReplicaGroup | MpiGroup
+        if ranks is None:
+            self.replicas = ReplicaGroup(self._plan(len(train)), self.stream)
+        else:
+            from charrnn.training.mpi import MpiGroup
+
+            self.counters.replicas = 1
+            self.replicas = MpiGroup(self._plan(len(train)), ranks, self.stream.columns)
+        self._stopping, self._last_seconds = False, 0.0
         self.model, self.state = self.replicas.model, self.replicas.state
         options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
         self.optimizer = OPTIMIZERS[t.optimizer](self.model.params.size, self.model.dtype, OptimizerOptions(**options))
@@ -196,7 +210,9 @@ class Trainer:
                 layer[...] = 0.0
         chars = self.stream.window_steps(n.window) * self.stream.columns
         offset = self.stream.offset(t.seed, n.epoch)
-        nats = self.replicas.run(n.window, seed=t.seed, step=n.step, offset=offset)
+        nats = self.replicas.run(
+            n.window, seed=t.seed, step=n.step, offset=offset, stopping=self.stop_requested, seconds=self._last_seconds
+        )
         grad = self.model.grads.flat
         self.grad_norm = global_norm(grad)
         if not (math.isfinite(nats) and math.isfinite(self.grad_norm)):
@@ -218,7 +234,8 @@ class Trainer:
         n.window += 1
         if n.window == self.stream.windows_per_epoch:
             n.epoch, n.window = n.epoch + 1, 0
-        elapsed = time.perf_counter() - started
+        self._last_seconds = time.perf_counter() - started
+        self._stopping, elapsed = self.replicas.agreed(self.stop_requested, self._last_seconds)
         n.seconds += elapsed
         n.pending_seconds += elapsed
         return nats / chars
@@ -242,7 +259,7 @@ class Trainer:
             return "max_minutes"
         if t.patience is not None and n.bad_evaluations >= t.patience:
             return "patience"
-        return "stopped" if self.stop_requested else None
+        return "stopped" if self._stopping else None
 
     def _rate_factor(self) -> float:
         t, n = self.config.training, self.counters
@@ -290,7 +307,9 @@ class Trainer:
     def _evaluate_now(self) -> Iterator[Event]:
         n, t = self.counters, self.config.training
         with self._all_cores():
-            n.val_loss = QUIET(evaluate)(self.model, self.val_ids, separator=self.separator).loss
+            n.val_loss = self.replicas.once(
+                lambda: QUIET(evaluate)(self.model, self.val_ids, separator=self.separator).loss
+            )
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss
@@ -299,7 +318,7 @@ class Trainer:
         yield Evaluated(n.step, n.val_loss, best)
         if best:
             n.best_val_loss = n.val_loss
-            save_checkpoint(self.run_dir.best, self.checkpoint())
+            self._save(self.run_dir.best)
             yield CheckpointSaved(n.step, self.run_dir.best)
 
     def _all_cores(self) -> contextlib.AbstractContextManager[None]:
@@ -327,6 +346,8 @@ class Trainer:
     def _sample(self) -> SampleMade:
         t, vocabulary = self.config.training, self.text.vocabulary
         options, prime = SamplingOptions(temperature=0.8), default_prime(vocabulary)
+        if self.replicas.rank:
+            return SampleMade(self.counters.step, "")
         with self._averaged():
             pieces = generate_text(self.model, vocabulary, prime, length=t.sample_length, seed=t.seed, options=options)
             text = "".join(pieces)
@@ -392,8 +413,14 @@ class Trainer:
         restore(saved, self.model, self._moments(), self.state)
         self.optimizer.steps_done = Counters.of(saved).optimizer_steps
 
+    def _save(self, path: Path) -> None:
+        self.replicas.gather()
+        made = self.checkpoint()
+        if self.replicas.rank == 0:
+            save_checkpoint(path, made)
+
     def _save_last(self) -> CheckpointSaved:
-        save_checkpoint(self.run_dir.last, self.checkpoint())
+        self._save(self.run_dir.last)
         return CheckpointSaved(self.counters.step, self.run_dir.last)
 
     def _roll_back(self, error: DivergenceError) -> RolledBack:
@@ -401,7 +428,7 @@ class Trainer:
         t, diverged = self.config.training, self.counters
         if t.on_divergence != "rollback" or diverged.rollbacks >= t.max_rollbacks:
             raise error
-        saved = load_checkpoint(self.run_dir.last)
+        saved = self.replicas.once(lambda: load_checkpoint(self.run_dir.last))
         self._restore(saved)
         n = self.counters = Counters.of(saved)
         n.rollbacks, n.rate_scale = diverged.rollbacks + 1, diverged.rate_scale * t.rollback_rate_factor
