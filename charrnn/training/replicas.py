@@ -28,7 +28,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from charrnn.config import Config
 from charrnn.dataset import Window, WindowStream
+from charrnn.encoding import EncodedText
 from charrnn.errors import CharRNNError
 from charrnn.model import CharRNN, State
 from charrnn.nn.cells import CELLS
@@ -77,6 +79,24 @@ class Plan:
         ids: IdArray = np.memmap(self.ids_path, np.dtype(self.ids_dtype), mode="r")[: self.train_size]
         separator = None if self.separator is None else np.array(self.separator, ids.dtype)
         return WindowStream(ids, self.batch_size, self.seq_length, separator=separator, offsets=self.offsets)
+
+
+def plan_of(config: Config, text: EncodedText, train_size: int, separator: IdArray | None, count: int) -> Plan:
+    """The plan of a run: its network, its text, its batches, and how many replicas share them."""
+    m, t = config.model, config.training
+    return Plan(
+        vocab_size=len(text.vocabulary),
+        sizes=m.sizes(),
+        network=m.network(),
+        ids_path=str(text.path),
+        ids_dtype=text.ids.dtype.str,
+        train_size=train_size,
+        separator=None if separator is None else separator.tolist(),
+        offsets=t.random_offsets,
+        batch_size=t.batch_size,
+        seq_length=t.seq_length,
+        count=count,
+    )
 
 
 def available_cores() -> int:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,9 +41,10 @@ from charrnn.training.events import (
     RunStarted,
     SampleMade,
 )
-from charrnn.training.replicas import Plan, ReplicaGroup, available_cores, choose_replicas
+from charrnn.training.replicas import ReplicaGroup, available_cores, choose_replicas, plan_of
 from charrnn.training.resume import check_text, restore
 from charrnn.training.rundir import RunDirectory, unwritable
+from charrnn.training.summary import summarise
 from charrnn.transfer import transplant
 from charrnn.vocabulary import IdArray
 
@@ -101,14 +102,15 @@ class Trainer:
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
+        plan = plan_of(config, text, len(train), self.separator, self.counters.replicas)
         self.replicas: ReplicaGroup | MpiGroup
         if ranks is None:
-            self.replicas = ReplicaGroup(self._plan(len(train)), self.stream)
+            self.replicas = ReplicaGroup(plan, self.stream)
         else:
             from charrnn.training.mpi import MpiGroup
 
             self.counters.replicas = 1
-            self.replicas = MpiGroup(self._plan(len(train)), ranks, self.stream.columns)
+            self.replicas = MpiGroup(plan, ranks, self.stream.columns)
         self._stopping, self._last_seconds = False, 0.0
         self.model, self.state = self.replicas.model, self.replicas.state
         options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
@@ -122,22 +124,6 @@ class Trainer:
         self.average = None if t.average_decay is None else WeightAverage(self.model.params.flat, t.average_decay)
         if resume_from is not None:
             self._restore(resume_from)
-
-    def _plan(self, train_size: int) -> Plan:
-        m, t, ids = self.config.model, self.config.training, self.text.ids
-        return Plan(
-            vocab_size=len(self.text.vocabulary),
-            sizes=m.sizes(),
-            network=m.network(),
-            ids_path=str(self.text.path),
-            ids_dtype=ids.dtype.str,
-            train_size=train_size,
-            separator=None if self.separator is None else self.separator.tolist(),
-            offsets=t.random_offsets,
-            batch_size=t.batch_size,
-            seq_length=t.seq_length,
-            count=self.counters.replicas,
-        )
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -169,7 +155,7 @@ class Trainer:
                 yield from self._advance()
             except DivergenceError as error:
                 yield self._roll_back(error)
-        summary = self._summary()
+        summary = summarise(self.counters, self.stream, self.model, self.run_dir)
         if self._reason != "stopped":
             self.run_dir.write_summary(self._reason, summary)
         yield RunFinished(self._reason, summary)
@@ -353,28 +339,6 @@ class Trainer:
             text = "".join(pieces)
         self.run_dir.append_sample(self.counters.step, text)
         return SampleMade(self.counters.step, text)
-
-    def _summary(self) -> dict[str, Any]:
-        n = self.counters
-        loss = n.train_loss if n.val_loss is None else n.val_loss
-        return {
-            "run_dir": str(self.run_dir.path),
-            "checkpoint": str(self.run_dir.last),
-            "best_checkpoint": str(self.run_dir.best) if self.run_dir.best.exists() else None,
-            "steps": n.step,
-            "epochs": round(n.epoch + n.window / self.stream.windows_per_epoch, 6),
-            "chars": n.chars,
-            "repeated_chars_per_epoch": self.stream.repeated,
-            "seconds": n.seconds,
-            "chars_per_second": n.chars / n.seconds if n.seconds else 0.0,
-            "train_loss": n.train_loss,
-            "val_loss": n.val_loss,
-            "best_val_loss": n.best_val_loss,
-            "bits_per_char": None if loss is None else loss / math.log(2),
-            "perplexity": None if loss is None else math.exp(min(loss, 700.0)),
-            "parameters": self.model.params.size,
-            "vocab_size": self.model.vocab_size,
-        }
 
     # --- saving and going on ----------------------------------------------------------------------------------------
 
