@@ -13,6 +13,7 @@ from charrnn import __version__
 from charrnn.blas import choose_kernel
 from charrnn.cli import (
     compare,
+    compress,
     config,
     corpus,
     evaluate,
@@ -20,6 +21,7 @@ from charrnn.cli import (
     gradcheck,
     inspection,
     plot,
+    rank,
     report,
     runs,
     sample,
@@ -44,6 +46,9 @@ app.command("find-lr", epilog=find_lr.EXAMPLE)(find_lr.find_lr)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
 app.command("runs", epilog=runs.EXAMPLE)(runs.runs)
+app.command("rank", epilog=rank.EXAMPLE)(rank.rank)
+app.command("compress", epilog=compress.EXAMPLE)(compress.compress)
+app.command("decompress", epilog=compress.EXAMPLE_BACK)(compress.decompress)
 app.command("watch", epilog=watch.EXAMPLE)(watch.watch)
 app.command("plot", epilog=plot.EXAMPLE)(plot.plot)
 app.command("report", epilog=report.EXAMPLE)(report.report)

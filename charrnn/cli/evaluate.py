@@ -13,9 +13,16 @@ if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint
     from charrnn.evaluation import Score
     from charrnn.library import TrainedModel
-    from charrnn.vocabulary import IdArray
+    from charrnn.vocabulary import IdArray, Vocabulary
 
 EXAMPLE = "Example: charrnn eval checkpoints/quickstart --split val; charrnn eval --text novel.txt --json"
+
+
+class PerCharacter(str, Enum):
+    """How characters are shown."""
+
+    json = "json"
+    color = "color"
 
 
 class Split(str, Enum):
@@ -50,6 +57,13 @@ def evaluate(
         bool,
         typer.Option("--memorisation", help="Also how many n-grams of 5,000 generated characters are copied."),
     ] = False,
+    per_char: Annotated[
+        PerCharacter | None, typer.Option("--per-char", help="The surprise of every character, and nothing else.")
+    ] = None,
+    per_line: Annotated[bool, typer.Option("--per-line", help="Line by line instead.")] = False,
+    surprising: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="The N most surprising places instead, in their context.")
+    ] = None,
     unknown: Annotated[
         str, typer.Option(help="Characters of --text that the model does not know: error, skip, replace.")
     ] = "error",
@@ -71,6 +85,9 @@ def evaluate(
     _check_length(ids, name)
     document_end = loaded.config.corpus.document_separator
     separator = None if document_end is None else loaded.vocabulary.encode(document_end)
+    if per_char or per_line or surprising:
+        _closely(model, ids, separator, per_char, surprising, as_json=as_json)
+        return
     score = _score(model, ids, separator)
     report: dict[str, Any] = {
         "checkpoint": " + ".join(map(str, paths)), "text": name, "characters": score.characters, "loss": score.loss,
@@ -88,6 +105,23 @@ def evaluate(
         write_json(report)
     else:
         _show(report)
+
+
+def _closely(
+    model: TrainedModel, ids: IdArray, separator: IdArray | None, per_char: PerCharacter | None, count: int | None, *,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Characters, places or lines instead of the whole."""
+    from charrnn.cli import scored
+    from charrnn.scoring import character_nats
+
+    nats = character_nats([c.build_model() for c in model.checkpoints], ids, separator=separator)
+    if per_char is not None:
+        scored.per_character(model, ids, nats, per_char.value)
+    elif count:
+        scored.surprising(model, ids, nats, count, as_json=as_json)
+    else:
+        scored.per_line(model, ids, nats, as_json=as_json)
 
 
 def _score(model: TrainedModel, ids: IdArray, separator: IdArray | None) -> Score:
@@ -151,19 +185,30 @@ def file_ids(text: Path, loaded: Checkpoint, unknown: str) -> IdArray:
         DataError: unreadable, not UTF-8, or symbols that are unknown.
         SettingsError: `unknown` is none of error, skip, replace.
     """
-    from charrnn.errors import DataError, SettingsError
+    from charrnn.errors import SettingsError
 
     if unknown not in ("error", "skip", "replace"):
         raise SettingsError(f"--unknown: found {unknown!r}, allowed: error, skip, replace")
+    name, decoded = read_text(text, loaded.vocabulary)
+    return loaded.vocabulary.encode(decoded, what=name, unknown=unknown)
+
+
+def read_text(text: Path, vocabulary: Vocabulary) -> tuple[str, str | bytes]:
+    """What to call a file (or standard input, `-`), and its content: characters, or bytes for a model of bytes.
+
+    Raises:
+        DataError: unreadable, or not UTF-8.
+    """
+    from charrnn.errors import DataError
+
     name = "standard input" if str(text) == "-" else str(text)
     try:
         data = sys.stdin.buffer.read() if str(text) == "-" else text.read_bytes()
-        decoded = data if loaded.vocabulary.encoding == "bytes" else data.decode("utf-8-sig")
+        return name, data if vocabulary.encoding == "bytes" else data.decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{name}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{name}: not valid UTF-8: byte at offset {error.start}") from None
-    return loaded.vocabulary.encode(decoded, what=name, unknown=unknown)
 
 
 def _baselines(ids: IdArray, loaded: Checkpoint, parts: dict[str, IdArray] | None) -> dict[str, Any]:

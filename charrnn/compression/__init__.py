@@ -1,0 +1,1 @@
+"""Lossless compression driven by a model's predictions."""

@@ -1,0 +1,112 @@
+"""Scores of characters, lines, places and candidates, against scoring each alone."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import charrnn as package
+from charrnn.scoring import by_line, candidate_nats, most_surprising
+from tests.cli.test_sample_control import runs
+from tests.conftest import Run, assert_one_line_error
+
+__all__ = ["runs"]
+
+
+def test_characters(charrnn_here: Run, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "the cat sat. a dog"
+    (tmp_path / "t.txt").write_text(text)
+    words = ("eval", runs / "a", "--text", "t.txt")
+    found = json.loads(charrnn_here(*words, "--per-char", "json").stdout)["characters"]
+    assert "".join(c["text"] for c in found) == text
+    assert found[0]["nats"] is None
+    expected = package.load(runs / "a").logprobs(text)
+    assert [c["nats"] for c in found[1:]] == pytest.approx((-expected).tolist(), rel=1e-4)
+    assert found[3]["bits"] == pytest.approx(found[3]["nats"] / math.log(2))
+    assert charrnn_here(*words, "--per-char", "color").stdout == text + "\n"
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
+    coloured = charrnn_here(*words, "--per-char", "color")
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured.stdout) == text + "\n"
+    assert "\x1b[" in coloured.stdout
+    assert "bits a character" in coloured.stderr
+
+
+def test_lines_are_sums_of_characters(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
+    text = "the cat\nzzz qqq\n\na dog"
+    (tmp_path / "t.txt").write_text(text)
+    words = ("eval", runs / "a", "--text", "t.txt", "--unknown", "skip")
+    lines = json.loads(charrnn_here(*words, "--per-line", "--json").stdout)["lines"]
+    nats = [c["nats"] or 0.0 for c in json.loads(charrnn_here(*words, "--per-char", "json").stdout)["characters"]]
+    assert sum(line["nats"] for line in lines) == pytest.approx(sum(nats), rel=1e-6)
+    assert charrnn_here(*words, "--per-line").stdout.startswith("line\tcharacters")
+
+
+def test_lines_by_hand() -> None:
+    ids = np.array([0, 1, 9, 2, 9, 9, 3], np.uint8)
+    nats = np.array([np.nan, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    found = by_line(ids, nats, 9)
+    assert [(line.number, line.characters, line.nats) for line in found] == [
+        (1, 2, 3.0), (2, 2, 7.0), (3, 1, 5.0), (4, 1, 6.0),
+    ]  # fmt: skip
+    assert found[0].bits_per_char == pytest.approx(1.5 / math.log(2))
+    assert [line.characters for line in by_line(ids, nats, None)] == [6]
+
+
+def test_places(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
+    text = "the cat sat on the mat. the dXg ran to the cat. the mat was red and the zog was big."
+    (tmp_path / "t.txt").write_text(text.replace("X", "."))
+    words = ("eval", runs / "a", "--text", "t.txt", "--surprising", "2", "--unknown", "skip")
+    spots = json.loads(charrnn_here(*words, "--json").stdout)["spots"]
+    assert text.index("X") in {spot["position"] for spot in spots}
+    first = spots[0]
+    assert first["bits"] >= spots[1]["bits"]
+    assert (first["line"], first["column"]) == (1, first["position"] + 1)
+    assert "»" in charrnn_here(*words).stdout
+
+
+def test_places_are_apart_and_in_order() -> None:
+    nats = np.array([np.nan, 1, 9, 8, 0, 0, 7, 0, 0, 0, 2.0])
+    assert [s.position for s in most_surprising(nats, 3, apart=3)] == [2, 6, 10]
+    assert [s.position for s in most_surprising(nats, 9, apart=30)] == [2]
+    assert most_surprising(np.array([np.nan]), 3) == []
+
+
+def test_candidates_together_are_candidates_alone(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = package.load(runs / "a")
+    texts = ["the cat", "", "a", "the dog ran to the cat. the mat was red", "tac eht", "the red mat" * 20]
+    ids = [model.vocabulary.encode(text) for text in texts]
+    prime = model.vocabulary.encode("d ")
+    together = candidate_nats(model.models, prime, ids)
+    monkeypatch.setattr("charrnn.scoring._CELLS", 20)
+    assert candidate_nats(model.models, prime, ids) == pytest.approx(together, rel=1e-4)
+    for text, nats in zip(texts, together, strict=True):
+        assert nats == pytest.approx(-model.logprobs("d " + text)[1:].sum(), rel=1e-4, abs=1e-6)
+
+
+def test_rank(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
+    lines = ["zqw xkj vvv", "the cat sat on the mat", "tam eht no tas tac eht", "the cat"]
+    known = Vocabulary.of(
+        "the cat sat on the mat. the dog ran to the cat. a cat and a dog met was red big saw it again."
+    )
+    (tmp_path / "c.txt").write_text("\n".join(lines) + "\n\n")
+    words = ("rank", "c.txt", runs / "a", "--unknown", "skip")
+    done = charrnn_here(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["candidates"]
+    assert found[0]["text"] in ("the cat sat on the mat", "the cat")
+    assert [c["bits_per_char"] for c in found if c["characters"]] == sorted(
+        c["bits_per_char"] for c in found if c["characters"]
+    )
+    by_total = json.loads(charrnn_here(*words, "--json", "--by", "total", "--top", "2").stdout)["candidates"]
+    assert [c["nats"] for c in by_total] == sorted(c["nats"] for c in found)[:2]
+    assert charrnn_here("rank", "-", runs / "a", stdin="the cat\na dog\n").stdout.startswith("bits/char\t")
+    primed = json.loads(charrnn_here(*words, "--json", "--prime", "the ").stdout)["candidates"]
+    assert primed != found
+    assert_one_line_error(charrnn_here("rank", "c.txt", runs / "a"), 3, "c.txt", "'z'")
+    assert_one_line_error(charrnn_here("rank", "none.txt", runs / "a"), 3, "none.txt")
+    assert_one_line_error(charrnn_here("rank", "-", runs / "a", stdin="\n"), 3, "no candidates")
