@@ -17,6 +17,7 @@ from charrnn.cli import (
     config,
     corpus,
     evaluate,
+    export,
     find_lr,
     gradcheck,
     inspection,
@@ -47,6 +48,8 @@ app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
 app.command("runs", epilog=runs.EXAMPLE)(runs.runs)
 app.command("rank", epilog=rank.EXAMPLE)(rank.rank)
+app.command("export", epilog=export.EXAMPLE)(export.export)
+app.command("import", epilog=export.EXAMPLE_IMPORT)(export.import_)
 app.command("compress", epilog=compress.EXAMPLE)(compress.compress)
 app.command("decompress", epilog=compress.EXAMPLE_BACK)(compress.decompress)
 app.command("watch", epilog=watch.EXAMPLE)(watch.watch)

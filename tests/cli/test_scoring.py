@@ -90,9 +90,6 @@ def test_candidates_together_are_candidates_alone(runs: Path, monkeypatch: pytes
 
 def test_rank(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
     lines = ["zqw xkj vvv", "the cat sat on the mat", "tam eht no tas tac eht", "the cat"]
-    known = Vocabulary.of(
-        "the cat sat on the mat. the dog ran to the cat. a cat and a dog met was red big saw it again."
-    )
     (tmp_path / "c.txt").write_text("\n".join(lines) + "\n\n")
     words = ("rank", "c.txt", runs / "a", "--unknown", "skip")
     done = charrnn_here(*words, "--json")

@@ -1,0 +1,73 @@
+"""The exported page in a real headless Chromium: the same greedy text as the command line, seeds, colours, errors."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charrnn.export import exporter
+from charrnn.library import TrainedModel
+from charrnn.nn.cells import CELLS
+from tests.export.test_formats import a_checkpoint
+
+pytestmark = pytest.mark.extras
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    if not shutil.which("chromium") or not shutil.which("chromedriver"):
+        pytest.skip("no chromium")
+    options = webdriver.ChromeOptions()
+    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=900,900"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def made(browser: Any, **fields: str) -> str:
+    """Fill the form, write, wait, and read the text."""
+    import time
+
+    for name, value in fields.items():
+        browser.execute_script(f"document.getElementById('{name}').value = arguments[0]", value)
+    browser.execute_script("document.getElementById('form').requestSubmit()")
+    end = time.monotonic() + 30
+    while "done" not in browser.find_element("id", "status").text:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return str(browser.execute_script("return document.getElementById('text').textContent"))
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+@pytest.mark.parametrize("encoding", ["utf-8", "bytes"])
+def test_the_same_greedy_text_as_the_command_line(browser: Any, tmp_path: Path, cell: str, encoding: str) -> None:
+    checkpoint = a_checkpoint(cell, 2, encoding)
+    exporter("html")(checkpoint, tmp_path / "p.html")
+    browser.get(f"file://{tmp_path / 'p.html'}")
+    expected = "ab" + "".join(TrainedModel([checkpoint]).sample("ab", length=200, temperature=0.0))
+    assert made(browser, prime="ab", temperature="0", length="200") == expected
+    assert browser.get_log("browser") == []
+
+
+def test_seeds_colours_and_a_small_screen(browser: Any, tmp_path: Path) -> None:
+    exporter("html")(a_checkpoint(), tmp_path / "p.html")
+    browser.get(f"file://{tmp_path / 'p.html'}")
+    first = made(browser, prime="", temperature="1", length="80", seed="5", colours="")
+    assert len(first) == 80
+    assert made(browser, seed="5", colours="surprise") == first
+    assert made(browser, seed="6") != first
+    marks = browser.execute_script("return document.querySelectorAll('#text span[title]').length")
+    assert marks == 80
+    assert "surprise, bits a character" in browser.find_element("id", "legend").text
+    assert "entropy" in (made(browser, colours="entropy") and browser.find_element("id", "legend").text)
+    browser.set_window_size(500, 800)  # the narrowest that a headless window can be; the page is made for 390
+    wide = browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0
+    assert browser.get_log("browser") == []
