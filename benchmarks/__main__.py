@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import encoding, live, startup, sweeps
+from benchmarks import encoding, live, memory, startup, sweeps
 from benchmarks.contestants import Size
 from benchmarks.race import race
 
@@ -98,6 +98,7 @@ SUITES = {
     "encoding": encoding.measure,
     "live": live.measure,
     "sweeps": sweeps.measure,
+    "memory": memory.measure,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,10 +51,39 @@ def info(
     print_table(source, ("", ""), [(k, "not UTF-8: use encoding bytes" if v == "None" else v) for k, v in rows])
 
 
-@app.command(epilog="Example: charrnn corpus build python-stdlib")
-def build(name: Name, as_json: AsJson = False) -> None:
-    """Make a built-in corpus anew and write its path."""
-    _get(name, kind="builtin", again=True, as_json=as_json)
+@app.command(epilog="Example: charrnn corpus build python-stdlib; charrnn corpus build recall --lag 50 -o recall.txt")
+def build(
+    name: Annotated[str, typer.Argument(help="A built-in corpus, or a memory task: recall, brackets, markov.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File of a task; default NAME.txt.")] = None,
+    chars: Annotated[int, typer.Option(min=1, max=10**9, help="Characters of a task's text.")] = 200_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of a task's draws.")] = 1,
+    lag: Annotated[int | None, typer.Option(help="recall: characters between a symbol and its query.")] = None,
+    noise: Annotated[int | None, typer.Option(help="recall: different characters between them.")] = None,
+    depth: Annotated[int | None, typer.Option(help="brackets: open at once, at most.")] = None,
+    order: Annotated[int | None, typer.Option(help="markov: letters that matter for the next.")] = None,
+    symbols: Annotated[int | None, typer.Option(help="Symbols to recall, kinds of brackets, letters.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a built-in corpus anew, or a text whose lowest possible loss is known; write its path."""
+    from charrnn.cli.output import write_json
+    from charrnn.synthetic import build_text, make_task
+    from charrnn.tasks import TASKS
+
+    if name not in TASKS:
+        _get(name, kind="builtin", again=True, as_json=as_json)
+        return
+    given = {"lag": lag, "noise": noise, "depth": depth, "order": order, "symbols": symbols}
+    task = make_task(name, {k: v for k, v in given.items() if v is not None})
+    path = output or Path(f"{name}.txt")
+    facts = build_text(name, task, chars=chars, seed=seed, output=path)
+    if as_json:
+        write_json({**facts, "path": str(path)})
+        return
+    sys.stdout.write(f"{path}\n")
+    sys.stderr.write(
+        f"the lowest possible loss is {facts['entropy_nats']:.4f} nats, {facts['entropy_bits']:.4f} bits a character "
+        f"(in this text {facts['sample_nats']:.4f} nats)\n"
+    )
 
 
 @app.command(epilog="Example: charrnn corpus fetch tiny-shakespeare")

@@ -95,6 +95,8 @@ def evaluate(
     }  # fmt: skip
     if dynamic:
         report["dynamic"] = _dynamic(loaded, ids, separator, dynamic_rate)
+    if text is None and (achievable := _achievable(loaded, split)) is not None:
+        report["achievable"] = achievable
     if memorisation:
         from charrnn.cli.memorised import memorised
 
@@ -133,6 +135,24 @@ def _score(model: TrainedModel, ids: IdArray, separator: IdArray | None) -> Scor
         return evaluate(built[0], ids, separator=separator)
     nats = mixed_surprisals(built, ids, separator=separator)
     return Score(float(nats.sum()), nats.size)
+
+
+def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
+    """The loss of the generator of a synthetic corpus over the characters that were scored; None for other corpora."""
+    import math
+
+    from charrnn.dataset import split_bounds
+    from charrnn.synthetic import generator_nats
+
+    corpus = loaded.config.corpus
+    known = generator_nats(Path(corpus.source))
+    if known is None:
+        return None
+    bounds = split_bounds(len(known[1]), val_fraction=corpus.val_fraction, test_fraction=corpus.test_fraction)
+    start, stop = bounds[split.value]
+    nats = known[2][start + 1 : stop]  # the first character of a part has no context and is not scored
+    loss = float(nats.mean())
+    return {"loss": loss, "bits_per_char": loss / math.log(2), "entropy_rate": known[0].entropy_rate()}
 
 
 def _dynamic(loaded: Checkpoint, ids: IdArray, separator: IdArray | None, rate: float | None) -> dict[str, float]:
@@ -241,6 +261,10 @@ def _show(report: dict[str, Any]) -> None:
             f"{report['perplexity']:.3f}",
         )
     ]
+    if "achievable" in report:
+        a = report["achievable"]
+        numbers = (f"{a['bits_per_char']:.4f}", f"{a['loss']:.4f}", f"{2 ** a['bits_per_char']:.3f}")
+        rows.append(("the lowest possible (the generator itself)", *numbers))
     if "dynamic" in report:
         d = report["dynamic"]
         numbers = (f"{d['bits_per_char']:.4f}", f"{d['loss']:.4f}", f"{d['perplexity']:.3f}")
