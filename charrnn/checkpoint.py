@@ -23,11 +23,12 @@ import msgspec
 import numpy as np
 
 from charrnn.atomic import atomic_writer
-from charrnn.config import Config, config_from_builtins, config_to_builtins
+from charrnn.config import config_from_builtins, config_to_builtins
 from charrnn.errors import CheckpointError, SettingsError
 from charrnn.model import CharRNN
 from charrnn.nn.cells import CELLS
 from charrnn.npz import read_arrays
+from charrnn.settings import Config
 from charrnn.vocabulary import Vocabulary
 
 FORMAT = 1

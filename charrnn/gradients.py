@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from charrnn.config import ModelSettings
 from charrnn.model import CharRNN
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.gradcheck import numerical_gradient, relative_error
+from charrnn.settings import ModelSettings
 
 
 def check_gradients(

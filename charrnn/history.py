@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from charrnn.config import Config, load_config
+from charrnn.config import load_config
 from charrnn.errors import DataError
+from charrnn.settings import Config
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import Config
 from charrnn.errors import SettingsError
 from charrnn.model import CharRNN
+from charrnn.settings import Config
 from charrnn.vocabulary import Vocabulary
 
 # Parameters with an axis of symbols.

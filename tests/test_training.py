@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint import load_checkpoint
-from charrnn.config import Config, parse_config
+from charrnn.config import parse_config
 from charrnn.encoding import encode_text
 from charrnn.errors import DataError, DivergenceError, SettingsError
 from charrnn.nn.cells import CELLS
 from charrnn.nn.optim import OPTIMIZERS
+from charrnn.settings import Config
 from charrnn.training.events import Event, Report, RunFinished, SampleMade
 from charrnn.training.resume import check_resumable
 from charrnn.training.rundir import RunDirectory

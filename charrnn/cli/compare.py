@@ -12,7 +12,7 @@ from charrnn.cli.train import Progress
 
 if TYPE_CHECKING:
     from charrnn.comparison import Contestant
-    from charrnn.config import Config
+    from charrnn.settings import Config
 
 EXAMPLE = (
     "Example: charrnn compare configs/rnn.yaml configs/lstm.yaml configs/gru.yaml --budget 2m --plot comparison.png"

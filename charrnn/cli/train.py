@@ -14,8 +14,8 @@ import typer
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint
-    from charrnn.config import Config
     from charrnn.encoding import EncodedText
+    from charrnn.settings import Config
     from charrnn.training.events import Event
     from charrnn.training.mpi import World
     from charrnn.training.rundir import RunDirectory

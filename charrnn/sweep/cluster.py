@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.atomic import write_atomically
-from charrnn.config import Config, config_from_builtins, config_to_builtins, dump_config
+from charrnn.config import config_from_builtins, config_to_builtins, dump_config
 from charrnn.corpora import resolve
 from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
+from charrnn.settings import Config
 from charrnn.sweep.executors import Ended, HistoryTail, Progress, core_groups, last_error, launch, replicas_for
 from charrnn.sweep.plan import Trial, overridden
 

@@ -20,8 +20,9 @@ import msgspec
 from msgspec import Meta
 
 from charrnn.bundled import settings_path
-from charrnn.config import Config, config_from_builtins, config_to_builtins, load_config, read_settings
+from charrnn.config import config_from_builtins, config_to_builtins, load_config, read_settings
 from charrnn.errors import SettingsError, shown
+from charrnn.settings import Config
 from charrnn.settings_errors import nearest, one_line
 
 Scalar = str | int | float | bool | None

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.blas import blas_threads
-from charrnn.config import Config
 from charrnn.encoding import EncodedText
 from charrnn.errors import DivergenceError
+from charrnn.settings import Config
 from charrnn.training.rundir import RunDirectory
 from charrnn.training.trainer import Trainer
 

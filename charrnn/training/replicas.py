@@ -28,7 +28,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from charrnn.config import Config
 from charrnn.dataset import Window, WindowStream
 from charrnn.encoding import EncodedText
 from charrnn.errors import CharRNNError
@@ -36,6 +35,7 @@ from charrnn.model import CharRNN, State
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.params import Array, FlatParams
+from charrnn.settings import Config
 from charrnn.vocabulary import IdArray
 
 T = TypeVar("T")

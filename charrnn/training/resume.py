@@ -1,12 +1,11 @@
-"""Going on from a checkpoint: which settings may differ, and putting the state back."""
+"""Going on from a checkpoint: which settings may differ, and that the text is the same."""
 
 from __future__ import annotations
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import Config, config_to_builtins
-from charrnn.errors import CheckpointError, DataError, SettingsError
-from charrnn.model import CharRNN, State
-from charrnn.nn.params import Array
+from charrnn.config import config_to_builtins
+from charrnn.errors import DataError, SettingsError
+from charrnn.settings import Config
 from charrnn.training.counters import Counters
 from charrnn.vocabulary import Vocabulary
 
@@ -54,21 +53,3 @@ def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
             hint="put the old text back, start another run with --run-dir, or give this run's weights to a new one "
             "with --init-from",
         )
-
-
-def restore(saved: Checkpoint, model: CharRNN, moments: dict[str, Array], state: State) -> None:
-    """Put parameters, moments (and the mean of the weights, where one is kept) and recurrent state back.
-
-    Raises:
-        CheckpointError: it holds other moments or another number of columns.
-    """
-    if set(saved.moments) != set(moments):
-        raise CheckpointError("the checkpoint does not hold the moments of this optimiser")
-    if [layer.shape for layer in saved.state] != [layer.shape for layer in state]:
-        raise CheckpointError("the checkpoint's recurrent state is not of this batch size")
-    for name, values in saved.params.items():
-        model.params[name][...] = values
-    for name, moment in moments.items():
-        moment[...] = saved.moments[name]
-    for layer, values in zip(state, saved.state, strict=True):
-        layer[...] = values

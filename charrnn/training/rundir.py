@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.atomic import remove_stale, write_atomically
-from charrnn.config import Config, dump_config
+from charrnn.config import dump_config
 from charrnn.errors import SettingsError
 from charrnn.locks import FileLock, LockedError
+from charrnn.settings import Config
 from charrnn.training.events import Report, RolledBack
 
 

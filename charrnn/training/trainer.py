@@ -10,16 +10,14 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charrnn import __version__
-from charrnn.blas import blas_threads, kernel_name
+from charrnn.blas import blas_threads
 from charrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from charrnn.config import Config
 from charrnn.dataset import WindowStream, split_bounds
 from charrnn.encoding import EncodedText
 from charrnn.errors import DataError, DivergenceError
@@ -30,6 +28,7 @@ from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
 from charrnn.nn.params import Array
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
 from charrnn.sampling import SamplingOptions, default_prime, generate_text
+from charrnn.settings import Config
 from charrnn.training.counters import Counters
 from charrnn.training.events import (
     CheckpointSaved,
@@ -42,8 +41,9 @@ from charrnn.training.events import (
     SampleMade,
 )
 from charrnn.training.replicas import ReplicaGroup, available_cores, choose_replicas, plan_of
-from charrnn.training.resume import check_text, restore
+from charrnn.training.resume import check_text
 from charrnn.training.rundir import RunDirectory, unwritable
+from charrnn.training.state import capture, restore
 from charrnn.training.summary import summarise
 from charrnn.transfer import transplant
 from charrnn.vocabulary import IdArray
@@ -351,23 +351,7 @@ class Trainer:
         n = self.counters
         n.optimizer_steps = self.optimizer.steps_done
         n.history_bytes, n.samples_bytes = self.run_dir.sync_logs()
-        for values in (self.model.params.flat, *self._moments().values(), *self.state):
-            if not np.isfinite(values).all():
-                raise DivergenceError(
-                    f"step {n.step}: a parameter or moment is no longer a finite number; nothing was saved",
-                    hint="lower training.learning_rate or set training.grad_clip",
-                )
-        return Checkpoint(
-            config=self.config,
-            vocabulary=self.text.vocabulary,
-            params=dict(self.model.params),
-            moments=self._moments(),
-            state=self.state,
-            counters=asdict(n),
-            cursor=(n.epoch, n.window),
-            kernel=kernel_name(),
-            version=__version__,
-        )
+        return capture(self.config, self.text.vocabulary, self.model, self._moments(), self.state, n)
 
     def _moments(self) -> dict[str, Array]:
         """Every vector that is kept beside the parameters."""

@@ -42,6 +42,7 @@ def test_train_sample_and_eval(charrnn: Run, config_file: Path) -> None:
         "history.jsonl",
         "last.npz",
         "samples.txt",
+        "summary.json",
     ]
 
     first = charrnn("sample", "--length", 40, "--seed", 3, "--prime", "the cat")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,8 +33,8 @@ def poison(trainer: object, at_step: int) -> None:
     replicas = trainer.replicas  # type: ignore[attr-defined]
     real, left = replicas.run, [1]
 
-    def run(index: int, *, seed: int, step: int, offset: int) -> float:
-        nats = real(index, seed=seed, step=step, offset=offset)
+    def run(index: int, *, step: int, **others: Any) -> float:
+        nats = real(index, step=step, **others)
         if step == at_step and left:
             left.pop()
             trainer.model.grads.flat[3] = np.nan  # type: ignore[attr-defined]

@@ -6,16 +6,14 @@ A window is run layer by layer. For one layer, with `hx` the column `[h; 1]` or 
     backward   da_t from dh_t, dh_{t-1} = W_hhᵀ da_t   the cell's own derivatives, `retreat`
     gradients  dW_rec = da hxᵀ                       one product a window
 
-`a_in` is the input's part of the pre-activations, made for the whole window by one product. A one-hot input of a
-small vocabulary rides as extra rows of the recurrent product instead, which measured 10% faster at H = 256 than adding.
+`a_in`, the input's part of the pre-activations, is made for the whole window by one product. A one-hot input of a small
+vocabulary rides as extra rows of the recurrent product instead: 10% faster at H = 256 than adding.
 
 The time loops read and write time-major blocks, contiguous step by step; the products over a window want feature-major
-matrices, so `hx` and `da` are copied over: the first once a window, the second in chunks of steps that are still in
-cache. Both copies together cost less than strided steps.
+matrices, so `hx` is copied once a window and `da` in chunks that are still in cache: cheaper than strided steps.
 
 Memory per layer, in scalars: `hx` (H+1+R)(T+1)B, `gates` GHTB and what the cell adds; shared by all layers: `steps` as
-large as `hx`, `a_in` and `da`, each at most 4H(T+1)B. Feature-major windows have T+1 slots: the odd stride avoids
-cache-set conflicts.
+large as `hx`, `a_in` and `da`, each at most 4H(T+1)B. With T+1 slots the odd stride avoids cache-set conflicts.
 """
 
 from __future__ import annotations
@@ -49,8 +47,8 @@ class RecurrentCell:
     """The part of a layer that does not depend on its gates.
 
     Class attributes beside those of `Cell`:
-        halved: the sigmoid gates; their kernel rows are halved, so that one tanh serves all gates
-            (sigmoid(a) = (1 + tanh(a/2)) / 2; halving is exact in floating point).
+        halved: the sigmoid gates; their kernel rows are halved, so that one tanh serves all gates:
+            sigmoid(a) = (1 + tanh(a/2)) / 2.
         recurrent_order, input_order: order of the gates' blocks in the kernels, chosen so that blocks treated alike
             are neighbours.
         riding: gates whose input part may ride in the recurrent product.
@@ -58,11 +56,9 @@ class RecurrentCell:
 
     Args:
         params: this layer's views (`weight_ih`, `weight_hh`, `bias`, ...), read at every `refresh`.
-        input_size: K; for symbols the vocabulary size.
-        hidden_size: H.
+        input_size, hidden_size: K (for symbols the vocabulary size) and H.
         symbols: the input is symbol ids rather than a window of features.
-        ride: let one-hot inputs ride in the recurrent product; otherwise their columns are gathered. None decides by
-            the number of symbols.
+        ride: one-hot inputs ride in the recurrent product; or their columns are gathered. None: by number of symbols.
     """
 
     name: ClassVar[str]
