@@ -88,6 +88,12 @@ def test_no_pickle_no_framework_and_no_global_seed() -> None:
                 assert id(node) in inside, path
 
 
+def test_help_has_no_words_that_the_terminal_takes_for_markup() -> None:
+    for name, command in commands():
+        for parameter in command.params:  # type: ignore[attr-defined]
+            assert not re.search(r"\[/?[a-z]", getattr(parameter, "help", None) or ""), (name, parameter.name)
+
+
 def test_the_floors_hold() -> None:
     pytest.importorskip("importlinter")
     code = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports())"

@@ -34,7 +34,7 @@ def compare(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a comparison that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the runs in the directory.")] = False,
-    picture: Annotated[Path | None, typer.Option("--plot", help="Also draw the losses; extra [plots].")] = None,
+    picture: Annotated[Path | None, typer.Option("--plot", help="Also draw the losses; needs the extra plots.")] = None,
     progress: Annotated[Progress, typer.Option("--progress", help="Display; see charrnn train.")] = Progress.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write table and curves as one JSON object.")] = False,
