@@ -24,7 +24,7 @@ def find_lr(
     high: Annotated[float, typer.Option("--to", help="Highest rate.")] = 1.0,
     steps: Annotated[int, typer.Option(min=10, help="Steps of training from the one to the other.")] = 300,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the curve: .csv; .png, .svg, .pdf need the extra plots.")
+        Path | None, typer.Option("--output", "-o", help="Write the curve: .csv, or .png, .svg, .pdf (extra plots).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write advice and curve as one JSON object.")] = False,
 ) -> None:
