@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint import load_checkpoint
+from charrnn.training.mpi import launched
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.extras
@@ -108,12 +109,14 @@ def ranks_of(launcher: int) -> list[int]:
     return [int(pid) for pid, parent, command in rows if int(parent) == launcher and "charrnn" in command]
 
 
-def test_a_lost_rank_ends_all_and_another_number_goes_on(mpi: Mpi, tmp_path: Path, environment: dict[str, str]) -> None:
-    assert mpi(1, "--run-dir", "whole").returncode == 0
+@pytest.mark.parametrize("lost", [0, -1])
+def test_a_lost_rank_ends_all_and_another_number_goes_on(
+    mpi: Mpi, tmp_path: Path, environment: dict[str, str], lost: int
+) -> None:
     long = ("--set", "training.max_steps=100000")
     launcher = begin(tmp_path, environment, 3, "--run-dir", "run", *long)
     wait_for(tmp_path / "run" / "last.npz")
-    os.kill(ranks_of(launcher.pid)[-1], signal.SIGKILL)
+    os.kill(ranks_of(launcher.pid)[lost], signal.SIGKILL)
     assert launcher.wait(timeout=60) != 0
     assert ranks_of(launcher.pid) == []
     step = load_checkpoint(tmp_path / "run" / "last.npz").counters["step"]
@@ -134,14 +137,15 @@ def test_resuming_with_more_ranks_is_the_undisturbed_run(mpi: Mpi, tmp_path: Pat
     close(losses(tmp_path / "whole"), losses(tmp_path / "run"))
 
 
-def test_sigterm_saves(tmp_path: Path, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("asked", ["a rank", "mpirun"])
+def test_sigterm_saves(tmp_path: Path, environment: dict[str, str], asked: str) -> None:
     launcher = begin(
         tmp_path, environment, 2, "--run-dir", "run", "--set", "training.max_steps=100000",
         "--set", "training.checkpoint_every=1000000",
     )  # fmt: skip
     wait_for(tmp_path / "run" / "history.jsonl")
-    for process in ranks_of(launcher.pid)[:1]:  # one alone is asked; all stop after the same step
-        os.kill(process, signal.SIGTERM)
+    # A rank alone is asked, and all stop after the same step; or the launcher, which hands it on.
+    os.kill(ranks_of(launcher.pid)[-1] if asked == "a rank" else launcher.pid, signal.SIGTERM)
     assert launcher.wait(timeout=60) != 0
     saved = load_checkpoint(tmp_path / "run" / "last.npz")
     assert saved.counters["step"] >= 1
@@ -157,6 +161,41 @@ def test_errors_end_all_ranks(mpi: Mpi, tmp_path: Path) -> None:
                    "--set", "training.optimizer=sgd")  # fmt: skip
     assert diverged.returncode == 5
     assert diverged.stderr.count("charrnn: error: ") == 1
+
+
+UNLIKE = """
+import numpy as np
+from charrnn.training.mpi import MpiGroup, world
+from charrnn.training.replicas import Plan
+network = {"cell": "gru", "hidden_size": 5, "num_layers": 1}
+np.arange(200, dtype=np.uint8).tofile("ids") if world().rank == 0 else None
+world().comm.barrier()
+plan = Plan(200, network, network, "ids", "|u1", 200, None, False, 4, 8, 1)
+group = MpiGroup(plan, world(), 4)
+group.model.params.flat[:] = 1 + world().rank / 1000
+group.gather()
+assert (group.model.params.flat == 1).all(), world().rank
+"""
+
+
+def test_parameters_of_unlike_machines_do_not_drift_apart(tmp_path: Path, environment: dict[str, str]) -> None:
+    start = words(2)[: -len(["-m", "charrnn", "train", "--config", "c.yaml"])]
+    subprocess.run([*start, "-c", UNLIKE], cwd=tmp_path, env=environment, check=True, timeout=60)
+
+
+def test_who_was_launched_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("OMPI_", "PMI", "SLURM_", "MPI_")):
+            monkeypatch.delenv(name)
+    assert not launched()
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")  # tasks of a job, none of which knows the others
+    assert not launched()
+    monkeypatch.setenv("PMIX_RANK", "1")  # srun --mpi=pmix
+    assert launched()
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    assert not launched()
+    monkeypatch.setenv("PMI_SIZE", "2")  # MPICH, srun --mpi=pmi2
+    assert launched()
 
 
 def test_without_mpi4py_one_line_says_what_to_install(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -205,7 +206,8 @@ def _follow(ranks: World) -> None:
             for event in trainer.run():
                 if isinstance(event, RunFinished) and event.reason == "stopped":
                     raise typer.Exit(143)
-    except DivergenceError as error:  # the same on rank 0, which tells it
+    except DivergenceError as error:  # the same on rank 0, which tells it and ends all: let it speak first
+        time.sleep(10)
         raise typer.Exit(error.exit_code) from None
 
 

@@ -30,7 +30,10 @@ _world: World | None = None
 
 def launched() -> bool:
     """Whether this process was started by `mpirun` or one of its kind, with others."""
-    return any(os.environ.get(name, "1") not in ("", "0", "1") for name in _LAUNCHERS)
+    names = _LAUNCHERS
+    if "PMIX_RANK" in os.environ:  # srun --mpi=pmix; without it, a job's tasks know nothing of each other
+        names = (*names, "SLURM_STEP_NUM_TASKS")
+    return any(os.environ.get(name, "1") not in ("", "0", "1") for name in names)
 
 
 def world() -> World:
@@ -161,7 +164,12 @@ class MpiGroup:
         return self._stopping, self._seconds
 
     def gather(self) -> None:
-        """Bring all columns of the recurrent state to rank 0."""
+        """Bring all columns of the recurrent state to rank 0, and its parameters to all.
+
+        On machines of one kind they are the same already. Others may round a norm or a cosine otherwise, which would
+        add up in the course of a long run.
+        """
+        self._world.comm.Bcast(self.model.params.flat, root=0)
         mine = [np.ascontiguousarray(layer[:, :, self._columns]) for layer in self.state]
         found = self._world.comm.gather((self._columns.start, self._columns.stop, mine), root=0)
         for start, stop, layers in found or ():
