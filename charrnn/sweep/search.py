@@ -6,6 +6,7 @@ machines can share it. Trials that were being run when their sweep died are gone
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import MissingExtraError, SettingsError
@@ -124,8 +125,10 @@ def open_study(plan: Plan, directory: SweepDirectory) -> optuna.Study:
     except ImportError:
         raise MissingExtraError("optuna", "sweep", purpose="a search or early stopping") from None
     assert plan.file.search is not None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = plan.file.search
+    if search.sampler == "gp" and not (find_spec("scipy") and find_spec("torch")):  # Optuna looks at the 11th trial
+        raise MissingExtraError("SciPy or PyTorch", "gp", purpose="search.sampler: gp")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         study = optuna.create_study(
             study_name=plan.name, storage=_storage(search, directory), pruner=_pruner(search), load_if_exists=True

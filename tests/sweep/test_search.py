@@ -94,6 +94,42 @@ def test_a_plan_with_early_stopping_in_two_processes(charrnn: Run, tmp_path: Pat
     assert again.returncode == 0
 
 
+def test_a_search_shared_by_two_processes_in_a_database(
+    charrnn: Run, tmp_path: Path, base: Callable[[int], Path]
+) -> None:
+    base(300)
+    more = ", storage: 'sqlite:///study.db'"
+    (tmp_path / "s.yaml").write_text(SEARCH.format(sampler="tpe", trials=8, pruner="asha", more=more))
+    first = begin(tmp_path, "s.yaml", "--jobs", "1")
+    folder = tmp_path / "checkpoints" / "s"
+    wait_until(lambda: len(list(folder.glob("*/history.jsonl"))) >= 1)
+    second = charrnn("sweep", "s.yaml", "--join", "--jobs", "1", "--json")
+    assert second.returncode == 0, second.stderr
+    assert first.wait(timeout=60) == 0
+    import optuna
+
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert len(study.trials) == 8
+    assert {t.state.name for t in study.trials} <= {"COMPLETE", "PRUNED"}
+    recorded = {t.user_attrs["charrnn_name"] for t in study.trials}
+    assert recorded == {path.parent.name for path in folder.glob("*/trial.json")}
+    for trial in study.trials:
+        facts = json.loads((folder / trial.user_attrs["charrnn_name"] / "trial.json").read_text())
+        assert facts["attempts"] == 1
+        if trial.state.name == "COMPLETE":
+            assert facts["loss"] == trial.value
+
+
+def test_gaussian_processes(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
+    pytest.importorskip("scipy")
+    pytest.importorskip("torch")
+    base(3)
+    (tmp_path / "s.yaml").write_text(SEARCH.format(sampler="gp", trials=11, pruner="none", more=""))
+    done = charrnn("sweep", "s.yaml", "--json")  # ten by chance, then one by the model
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["counts"] == {"done": 11}
+
+
 def test_storages(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
     base(10)
     more = ", storage: 'sqlite:///study.db'"
@@ -113,5 +149,9 @@ def test_without_optuna_one_line_says_what_to_install(
 
     base(10)
     (tmp_path / "s.yaml").write_text(SEARCH.format(sampler="random", trials=2, pruner="none", more=""))
+    with monkeypatch.context() as hidden:
+        hidden.setattr("charrnn.sweep.search.find_spec", lambda name: None)
+        (tmp_path / "g.yaml").write_text(SEARCH.format(sampler="gp", trials=2, pruner="none", more=""))
+        assert_one_line_error(charrnn_here("sweep", "g.yaml"), 6, "SciPy", 'pip install "charrnn[gp]"')
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert_one_line_error(charrnn_here("sweep", "s.yaml"), 6, "optuna", 'pip install "charrnn[sweep]"')
