@@ -1,9 +1,9 @@
 """Trials on a Dask cluster (extra `[dask]`): texts and checkpoints travel, results come back to the sweep's directory.
 
 A worker runs a trial in a folder of its own as the same process that a single machine would run. Whenever a checkpoint
-has been written, the run's files go to a variable on the scheduler, which outlives the worker. When the worker dies,
-the trial is handed to another, which begins with those files; the sweep's own directory gets them too, so that a sweep
-whose own process dies goes on as well.
+has been written, the run's files go to a variable on the scheduler, which outlives the worker; reports go to a second,
+small one, which is looked at often. When the worker dies, the trial is handed to another, which begins with those
+files; the sweep's own directory gets them too, so that a sweep whose own process dies goes on as well.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from charrnn.atomic import write_atomically
 from charrnn.config import config_from_builtins, config_to_builtins, dump_config
 from charrnn.corpora import resolve
-from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
+from charrnn.errors import MissingExtraError, SettingsError
 from charrnn.settings import Config
 from charrnn.sweep.executors import Ended, HistoryTail, Progress, core_groups, last_error, launch, replicas_for
 from charrnn.sweep.plan import Trial, overridden
@@ -74,16 +74,15 @@ class DaskExecutor:
 
     def start(self, trial: Trial, folder: Path, *, resume: bool) -> None:
         """See `Executor`."""
-        from distributed import Variable
-
         config = self._settings(trial)
         files = {name: (folder / name).read_bytes() for name in _READ if resume and (folder / name).is_file()}
         name = f"charrnn-{os.getpid()}-{id(self)}-{trial.name}"
-        task = _Task(trial, folder, Variable(f"{name}-files", self._client), Variable(f"{name}-stop", self._client))
-        task.kept.set({"files": files, "version": 0})
-        task.wish.set(False)
+        task = _Task(trial, folder, _Shared(name, self._client))
+        task.shared.files.set(files)
+        task.shared.news.set({"version": "", "history": files.get("history.jsonl", b"")})
+        task.shared.stop.set(False)
         task.tail = HistoryTail(folder / "history.jsonl", skip=resume)
-        task.arguments = (config_to_builtins(config), self._text(config), f"{name}-files", f"{name}-stop")
+        task.arguments = (config_to_builtins(config), self._text(config), name)
         self._submit(task)
         self._tasks[trial.name] = task
 
@@ -124,7 +123,8 @@ class DaskExecutor:
             if task.lost >= _LOST:
                 return Ended(task.trial, 1, f"{task.lost} workers died with it")
             self._texts.clear()  # what was scattered may have died with the worker
-            task.arguments = (task.arguments[0], self._text(self._settings(task.trial)), *task.arguments[2:])
+            settings, _, name = task.arguments
+            task.arguments = (settings, self._text(self._settings(task.trial)), name)
             self._submit(task)
             return None
         except Exception as error:  # whatever a task raised on another machine
@@ -133,13 +133,13 @@ class DaskExecutor:
     def stop(self, trial: Trial) -> None:
         """See `Executor`."""
         if trial.name in self._tasks:
-            self._tasks[trial.name].wish.set(True)
+            self._tasks[trial.name].shared.stop.set(True)
 
     def close(self) -> None:
         """See `Executor`."""
         for task in self._tasks.values():
             with contextlib.suppress(Exception):
-                task.wish.set(True)
+                task.shared.stop.set(True)
         end = time.monotonic() + _TIMEOUT
         while self._tasks and time.monotonic() < end:
             with contextlib.suppress(Exception):
@@ -161,64 +161,85 @@ def _check_reachable(address: str) -> None:
         ) from None
 
 
+class _Shared:
+    """What worker and sweep tell each other about a trial, kept by the scheduler.
+
+    Args:
+        name: of the trial, once in all sweeps.
+        client: of the cluster.
+
+    Attributes:
+        files: the run's files at its last checkpoint.
+        news: a dict: `version` of the files, another each time, and the `history` as it is.
+        stop: whether the trial is to save and end.
+    """
+
+    def __init__(self, name: str, client: Any) -> None:
+        from distributed import Variable
+
+        self.files, self.news, self.stop = (Variable(f"{name}-{part}", client) for part in ("files", "news", "stop"))
+
+
 class _Task:
     """A trial that is on the cluster."""
 
     future: Any
     tail: HistoryTail
-    arguments: tuple[Any, ...]
+    arguments: tuple[dict[str, Any], Any, str]
 
-    def __init__(self, trial: Trial, folder: Path, kept: Any, wish: Any) -> None:
-        self.trial, self.folder, self.kept, self.wish = trial, folder, kept, wish
-        self.lost = self._version = 0
+    def __init__(self, trial: Trial, folder: Path, shared: _Shared) -> None:
+        self.trial, self.folder, self.shared = trial, folder, shared
+        self.lost, self._version = 0, ""
 
     def fetch(self) -> None:
-        """Bring the files that came since the last look into the trial's directory."""
-        kept = self.kept.get(timeout=_TIMEOUT)
-        if kept["version"] != self._version:
-            self._version = kept["version"]
+        """Bring what came since the last look into the trial's directory."""
+        news = self.shared.news.get(timeout=_TIMEOUT)
+        history = self.folder / "history.jsonl"
+        if news["version"] != self._version:
+            self._version = news["version"]
+            files: Files = self.shared.files.get(timeout=_TIMEOUT)
             for name in _WRITTEN:
-                if name in kept["files"]:
-                    write_atomically(self.folder / name, kept["files"][name])
+                if name in files:
+                    write_atomically(self.folder / name, files[name])
+        if len(news["history"]) > (history.stat().st_size if history.exists() else 0):
+            write_atomically(history, news["history"])
 
     def forget(self) -> None:
         """Take the variables off the scheduler."""
-        self.kept.delete()
-        self.wish.delete()
+        for variable in (self.shared.files, self.shared.news, self.shared.stop):
+            variable.delete()
 
 
-def run_on_worker(settings: dict[str, Any], text: list[tuple[str, bytes]], files: str, stop: str) -> tuple[int, str]:
+def run_on_worker(settings: dict[str, Any], text: list[tuple[str, bytes]], name: str) -> tuple[int, str]:
     """Train a trial in a folder of its own; runs on a worker.
 
     Args:
         settings: all of them, as nested dicts.
         text: of the corpus, file by file.
-        files: name of the variable that holds the run's files.
-        stop: name of the variable that says whether to stop.
+        name: under which it shares what it has with the sweep.
 
     Returns:
         The exit code of `charrnn train` and its error line.
     """
-    from distributed import Variable, get_client
+    from distributed import get_client
 
-    client = get_client()
-    kept, wish = Variable(files, client), Variable(stop, client)
+    shared = _Shared(name, get_client())
     with tempfile.TemporaryDirectory(prefix="charrnn-trial-") as place:
         root = Path(place)
         run = root / "run"
         run.mkdir()
-        begun: Files = kept.get(timeout=_TIMEOUT)["files"]
-        for name, data in begun.items():
-            (run / name).write_bytes(data)
+        begun: Files = shared.files.get(timeout=_TIMEOUT)
+        for file, data in begun.items():
+            (run / file).write_bytes(data)
         config = _settle(settings, text, root)
         words = ["train", "--config", str(root / "config.yaml"), "--run-dir", str(run)]
         words.append("--resume" if "last.npz" in begun else "--overwrite")
         (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
         with _process(words, run, root) as process:
-            sender = _Sender(run, kept, process.pid)
+            sender = _Sender(run, shared)
             while process.poll() is None:
                 sender.send_if_new()
-                if wish.get(timeout=_TIMEOUT):
+                if shared.stop.get(timeout=_TIMEOUT):
                     process.send_signal(signal.SIGTERM)
                 time.sleep(_LOOK_SECONDS)
         sender.send()
@@ -258,24 +279,34 @@ def _settle(settings: dict[str, Any], text: list[tuple[str, bytes]], root: Path)
 
 
 class _Sender:
-    """Puts the run's files on the scheduler when there is a new checkpoint or report."""
+    """Puts the run's files on the scheduler when there is a new checkpoint, its history whenever it grows."""
 
-    def __init__(self, run: Path, kept: Any, number: int) -> None:
-        self._run, self._kept, self._number = run, kept, number
-        self._seen: tuple[int, ...] = ()
-        self._count = 0
+    def __init__(self, run: Path, shared: _Shared) -> None:
+        self._run, self._shared = run, shared
+        self._saved: tuple[int, ...] = ()
+        self._reported: tuple[int, ...] = ()
+        self._version = ""
 
     def send_if_new(self) -> None:
-        stamps = tuple(
-            (self._run / name).stat().st_mtime_ns if (self._run / name).exists() else 0
-            for name in ("last.npz", "best.npz", "history.jsonl")
-        )
-        if stamps != self._seen:
-            self._seen = stamps
+        saved, reported = self._stamps("last.npz", "best.npz"), self._stamps("history.jsonl")
+        if saved != self._saved:
+            self._saved = saved
             self.send()
+        elif reported != self._reported:
+            self._tell()
+        self._reported = reported
+
+    def _stamps(self, *names: str) -> tuple[int, ...]:
+        paths = [self._run / name for name in names]
+        return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
     def send(self) -> None:
-        self._count += 1
         found = {name: (self._run / name).read_bytes() for name in _READ if (self._run / name).is_file()}
-        with contextlib.suppress(CharRNNError):
-            self._kept.set({"files": found, "version": f"{self._number}/{self._count}"})
+        self._shared.files.set(found)
+        self._version = os.urandom(8).hex()  # numbers of processes and counts are the same on many machines
+        self._tell()
+
+    def _tell(self) -> None:
+        history = self._run / "history.jsonl"
+        data = history.read_bytes() if history.exists() else b""
+        self._shared.news.set({"version": self._version, "history": data})

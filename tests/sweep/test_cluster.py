@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from charrnn.checkpoint import load_checkpoint
 from tests.conftest import ROOT, Run, assert_one_line_error
 from tests.sweep.test_sweep import base, begin, wait_until
 
@@ -60,6 +61,10 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     made.close()
 
 
+def steps_saved(folder: Path) -> list[int]:
+    return [load_checkpoint(path).counters["step"] for path in folder.glob("*/last.npz")]
+
+
 def test_a_worker_dies_and_its_trial_goes_on_elsewhere(
     charrnn: Run, tmp_path: Path, base: Callable[[int], Path], cluster: Cluster
 ) -> None:
@@ -67,9 +72,15 @@ def test_a_worker_dies_and_its_trial_goes_on_elsewhere(
     (tmp_path / "s.yaml").write_text("base: base.yaml\ngrid: {model.cell: [gru, lstm, rnn]}\n")
     sweep = begin(tmp_path, "s.yaml", "--scheduler", cluster.address)
     folder = tmp_path / "checkpoints" / "s"
-    wait_until(lambda: len(list(folder.glob("*/last.npz"))) >= 2)
+    wait_until(lambda: len(saved := steps_saved(folder)) >= 2 and min(saved) >= 40)
     cluster.workers[0].send_signal(signal.SIGKILL)
     assert sweep.wait(timeout=120) == 0
+    logs = [path.read_text().split(" characters to learn from")[1:] for path in folder.glob("*/log.txt")]
+    moved = [log for log in logs if len(log) > 1]
+    assert moved  # begun twice
+    for log in moved:  # and not from the start: the second worker has a checkpoint of the first
+        first, again = ([int(n) for n in re.findall(r"^step +(\d+)", part, re.MULTILINE)] for part in log[-2:])
+        assert min(first) <= 20 < 40 < min(again)
     found = json.loads((folder / "results.json").read_text())["runs"]
     assert {run["status"] for run in found} == {"done"}
     assert len(found) == 3
