@@ -20,7 +20,9 @@ EXAMPLE = (
 
 
 def compare(
-    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Settings files, or built-in names.")],
+    configs: Annotated[
+        list[Path], typer.Argument(metavar="CONFIG...", help="Settings files, built-in names, or runs that have them.")
+    ],
     budget: Annotated[
         str, typer.Option(help="What each may take: minutes (2m), seconds (90s) or steps (500), of training.")
     ] = "1m",
@@ -68,10 +70,12 @@ def _settings(paths: list[Path], overrides: list[str]) -> list[tuple[str, Config
 
     found: dict[str, Config] = {}
     for path in paths:
-        config = load_config(settings_path(str(path)), overrides)
-        name, number = path.stem, 2
+        a_run = (path / "config.yaml").is_file()
+        config = load_config(path / "config.yaml" if a_run else settings_path(str(path)), overrides)
+        plain = path.resolve().name if a_run else path.stem
+        name, number = plain, 2
         while name in found:
-            name, number = f"{path.stem}-{number}", number + 1
+            name, number = f"{plain}-{number}", number + 1
         found[name] = config
     return list(found.items())
 

@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,27 +65,40 @@ class SweepDirectory:
                 f"{self.path}: its trials were begun with other base settings than the sweep's now (base.yaml)",
                 hint="grids and seeds may be extended; for another base choose another --dir",
             )
+        facts = self._facts(plan, command, before=self._history() if resume else [])
         try:
             if there and overwrite:
                 self._remove_trials()
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.file, text.encode())
             write_atomically(self.base, base.encode())
-            write_atomically(self.manifest, (json.dumps(self._facts(plan, command), indent=1) + "\n").encode())
+            write_atomically(self.manifest, (json.dumps(facts, indent=1) + "\n").encode())
         except OSError as error:
             raise SettingsError(f"{self.path}: the sweep's directory cannot be written: {error.strerror}") from None
 
-    def _facts(self, plan: Plan, command: Sequence[str]) -> dict[str, Any]:
+    def _history(self) -> list[dict[str, Any]]:
+        """The commands and versions that the sweep was run with so far."""
+        try:
+            old = json.loads(self.manifest.read_text(encoding="utf-8"))
+            earlier = old.get("before", [])
+            return [*earlier, {k: v for k, v in old.items() if k not in ("format", "before", "trials")}]
+        except (OSError, ValueError, AttributeError, TypeError):
+            return []  # of no use any more; the trials themselves are
+
+    def _facts(self, plan: Plan, command: Sequence[str], *, before: list[dict[str, Any]]) -> dict[str, Any]:
         import numpy as np
 
         return {
             "format": 1,
+            "begun": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "charrnn": __version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
             "kernel": kernel_name(),
             "system": f"{sys.platform} {platform.machine()}, {os.cpu_count()} cores",
             "command": list(command),
+            "folder": str(Path.cwd()),
+            "before": before,
             "trials": [{"name": trial.name, "overrides": trial.overrides} for trial in plan.trials],
         }
 

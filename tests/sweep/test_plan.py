@@ -54,6 +54,12 @@ def test_the_first_trials_stay_when_a_sweep_is_extended(tmp_path: Path) -> None:
     assert rates != [t.overrides["training.learning_rate"] for t in other.trials]
 
 
+def test_what_a_trial_may_take(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "budget: {trial_steps: 3, trial_minutes: 0.5, total_minutes: 9}\n")
+    training = plan.config(plan.trials[0]).training
+    assert (training.max_steps, training.max_minutes) == (3, 0.5)
+
+
 def test_draws_follow_their_distributions() -> None:
     numbers = [(k + 0.5) / 3000 for k in range(3000)]
     logs = [math.log10(Draw(log_uniform=(1e-4, 1e-1)).draw(u)) for u in numbers]

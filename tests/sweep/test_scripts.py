@@ -45,16 +45,21 @@ def shell(tmp_path: Path, base: Callable[[int], Path]) -> Callable[[str], subpro
 
 
 def test_the_page_has_the_scripts() -> None:
-    assert set(SCRIPTS) == {"loop", "xargs", "parallel", "plot", "slurm"}
+    assert set(SCRIPTS) == {"loop", "xargs", "parallel", "plot", "compare", "slurm"}
 
 
-def test_loop_and_plot(shell: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_loop_plot_and_compare(shell: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     done = shell(SCRIPTS["loop"])
     assert len(list((tmp_path / "checkpoints/loop").glob("*/summary.json"))) == 6
     assert "model.cell" in done.stdout
     if shutil.which("python3") and __import__("importlib.util").util.find_spec("matplotlib"):
         shell(SCRIPTS["plot"])
         assert (tmp_path / "best.png").stat().st_size > 1000
+    compared = shell(SCRIPTS["compare"]).stdout
+    best = shell("charrnn runs checkpoints/loop --top 2 --columns name --csv").stdout.split()[1:]
+    assert len(best) == 2
+    assert all(name in compared for name in best)
+    assert all((tmp_path / "checkpoints/compare" / name / "summary.json").exists() for name in best)
 
 
 def test_xargs(shell: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
@@ -81,4 +86,10 @@ def test_slurm_array(shell: Callable[[str], subprocess.CompletedProcess[str]], t
     shell("SLURM_ARRAY_TASK_ID=2 bash array.sh")  # what a node does with its number
     assert (tmp_path / "checkpoints/sweep/cell=lstm/summary.json").exists()
     assert not (tmp_path / "checkpoints/sweep/cell=gru").exists()
-    shell("SLURM_ARRAY_TASK_ID=2 SLURM_RESTART_COUNT=1 bash array.sh")
+    steps = (tmp_path / "checkpoints/sweep/cell=lstm/history.jsonl").read_text()
+    shell("SLURM_ARRAY_TASK_ID=2 bash array.sh")  # queued again: it is done, and goes on rather than being refused
+    assert (tmp_path / "checkpoints/sweep/cell=lstm/history.jsonl").read_text() == steps
+    (tmp_path / "checkpoints/sweep/cell=gru").mkdir()
+    shutil.copy(tmp_path / "checkpoints/sweep/cell=lstm/config.yaml", tmp_path / "checkpoints/sweep/cell=gru")
+    shell("SLURM_ARRAY_TASK_ID=1 bash array.sh")  # killed before its first checkpoint
+    assert (tmp_path / "checkpoints/sweep/cell=gru/summary.json").exists()

@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from charrnn.config import load_config
+from charrnn.sweep.executors import core_groups
+from charrnn.sweep.plan import overridden
 from tests.conftest import ROOT, Run, assert_one_line_error
 
 BASE = (
@@ -50,6 +53,11 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def children(process: int) -> list[int]:
+    found = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
+    return [int(pid) for pid, parent in (line.split() for line in found.splitlines()[1:]) if int(parent) == process]
 
 
 def rows(folder: Path) -> dict[str, dict[str, Any]]:
@@ -95,7 +103,14 @@ def test_killed_half_way_and_resumed(charrnn: Run, tmp_path: Path, base: Callabl
     assert set(table[0]) >= {"loss", "model.cell", "model.hidden_size", "training.seed"}
     manifest = json.loads((folder / "sweep.json").read_text())
     assert len(manifest["trials"]) == 12
-    assert "sweep" in manifest["command"]
+    assert manifest["command"][1:] == ["sweep", "s.yaml", "--resume", "--jobs", "2", "--json"]
+    (earlier,) = manifest["before"]
+    assert earlier["command"][1:] == ["sweep", "s.yaml", "--jobs", "2"]
+    assert set(earlier) >= {"charrnn", "python", "numpy", "kernel", "system", "folder", "begun"}
+    for trial in manifest["trials"]:  # what the sweep says of itself makes each trial's settings
+        made = overridden(load_config(folder / "base.yaml"), trial["overrides"], where=trial["name"])
+        used = load_config(folder / trial["name"] / "config.yaml")
+        assert used == overridden(made, {"training.replicas": used.training.replicas}, where="")
     assert (folder / "sweep.yaml").read_text() == (tmp_path / "s.yaml").read_text()
 
 
@@ -122,6 +137,12 @@ def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[
     sweep = begin(tmp_path, "s.yaml", "--jobs", "2")
     folder = tmp_path / "checkpoints" / "s"
     wait_until(lambda: len(list(folder.glob("*/last.npz"))) == 2)
+    if hasattr(os, "sched_getaffinity"):  # each trial on processors of its own
+        shares = [os.sched_getaffinity(process) for process in children(sweep.pid)]
+        assert len(shares) == 2
+        if len(os.sched_getaffinity(0)) > 1:
+            assert shares[0].isdisjoint(shares[1])
+            assert shares[0] | shares[1] == os.sched_getaffinity(0)
     sweep.send_signal(signal.SIGINT)
     assert sweep.wait(timeout=60) == 130
     shorter = charrnn("runs", folder, "--json")
@@ -129,6 +150,13 @@ def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[
     assert [run["status"] for run in found] == ["stopped", "stopped"]
     refused = charrnn("sweep", "s.yaml", "--resume", "--set", "model.cell=rnn")
     assert_one_line_error(refused, 2, "other base settings")
+
+
+def test_processors_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 0, 1, 2, 4}, raising=False)
+    assert core_groups(1) == [[0, 1, 2, 3, 4]]
+    assert core_groups(2) == [[0, 1], [2, 3, 4]]
+    assert core_groups(7) == [[0], [1], [2], [3], [4], [0], [1]]
 
 
 def test_the_time_of_all_trials(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
