@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.compression.codec import compress, decompress, frequencies_of
+from charrnn.compression.codec import _HEADER, _most_symbols, compress, decompress, frequencies_of
 from charrnn.compression.coder import LARGEST_TOTAL, Decoder, Encoder
 from charrnn.errors import CharRNNError, CheckpointError, DataError
 from charrnn.evaluation import evaluate
@@ -51,6 +51,47 @@ def test_any_bytes_come_back(data: bytes, kind: str, streams: int | None) -> Non
     assert 8 * (len(packed) - 28) == pytest.approx(bits, abs=24)
 
 
+@pytest.mark.parametrize("kind", sorted(MODELS))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"a", b"\x00", b"\n" * 3000, bytes(range(256)) * 4, b"\xef\xbb\xbfabc\r\n", ("\U0010ffff☃ü" * 60).encode(),
+        b"abc" + b"\xed\xa0\x80" + b"def", b"abcd ef. " * 2000,
+    ],
+    ids=["empty", "one", "zero", "equal", "binary", "mark", "unknown", "surrogate", "a line of 18,000"],
+)  # fmt: skip
+def test_extreme_files_come_back(kind: str, data: bytes) -> None:
+    model, vocabulary = MODELS[kind]
+    packed, _ = compress(data, model, vocabulary)
+    assert decompress(packed, model, vocabulary) == data
+
+
+def test_a_text_that_the_model_is_sure_of_takes_hardly_any_bits_and_comes_back() -> None:
+    vocabulary = Vocabulary.of("ab")
+    model = CharRNN(2, cell="rnn", hidden_size=2)
+    model.init(np.random.default_rng(0))
+    model.params["head.bias"][:] = (50.0, -50.0)
+    data = b"a" * 200_000
+    packed, bits = compress(data, model, vocabulary, streams=5000)
+    assert 8 * (len(packed) - 28) < bits + 16
+    assert len(packed) < 28 + 4
+    assert decompress(packed, model, vocabulary) == data
+    assert _most_symbols(2, 2) > 10**8  # a bound that refuses no file that the coder can have made
+
+
+def test_a_hostile_header_asks_for_no_memory() -> None:
+    model, vocabulary = MODELS["characters"]
+    packed = compress(b"abcdefgh .\n" * 30, model, vocabulary)[0]
+    magic, version, mode, _, _, mark, check = _HEADER.unpack(packed[: _HEADER.size])
+    for streams, count in ((1, 1 << 30), (65535, 1 << 31), (1, 1 << 63), (9, 3), (0, 5)):
+        with pytest.raises(DataError):
+            decompress(
+                _HEADER.pack(magic, version, mode, streams, count, mark, check) + packed[_HEADER.size :],
+                model,
+                vocabulary,
+            )
+
+
 @given(
     symbols=st.lists(st.integers(0, 9), max_size=300),
     weights=st.lists(st.integers(1, LARGEST_TOTAL // 10), min_size=10, max_size=10),
@@ -83,6 +124,7 @@ def test_the_size_is_the_models_entropy() -> None:
     # The bits are the model's own, from a line end on, but for the rounding of frequencies.
     expected = evaluate(model, vocabulary.encode("\n" + text), streams=1).nats / math.log(2)
     assert bits == pytest.approx(expected, rel=1e-3)
+    assert 8 * len(packed) == pytest.approx(expected, rel=1e-3, abs=8 * 28 + 16)  # header, last byte
     several, _ = compress(text.encode(), model, vocabulary, streams=8)
     assert len(several) < 1.01 * len(packed)
 
@@ -143,3 +185,5 @@ def test_the_commands(charrnn_here: Run, config_file: Path, text_file: Path, tmp
     assert not (tmp_path / "x").exists()
     assert_one_line_error(charrnn_here("compress", "a", "missing", "-o", "x"), 3, "missing")
     assert_one_line_error(charrnn_here("compress", "a", text_file, "-o", "no/where"), 2, "cannot be written")
+    assert_one_line_error(charrnn_here("decompress", "a", "t.crnn", "-o", "no/where"), 2, "cannot be written")
+    assert_one_line_error(charrnn_here("decompress", "a", text_file, "-o", "x"), 3, "text.txt: not a file")

@@ -35,6 +35,7 @@ def compress(
 
     loaded = load_checkpoint(find_checkpoint(checkpoint))
     data = _read(file)
+    _check_folder(output)
     with byte_progress("compressing", quiet=quiet) as tick:
         packed, bits = codec.compress(
             data, loaded.build_model(ride=False), loaded.vocabulary, streams=streams, tick=tick
@@ -64,9 +65,11 @@ def decompress(
     from charrnn.errors import CharRNNError
 
     loaded = load_checkpoint(find_checkpoint(checkpoint))
+    packed = _read(file)
+    _check_folder(output)
     try:
         with byte_progress("decompressing", quiet=quiet) as tick:
-            data = codec.decompress(_read(file), loaded.build_model(ride=False), loaded.vocabulary, tick=tick)
+            data = codec.decompress(packed, loaded.build_model(ride=False), loaded.vocabulary, tick=tick)
     except CharRNNError as error:
         raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
     _write(output, data)
@@ -81,6 +84,14 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _check_folder(output: Path) -> None:
+    """Better now than after minutes of work."""
+    from charrnn.errors import SettingsError
+
+    if not output.parent.is_dir():
+        raise SettingsError(f"{output}: cannot be written: there is no directory {output.parent}")
 
 
 def _write(output: Path, data: bytes) -> None:

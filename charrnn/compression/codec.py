@@ -14,6 +14,7 @@ a rounding; the check sum tells.
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -66,7 +67,8 @@ def compress(
         The compressed file, and the bits that the model's probabilities say it needs.
     """
     mode, values = to_values(data, vocabulary)
-    streams = streams or max(1, min(_MOST_STREAMS, len(values) // _SEGMENT))
+    streams = streams or min(_MOST_STREAMS, len(values) // _SEGMENT)
+    streams = max(1, min(streams, len(values)))
     header = _HEADER.pack(MAGIC, 1, mode, streams, len(values), model_mark(model), zlib.crc32(data))
     # Bytes that are no text have, to a model of characters, the ids of the ASCII characters that it knows.
     ids = vocabulary.lookup(values)
@@ -97,31 +99,32 @@ def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: T
     if len(packed) < _HEADER.size or packed[:4] != MAGIC:
         raise DataError("not a file that `charrnn compress` has made")
     _, version, mode, streams, count, mark, check = _HEADER.unpack(packed[: _HEADER.size])
-    if version != 1 or mode not in (0, 1) or not 1 <= streams <= 0xFFFF or count > 1 << 40:
+    if version != 1 or mode not in (0, 1) or not 1 <= streams <= max(1, count):
         raise DataError("the file's header is damaged, or of a newer version")
     if mark != model_mark(model):
         raise CheckpointError(
             "the file was compressed with another model", hint="give the checkpoint that compressed it"
         )
     decoder, width = Decoder(packed[_HEADER.size :]), largest(mode)
-    if count > 8 * 64 * (len(packed) + 64) * 64:  # no model is so sure of itself
+    if count > _most_symbols(len(packed) - _HEADER.size, len(vocabulary)):
         raise DataError("the file is cut short")
-    values = np.zeros(count, np.uint32)
+    found = bytearray()  # grows with what is really there, whatever a damaged header promises
     for frequencies, places, feed in _walk(model, vocabulary, count, streams, tick):
-        fed = np.zeros(len(places), np.intp)
-        for column, place in enumerate(places):
+        fed, row = np.zeros(len(places), np.intp), np.zeros(len(places), np.uint32)
+        for column in range(len(places)):
             ends = np.cumsum(frequencies[:, column])
             symbol = int(np.searchsorted(ends, decoder.target(_TOTAL), side="right"))
             decoder.accept(int(ends[symbol - 1]) if symbol else 0, int(ends[symbol]), _TOTAL)
             if symbol < len(ends) - 1:
-                fed[column], values[place] = symbol, vocabulary.values[symbol]
+                fed[column], row[column] = symbol, vocabulary.values[symbol]
             else:
-                values[place] = _read_value(decoder, width)
+                row[column] = _read_value(decoder, width)
         if decoder.overrun:
             raise DataError("the file is cut short or damaged")
+        found += row.tobytes()
         feed(fed)
     try:
-        data = to_bytes(mode, values)
+        data = to_bytes(mode, _in_order(np.frombuffer(found, np.uint32), streams))
     except (ValueError, UnicodeError):
         raise DataError("the file is damaged") from None
     if zlib.crc32(data) != check:
@@ -129,12 +132,32 @@ def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: T
     return data
 
 
+def _most_symbols(body: int, vocab_size: int) -> int:
+    """How many symbols so many bytes can hold, at most: even the likeliest leaves each other one a share of 1."""
+    least_bits = vocab_size / _TOTAL / math.log(2)  # log2(total / (total - V)) and less
+    return int(8 * (body + 8) / least_bits)
+
+
+def _in_order(found: npt.NDArray[np.uint32], streams: int) -> npt.NDArray[np.uint32]:
+    """Symbols as `_walk` meets them, step by step through all segments -> one segment after the other."""
+    starts, lengths = _segments(len(found), streams)
+    out, whole = np.empty_like(found), int(lengths.min())  # steps that all segments have; some have one more
+    out[(starts + np.arange(whole)[:, None]).ravel()] = found[: whole * streams]
+    out[starts[lengths > whole] + whole] = found[whole * streams :]
+    return out
+
+
+def _segments(count: int, streams: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where segments begin, and how long they are."""
+    starts = np.arange(streams, dtype=np.int64) * count // streams
+    return starts, np.diff(np.append(starts, count))
+
+
 def _walk(
     model: CharRNN, vocabulary: Vocabulary, count: int, streams: int, tick: Tick
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Callable[[npt.NDArray[np.intp]], None]]]:
     """Step by step: (V + 1, n) frequencies, the (n,) places they are for, and what to call with the ids found there."""
-    starts = np.arange(streams, dtype=np.int64) * count // streams
-    lengths = np.diff(np.append(starts, count))
+    starts, lengths = _segments(count, streams)
     stepper = Stepper(model, streams)
     prime = int(default_prime(vocabulary)[0])
     logits = stepper.step(np.full(streams, prime) if streams > 1 else prime)
