@@ -23,12 +23,12 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         "layers": m.num_layers,
         "symbols": meta["vocabulary"]["symbols"],
         "encoding": meta["vocabulary"]["encoding"],
-        "source": meta["config"]["corpus"]["source"],
+        "source": Path(meta["config"]["corpus"]["source"]).name,  # no folders of ours on a page for others
         "shapes": {name: list(values.shape) for name, values in params.items()},
     }
     flat = np.concatenate([values.ravel() for values in params.values()]).astype("<f4")
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    title = f"{facts['source']}: {m.num_layers} x {m.hidden_size} {m.cell}"
+    title = f"{facts['source']}: {m.cell.upper()}, {m.num_layers} x {m.hidden_size}"
     # `<` never stands in the data, so that no text in it can end the script.
     page = page.replace("__TITLE__", html.escape(title))
     page = page.replace("__FACTS__", json.dumps(facts).replace("<", "\\u003c"))

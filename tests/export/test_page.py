@@ -13,6 +13,7 @@ from charrnn.export import exporter
 from charrnn.library import TrainedModel
 from charrnn.nn.cells import CELLS
 from tests.export.test_formats import a_checkpoint
+from tests.test_browser import FLAGS
 
 pytestmark = pytest.mark.extras
 
@@ -23,7 +24,7 @@ def browser() -> Iterator[Any]:
     if not shutil.which("chromium") or not shutil.which("chromedriver"):
         pytest.skip("no chromium")
     options = webdriver.ChromeOptions()
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=900,900"):
+    for word in FLAGS:
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
@@ -56,6 +57,18 @@ def test_the_same_greedy_text_as_the_command_line(browser: Any, tmp_path: Path, 
     assert browser.get_log("browser") == []
 
 
+def test_unknown_characters_are_told_and_passed_over(browser: Any, tmp_path: Path) -> None:
+    checkpoint = a_checkpoint()
+    exporter("html")(checkpoint, tmp_path / "p.html")
+    browser.get(f"file://{tmp_path / 'p.html'}")
+    fields = {"temperature": "0", "length": "50", "colours": ""}
+    expected = "".join(TrainedModel([checkpoint]).sample("ab", length=50, temperature=0.0))
+    assert made(browser, prime="aÜb☃Ü", **fields) == "aÜb☃Ü" + expected
+    assert browser.find_element("id", "unknown").text == "not known to the model and passed over: Ü ☃"
+    made(browser, prime="ab", **fields)
+    assert browser.find_element("id", "unknown").text == ""
+
+
 def test_seeds_colours_and_a_small_screen(browser: Any, tmp_path: Path) -> None:
     exporter("html")(a_checkpoint(), tmp_path / "p.html")
     browser.get(f"file://{tmp_path / 'p.html'}")
@@ -67,7 +80,13 @@ def test_seeds_colours_and_a_small_screen(browser: Any, tmp_path: Path) -> None:
     assert marks == 80
     assert "surprise, bits a character" in browser.find_element("id", "legend").text
     assert "entropy" in (made(browser, colours="entropy") and browser.find_element("id", "legend").text)
-    browser.set_window_size(500, 800)  # the narrowest that a headless window can be; the page is made for 390
+    small = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", small)
+    assert browser.execute_script("return innerWidth") == 390
     wide = browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0
+    made(browser, prime="ab" + " " * 300, seed="6")  # spaces break lines too
+    assert browser.execute_script(
+        "const box = document.getElementById('text'); return box.scrollWidth <= box.clientWidth"
+    )
     assert browser.get_log("browser") == []
