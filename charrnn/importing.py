@@ -96,6 +96,11 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any] | None]:
         if kind == ".safetensors":
             return _read_safetensors(path)
         return _read_torch(path), None
+    except _NotAStateDictError as error:
+        raise CheckpointError(
+            f"{path}: holds no weights that can be read: {error}",
+            hint="write one with torch.save(network.state_dict(), FILE)",
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100] or type(error).__name__
         raise CheckpointError(f"{path}: holds no weights that can be read: {reason}") from None
@@ -115,6 +120,14 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, Any] | No
     return arrays, None if meta is None else json.loads(meta)
 
 
+class _NotAStateDictError(Exception):
+    """A file for PyTorch that holds something else."""
+
+
+def _is_zip(path: Path) -> bool:
+    return path.read_bytes()[:4] == b"PK\x03\x04"  # as torch.save writes
+
+
 def _read_torch(path: Path) -> dict[str, Array]:
     try:
         import torch
@@ -125,9 +138,14 @@ def _read_torch(path: Path) -> dict[str, Array]:
     except OSError:
         raise
     except Exception as error:  # whatever its unpickler meets in a file that is none of its own
-        raise ValueError(f"not a PyTorch file: {error}") from None
+        what = (
+            "pickled objects, not tensors alone"
+            if "weights_only" in str(error) and _is_zip(path)
+            else "not a PyTorch file"
+        )
+        raise _NotAStateDictError(what) from None
     if not isinstance(found, Mapping):
-        raise ValueError("not a state_dict")
+        raise _NotAStateDictError("not a state_dict")
     for key in ("state_dict", "model_state_dict", "model"):  # as training programs wrap it
         if isinstance(found.get(key), Mapping):
             found = found[key]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from charrnn.atomic import write_atomically
 from charrnn.checkpoint import Checkpoint
-from charrnn.errors import MissingExtraError
+from charrnn.errors import MissingExtraError, SettingsError
 from charrnn.export.common import metadata, torch_names
 
 _SCRIPT = '''\
@@ -85,7 +85,11 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
 
     Raises:
         MissingExtraError: no PyTorch.
+        SettingsError: a name that the script beside it cannot have.
     """
+    script = output.with_suffix(".py")
+    if script == output or set(output.name) & set('"\\'):
+        raise SettingsError(f"{output}: the weights need another name, as in model.pt; the script will be {script}")
     try:
         import torch
     except ImportError:
@@ -98,7 +102,6 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
     facts = {
         "cell": m.cell, "hidden_size": m.hidden_size, "num_layers": m.num_layers, **meta["vocabulary"],
     }  # fmt: skip
-    script = output.with_suffix(".py")
     text = _SCRIPT.replace("FACTS_HERE", json.dumps(facts)).replace("FILE", output.name).replace("SCRIPT", script.name)
     write_atomically(script, text.encode())
     return [output, script]
