@@ -6,6 +6,8 @@ out always matches. The expression is compiled by interegular (extra `[constrain
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,13 +26,14 @@ class Constraint:
     Args:
         expression: as in Python's `re` (without look-behind and back references).
         vocabulary: of characters.
+        banned: ids that never come, so that no way may depend on them.
 
     Raises:
         MissingExtraError: no interegular.
         SettingsError: not an expression, one that no text of the vocabulary matches, or a vocabulary of bytes.
     """
 
-    def __init__(self, expression: str, vocabulary: Vocabulary) -> None:
+    def __init__(self, expression: str, vocabulary: Vocabulary, *, banned: Sequence[int] = ()) -> None:
         if vocabulary.encoding == "bytes":
             raise SettingsError("--constrain: needs a model of characters, this one is of bytes")
         self.expression = expression
@@ -43,10 +46,12 @@ class Constraint:
         for state, ways in machine.map.items():
             row = {key: states[target] for key, target in ways.items()}
             self._next[states[state]] = [row.get(key, _DEAD) for key in keys]
+        self._next[:, np.array(banned, np.intp)] = _DEAD
         self._accepting = np.array([state in machine.finals for state in sorted(machine.states)] + [False])
         self._distance = self._distances()
         if self._distance[self.initial] == _FAR:
-            raise SettingsError(f"--constrain: no text of the model's characters matches {shown(expression)}")
+            what = "the model's characters without those banned" if banned else "the model's characters"
+            raise SettingsError(f"--constrain: no text of {what} matches {shown(expression)}")
 
     def _distances(self) -> npt.NDArray[np.int32]:
         """(S + 1,) characters from each state to the nearest accepting one."""
@@ -85,6 +90,10 @@ def _compile(expression: str) -> Any:
         import interegular
     except ImportError:
         raise MissingExtraError("interegular", "constrain", purpose="text that matches an expression") from None
+    try:
+        re.compile(expression)  # says what is wrong with it, and where
+    except (re.error, OverflowError, RecursionError) as error:
+        raise SettingsError(f"--constrain: {shown(expression)} is no regular expression: {error}") from None
     try:
         return interegular.parse_pattern(expression).to_fsm()
     except Exception as error:  # its parser raises several kinds

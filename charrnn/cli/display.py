@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.output import visible
+from charrnn.cli.output import visible, write
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -71,8 +71,7 @@ def byte_progress(label: str, *, quiet: bool = False) -> Iterator[Progress]:
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output: ruled on a terminal, tab-separated elsewhere."""
     if not sys.stdout.isatty():
-        for row in (columns, *rows):
-            sys.stdout.write("\t".join(row) + "\n")
+        write("".join("\t".join(row) + "\n" for row in (columns, *rows)))
         return
     from rich.console import Console
     from rich.table import Table

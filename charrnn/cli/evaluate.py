@@ -74,6 +74,7 @@ def evaluate(
     from charrnn.cli.output import write_json
     from charrnn.library import load
 
+    _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
     paths = [find_checkpoint(path) for path in checkpoints or ()] or [find_checkpoint(None)]
     model = load(*paths)
     loaded = model.checkpoints[0]
@@ -107,6 +108,14 @@ def evaluate(
         write_json(report)
     else:
         _show(report)
+
+
+def _check_one_view(**given: object) -> None:
+    from charrnn.errors import SettingsError
+
+    chosen = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if len(chosen) > 1:
+        raise SettingsError(f"{chosen[0]} and {chosen[1]} cannot both be given")
 
 
 def _closely(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,4 +67,3 @@ def rank(
         return
     shown = [(f"{r['bits_per_char']:.3f}", f"{r['nats']:.2f}", str(r["characters"]), str(r["text"])) for r in rows]
     print_table(name, ("bits/char", "nats", "characters", "candidate"), shown)
-    sys.stdout.flush()

@@ -13,7 +13,9 @@ from charrnn.cli.sampler_flags import SamplerFlags, with_sampler_flags
 
 if TYPE_CHECKING:
     from charrnn.cli.sampling_job import Job
+    from charrnn.constraint import Constraint
     from charrnn.generation import Control
+    from charrnn.samplers.options import SamplerOptions
     from charrnn.vocabulary import IdArray, Vocabulary
 
 EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prime "The "'
@@ -62,7 +64,7 @@ def sample(
     stop_on_newline: Annotated[bool, typer.Option("--stop-on-newline", help="End before a line end.")] = False,
     until_words: Annotated[int | None, typer.Option(min=1, help="End after so many words.")] = None,
     constrain: Annotated[
-        str | None, typer.Option(metavar="REGEX", help="Write only what matches as a whole; extra [constrain].")
+        str | None, typer.Option(metavar="REGEX", help="Write only what matches as a whole; needs the extra constrain.")
     ] = None,
     beam: Annotated[int, typer.Option(min=0, help="Search the likeliest text with so many beams; no randomness.")] = 0,
     length_penalty: Annotated[
@@ -92,9 +94,11 @@ def sample(
 
     _check_together(locals())
     loaded = load(*(checkpoints or []))
+    options = flags.options(loaded.vocabulary)
+    constraint = None if constrain is None else _constraint(constrain, loaded.vocabulary, options)
     job = jobs.Job(
-        loaded, flags.options(loaded.vocabulary), _prime_ids(prime, prime_file, loaded.vocabulary, unknown.value),
-        _control(length, stop or [], stop_on_newline, until_words, constrain, loaded.vocabulary),
+        loaded, options, _prime_ids(prime, prime_file, loaded.vocabulary, unknown.value),
+        _control(length, stop or [], stop_on_newline, until_words, constraint),
         _seed(seed, quiet, beam), count=num_samples, best_of=best_of, separator=separator,
         include_prime=include_prime, raw=raw,
         colour=None if colour is None else colour.value,
@@ -130,34 +134,42 @@ def _do(
 def _check_together(given: dict[str, object]) -> None:
     from charrnn.errors import SettingsError
 
-    whole = [name for name in ("interactive", "fill", "beam") if given[name]]
+    given = given | {"num_samples": given["num_samples"] != 1}
+    whole = [name for name in ("interactive", "fill", "beam", "as_json") if given[name]]
     refused = {
-        "interactive": ("prime", "prime_file", "as_json", "best_of", "memorisation"),
-        "fill": ("prime", "prime_file", "as_json", "best_of", "colour", "constrain", "stop", "until_words"),
+        "interactive": ("prime", "prime_file", "best_of", "memorisation", "num_samples"),
+        "fill": (
+            "prime", "prime_file", "best_of", "num_samples", "colour", "constrain", "stop", "stop_on_newline",
+            "until_words",
+        ),
         "beam": ("best_of", "constrain", "until_words", "colour"),
-    }
+        "as_json": ("interactive", "fill", "colour"),
+    }  # fmt: skip
     spelled = {"as_json": "json", "colour": "color"}
     for name in whole:
-        others = [o for o in (*refused[name], *(w for w in whole if w != name)) if given[o]]
+        modes = [other for other in ("interactive", "fill", "beam") if other != name and name != "as_json"]
+        others = [other for other in (*refused[name], *modes) if given[other]]
         if others:
-            flag = spelled.get(others[0], others[0]).replace("_", "-")
-            raise SettingsError(f"--{name} and --{flag} cannot both be given")
+            flags = [spelled.get(option, option).replace("_", "-") for option in (name, others[0])]
+            raise SettingsError(f"--{flags[0]} and --{flags[1]} cannot both be given")
     if given["beam"] and any(len(text) != 1 for text in _unescaped(given["stop"] or [])):  # type: ignore[arg-type]
         raise SettingsError("--beam ends at single characters only: --stop of one character, or --stop-on-newline")
 
 
-def _control(
-    length: int, stop: list[str], newline: bool, words: int | None, expression: str | None, vocabulary: Vocabulary
-) -> Control:
-    from charrnn.constraint import Constraint
+def _control(length: int, stop: list[str], newline: bool, words: int | None, constraint: Constraint | None) -> Control:
     from charrnn.errors import SettingsError
     from charrnn.generation import Control
 
     stops = _unescaped(stop) + (["\n"] if newline else [])
     if "" in stops:
         raise SettingsError("--stop: an empty text stands everywhere")
-    constraint = None if expression is None else Constraint(expression, vocabulary)
     return Control(length, tuple(stops), words, constraint)
+
+
+def _constraint(expression: str, vocabulary: Vocabulary, options: SamplerOptions) -> Constraint:
+    from charrnn.constraint import Constraint
+
+    return Constraint(expression, vocabulary, banned=options.banned())
 
 
 def _unescaped(texts: list[str]) -> list[str]:

@@ -115,7 +115,8 @@ class SamplerFlags:
             return SamplerOptions(**values)
         except SettingsError as error:  # settings begin with their name; here it is a flag's
             name, _, rest = error.message.partition(":")
-            raise SettingsError(f"--{name.replace('_', '-')}:{rest}", hint=error.hint) from None
+            hint = error.hint and error.hint.replace("_", "-")
+            raise SettingsError(f"--{name.replace('_', '-')}:{rest}", hint=hint) from None
 
 
 def with_sampler_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.output import visible, write, write_json
 
 if TYPE_CHECKING:
+    from charrnn.cli.paint import Painter
     from charrnn.generation import Control, Sample
     from charrnn.library import TrainedModel
     from charrnn.samplers.options import SamplerOptions
@@ -63,6 +64,11 @@ class Job:
         text = self.model.vocabulary.decode(self.prime) if self.include_prime else ""
         return text if isinstance(text, str) else text.decode("utf-8", "replace")
 
+    def is_plain(self) -> bool:
+        """Whether it is one model's, and nothing but the length ends it."""
+        c = self.control
+        return len(self.model.models) == 1 and not (c.stop or c.until_words or c.constraint)
+
     def writer(self) -> Callable[[str], None]:
         """Writes to standard output, harmless on a terminal."""
         return write if self.raw or not sys.stdout.isatty() else lambda text: write(visible(text))
@@ -74,12 +80,12 @@ def stream(job: Job) -> None:
     put(job.shown_prime)
     if job.colour is not None:
         _stream_coloured(job)
-    else:
-        pieces = []
-        for piece in _pieces(job):
-            put(piece)
-            pieces.append(piece)
-        job.texts.append("".join(pieces))
+        return
+    pieces = []
+    for piece in _pieces(job):
+        put(piece)
+        pieces.append(piece)
+    job.texts.append("".join(pieces))
     put("\n")
 
 
@@ -88,7 +94,7 @@ def _pieces(job: Job) -> Any:
     from charrnn.sampling import generate_text
 
     c, model = job.control, job.model
-    if len(model.models) == 1 and not (c.stop or c.until_words or c.constraint):  # the short way is faster
+    if job.is_plain():  # the short way is faster
         return generate_text(
             model.models[0], model.vocabulary, job.start, length=c.length, seed=job.seed, options=job.options
         )
@@ -110,7 +116,8 @@ def _stream_coloured(job: Job) -> None:
         write(painter.paint(character.text, nats / _LN2))
         pieces.append(character.text)
     job.texts.append("".join(pieces))
-    sys.stderr.write("\n" * bool(painter.enabled) + painter.legend())
+    write("\n")
+    sys.stderr.write(painter.legend())
 
 
 def run_batch(job: Job, *, measure: bool) -> list[Sample]:
@@ -130,22 +137,44 @@ def run_batch(job: Job, *, measure: bool) -> list[Sample]:
     return samples[: job.count]
 
 
+def _plain_texts(job: Job) -> list[str]:
+    """The texts of `run_batch` where nothing is measured or ends a sample early, without a look at each symbol."""
+    import numpy as np
+
+    from charrnn.sampling import TextDecoder, generate_ids
+
+    steps = generate_ids(
+        job.model.models[0], job.start, length=job.control.length, seed=job.seed, num_samples=job.count,
+        options=job.options,
+    )  # fmt: skip
+    decoders = [TextDecoder(job.model.vocabulary) for _ in range(job.count)]
+    made = [ids.copy() for ids in steps]
+    rows = np.stack(made, axis=1).tolist() if made else [[]] * job.count
+    return ["".join(map(d.feed, row)) + d.finish() for d, row in zip(decoders, rows, strict=True)]
+
+
 def write_batch(job: Job) -> None:
     """Several samples, one after the other."""
     from charrnn.cli.paint import Painter, colours_wanted
 
-    put, painter = job.writer(), Painter(str(job.colour), enabled=colours_wanted())
-    for index, sample in enumerate(run_batch(job, measure=job.colour is not None)):
-        put(f"{job.separator}\n" if index else "")
-        put(job.shown_prime)
-        if job.colour is None:
-            put(sample.text)
-        else:
-            values = [(c.text, c.nats if job.colour == "surprise" else c.entropy) for c in sample.characters]
-            write("".join(painter.paint(text, nats / _LN2) for text, nats in values))
-        put("\n")
+    painter = Painter(str(job.colour), enabled=colours_wanted())
+    if job.colour is None and not job.best_of and job.is_plain():
+        job.texts += _plain_texts(job)
+        shown, put = job.texts, job.writer()
+    elif job.colour is None:
+        shown, put = [sample.text for sample in run_batch(job, measure=False)], job.writer()
+    else:
+        shown, put = [_painted(job.colour, s, painter) for s in run_batch(job, measure=True)], write
+    for index, text in enumerate(shown):
+        job.writer()((f"{job.separator}\n" if index else "") + job.shown_prime)
+        put(text + "\n")
     if job.colour is not None:
         sys.stderr.write(painter.legend())
+
+
+def _painted(colour: str, sample: Sample, painter: Painter) -> str:
+    values = [(c.text, c.nats if colour == "surprise" else c.entropy) for c in sample.characters]
+    return "".join(painter.paint(text, nats / _LN2) for text, nats in values)
 
 
 def write_as_json(job: Job) -> None:

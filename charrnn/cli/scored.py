@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from charrnn.vocabulary import IdArray
 
 _CONTEXT = 30
+_AT_ONCE = 1 << 12  # characters
 
 
 def pieces(model: TrainedModel, ids: IdArray) -> list[str]:
@@ -39,8 +40,9 @@ def per_character(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float6
     from charrnn.cli.paint import Painter, colours_wanted
 
     painter = Painter("surprise", enabled=colours_wanted())
-    for text, x in zip(texts, nats.tolist(), strict=True):
-        write(painter.paint(text, x / math.log(2)))
+    painted = [painter.paint(text, x / math.log(2)) for text, x in zip(texts, nats.tolist(), strict=True)]
+    for start in range(0, len(painted), _AT_ONCE):
+        write("".join(painted[start : start + _AT_ONCE]))
     write("" if texts and texts[-1] == "\n" else "\n")
     sys.stderr.write(painter.legend())
 

@@ -46,6 +46,23 @@ def test_stops_and_words(charrnn_here: Run, runs: Path) -> None:
     assert charrnn_here(*words, "--stop", r"\n").stdout == whole
 
 
+def test_the_seed_decides_whatever_is_made_beside_it(charrnn_here: Run, runs: Path) -> None:
+    words = ("sample", runs / "a", "--length", "300")
+    one = charrnn_here(*words, "--seed", "5").stdout
+    for count in (2, 3, 20):
+        several = charrnn_here(*words, "--seed", "5", "--num-samples", count, "--separator", "=====").stdout.split(
+            "=====\n"
+        )
+        assert several[0] == one
+        assert len(set(several)) == count
+    drawn = charrnn_here(*words)
+    recorded = re.fullmatch(r"seed: (\d+)\n", drawn.stderr)
+    assert recorded
+    assert charrnn_here(*words, "--seed", recorded[1]).stdout == drawn.stdout
+    ended = charrnn_here(*words, "--seed", "5", "--num-samples", "2", "--stop", ".", "--separator", "=====").stdout
+    assert ended.split("=====\n")[0] == one[: one.index(".")] + "\n"
+
+
 def test_json_has_every_log_probability(charrnn_here: Run, runs: Path) -> None:
     done = charrnn_here(
         "sample", runs / "a", "--seed", "3", "--prime", "the ", "--length", "40", "--json", "--num-samples", "3"
@@ -97,6 +114,7 @@ def test_colours(charrnn_here: Run, runs: Path, monkeypatch: pytest.MonkeyPatch)
         assert f"{kind}, bits a character" in done.stderr
     several = charrnn_here(*words, "--color", "surprise", "--num-samples", "2")
     assert "\x1b[38;5;" in several.stdout
+    assert re.sub(r"\x1b\[[0-9;]*m", "", several.stdout) == charrnn_here(*words, "--num-samples", "2").stdout
     monkeypatch.setenv("NO_COLOR", "1")
     assert charrnn_here(*words, "--color", "surprise").stdout == plain
 
@@ -147,11 +165,32 @@ def test_a_conversation(charrnn_here: Run, runs: Path) -> None:
 def test_flags_that_do_not_go_together(charrnn_here: Run, runs: Path) -> None:
     for words in (
         ("--interactive", "--beam", "2"), ("--beam", "2", "--best-of", "3"), ("--interactive", "--json"),
-        ("--beam", "2", "--color", "entropy"), ("--prime", "a", "--prime-file", "b"),
+        ("--beam", "2", "--color", "entropy"), ("--prime", "a", "--prime-file", "b"), ("--json", "--color", "surprise"),
+        ("--interactive", "--num-samples", "2"), ("--fill", "f", "--num-samples", "2"), ("--fill", "f", "--json"),
+        ("--fill", "f", "--stop-on-newline"), ("--fill", "f", "--interactive"),
     ):  # fmt: skip
         assert_one_line_error(charrnn_here("sample", runs / "a", *words), 2, "cannot both be given")
     assert_one_line_error(charrnn_here("sample", runs / "a", "--beam", "2", "--stop", "ab"), 2, "single characters")
     assert_one_line_error(charrnn_here("sample", runs / "a", "--stop", ""), 2, "empty")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sample a --seed 1 --length 20000", "sample a --seed 1 --num-samples 300", "sample a --seed 1 --json",
+        "eval a --text text.txt --per-line", "eval a --text text.txt --per-char json", "rank text.txt a",
+    ],
+)  # fmt: skip
+def test_a_reader_that_has_enough_is_no_error(runs: Path, line: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *line.split()], cwd=runs, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:  # fmt: skip
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 @pytest.mark.extras
@@ -163,7 +202,13 @@ def test_an_expression(charrnn_here: Run, runs: Path) -> None:
     assert done.returncode == 0, done.stderr
     for line in done.stdout.splitlines()[::2]:
         assert re.fullmatch(r"[a-z]+( [a-z]+){2}[.]", line)
-    assert_one_line_error(charrnn_here("sample", runs / "a", "--constrain", "("), 2, "--constrain")
+    assert_one_line_error(charrnn_here("sample", runs / "a", "--constrain", "("), 2, "--constrain", "position 0")
+    assert_one_line_error(charrnn_here("sample", runs / "a", "--constrain", "(?<=a)b"), 2, "--constrain")
+    words = ("sample", runs / "a", "--seed", "2", "--constrain", "(the|a) [a-z]{3}")
+    for seed in range(5):  # a way that needs a banned character is no way
+        done = charrnn_here(*words, "--ban", "h", "--seed", seed)
+        assert re.fullmatch(r"a [a-gi-z]{3}\n", done.stdout)
+    assert_one_line_error(charrnn_here(*words, "--ban", "ha"), 2, "without those banned")
 
 
 def test_the_library(runs: Path) -> None:

@@ -34,6 +34,7 @@ def test_characters(charrnn_here: Run, runs: Path, tmp_path: Path, monkeypatch: 
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured.stdout) == text + "\n"
     assert "\x1b[" in coloured.stdout
     assert "bits a character" in coloured.stderr
+    assert_one_line_error(charrnn_here(*words, "--per-char", "json", "--per-line"), 2, "cannot both be given")
 
 
 def test_lines_are_sums_of_characters(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
