@@ -147,10 +147,10 @@ def _plain_texts(job: Job) -> list[str]:
         job.model.models[0], job.start, length=job.control.length, seed=job.seed, num_samples=job.count,
         options=job.options,
     )  # fmt: skip
-    decoders = [TextDecoder(job.model.vocabulary) for _ in range(job.count)]
+    decoder = TextDecoder(job.model.vocabulary)  # one for all: `finish` leaves nothing behind
     made = [ids.copy() for ids in steps]
     rows = np.stack(made, axis=1).tolist() if made else [[]] * job.count
-    return ["".join(map(d.feed, row)) + d.finish() for d, row in zip(decoders, rows, strict=True)]
+    return ["".join(map(decoder.feed, row)) + decoder.finish() for row in rows]
 
 
 def write_batch(job: Job) -> None:
@@ -214,8 +214,10 @@ def write_beams(job: Job, width: int, penalty: float, *, as_json: bool) -> None:
     beams = []
     for hypothesis in found:
         decoder = TextDecoder(vocabulary)
-        text = "".join(decoder.feed(symbol) for symbol in hypothesis.ids) + decoder.finish()
-        beams.append({"text": text, "nats": sum(hypothesis.nats), "score": hypothesis.score})
+        pieces = [decoder.feed(symbol) for symbol in hypothesis.ids]
+        characters = [{"text": t, "logprob": -x} for t, x in zip(pieces, hypothesis.nats, strict=True)]
+        text = "".join(pieces) + decoder.finish()
+        beams.append({"text": text, "nats": sum(hypothesis.nats), "score": hypothesis.score, "characters": characters})
     job.texts += [str(beam["text"]) for beam in beams]
     if as_json:
         write_json({"prime": job.shown_prime, "beams": beams})

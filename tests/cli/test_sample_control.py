@@ -100,6 +100,9 @@ def test_beam(charrnn_here: Run, runs: Path) -> None:
     likelihood = {t: float(model.logprobs("the " + t)[3:].sum()) for t in (greedy, beams[0]["text"])}
     assert likelihood[beams[0]["text"]] >= likelihood[greedy] - 1e-4
     assert beams[0]["nats"] == pytest.approx(-likelihood[beams[0]["text"]], rel=1e-3)
+    found = [c["logprob"] for c in beams[0]["characters"]]
+    assert found == pytest.approx(model.logprobs("the " + beams[0]["text"])[3:].tolist(), abs=1e-3)
+    assert "".join(c["text"] for c in beams[0]["characters"]) == beams[0]["text"]
 
 
 def test_colours(charrnn_here: Run, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +125,10 @@ def test_colours(charrnn_here: Run, runs: Path, monkeypatch: pytest.MonkeyPatch)
 def test_ensembles(charrnn_here: Run, runs: Path) -> None:
     done = charrnn_here("sample", runs / "a", runs / "b", "--seed", "3", "--length", "40")
     assert done.returncode == 0, done.stderr
+    plain = ("--seed", "3", "--length", "40")
+    alone = [charrnn_here("sample", runs / name, *plain).stdout for name in ("a", "b")]
+    assert done.stdout not in alone
+    assert charrnn_here("sample", runs / "a", runs / "a", *plain).stdout == alone[0]  # the mean of equals
     losses = [
         json.loads(charrnn_here("eval", *names, "--no-baselines", "--json").stdout)["loss"]
         for names in ((runs / "a",), (runs / "b",), (runs / "a", runs / "b"))

@@ -154,6 +154,27 @@ def test_a_torch_network_evaluates_to_its_loss(
 
 
 @pytest.mark.parity
+def test_the_commands_import_and_evaluate_to_its_loss(charrnn_here: Run, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(2)
+    text = "".join(np.random.default_rng(5).choice(list(TEXT), 250))
+    V = len(set(text))
+    network = torch.nn.ModuleDict(
+        {"embed": torch.nn.Embedding(V, 5), "lstm": torch.nn.LSTM(5, 9, 2), "decoder": torch.nn.Linear(9, V)}
+    )
+    torch.save(network.state_dict(), tmp_path / "m.pt")
+    (tmp_path / "text.txt").write_text(text)
+    done = charrnn_here("import", "m.pt", "--vocab", "text.txt", "--run-dir", "r")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(charrnn_here("eval", "r", "--text", "text.txt", "--no-baselines", "--json").stdout)
+    ids = torch.tensor([sorted(set(text)).index(c) for c in text])
+    with torch.no_grad():
+        out = network["decoder"](network["lstm"](network["embed"](ids[:-1, None]))[0])[:, 0]
+    assert report["loss"] == pytest.approx(torch.nn.functional.cross_entropy(out, ids[1:]).item(), abs=1e-5)
+    assert report["characters"] == 249
+
+
+@pytest.mark.parity
 def test_names_decide_where_shapes_do_not(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     V = len(set(TEXT))
