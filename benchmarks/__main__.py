@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import encoding, live, memory, mpi, startup, sweeps
+from benchmarks import control, encoding, live, memory, mpi, startup, sweeps
 from benchmarks.contestants import Size
 from benchmarks.race import race
 
@@ -94,6 +94,7 @@ def geometric_mean(values: list[float]) -> float:
 SUITES = {
     "training": training,
     "sampling": sampling,
+    "control": control.measure,
     "startup": startup.measure,
     "encoding": encoding.measure,
     "live": live.measure,
