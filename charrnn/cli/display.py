@@ -68,8 +68,8 @@ def byte_progress(label: str, *, quiet: bool = False) -> Iterator[Progress]:
         bar.close()
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output: ruled on a terminal, tab-separated elsewhere."""
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: str = "") -> None:
+    """A table on standard output: ruled on a terminal, tab-separated elsewhere; numbers but in the first and `text`."""
     if not sys.stdout.isatty():
         write("".join("\t".join(row) + "\n" for row in (columns, *rows)))
         return
@@ -79,7 +79,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
     table = Table(title=Text(visible(title)), title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if index else "left")
+        table.add_column(Text(column), justify="right" if index and column != text else "left")
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     Console().print(table)

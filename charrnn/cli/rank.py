@@ -66,4 +66,4 @@ def rank(
         write_json({"by": by.value, "candidates": rows})
         return
     shown = [(f"{r['bits_per_char']:.3f}", f"{r['nats']:.2f}", str(r["characters"]), str(r["text"])) for r in rows]
-    print_table(name, ("bits/char", "nats", "characters", "candidate"), shown)
+    print_table(name, ("bits/char", "nats", "characters", "candidate"), shown, text="candidate")

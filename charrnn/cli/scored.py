@@ -66,7 +66,7 @@ def per_line(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], *
         (str(r.number), str(r.characters), f"{r.nats:.2f}", f"{r.bits_per_char:.3f}" if r.characters else "-", t[:60])
         for r, t in zip(lines, texts, strict=False)
     ]
-    print_table("line by line", ("line", "characters", "nats", "bits/char", "text"), table)
+    print_table("line by line", ("line", "characters", "nats", "bits/char", "text"), table, text="text")
 
 
 def _has_newline(model: TrainedModel) -> bool:
@@ -105,4 +105,5 @@ def surprising(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64],
         )
         for spot in found
     ]
-    print_table("the most surprising places", ("line:column", "bits", "»character« in its context"), rows)
+    context = "»character« in its context"
+    print_table("the most surprising places", ("line:column", "bits", context), rows, text=context)
