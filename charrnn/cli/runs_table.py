@@ -50,11 +50,11 @@ def write_csv(path: Path, runs: Sequence[Run], columns: Sequence[str]) -> None:
     write_atomically(path, as_csv(runs, columns).encode())
 
 
-def show_table(title: str, runs: Sequence[Run], columns: Sequence[str]) -> None:
+def show_table(title: str, runs: Sequence[Run], columns: Sequence[str], *, name_heading: str = "name") -> None:
     """The table on standard output, numbers rounded for the eye."""
     from charrnn.cli.display import print_table
 
-    heads = [column.rpartition(".")[2].replace("_per_", "/") for column in columns]
+    heads = [name_heading if c == "name" else c.rpartition(".")[2].replace("_per_", "/") for c in columns]
     print_table(title, heads, [[_shown(c, run.value(c)) for c in columns] for run in runs])
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,13 +63,15 @@ def sweep(
     if dry_run or print_commands:
         _list(plan, file, folder, overrides or [], commands=print_commands, as_json=as_json)
         return
+    if join:
+        _check_joinable(plan, folder)
     lock: Any = nullcontext() if join else folder.lock()
-    with lock:
+    # The executor first: what is not there, a scheduler say, leaves no directory behind.
+    with closing(_executor(plan, folder, jobs, scheduler)) as executor, lock:
         if not join:
             text = read_settings(file)
             folder.open(plan, text, command=sys.argv, resume=resume, overwrite=overwrite)
         source = _source(plan, folder, retry_failed=retry_failed, joining=join)
-        executor = _executor(plan, folder, jobs, scheduler)
         runner = _runner(plan, folder, source, executor)
         counts = _run(runner, plan, "none" if quiet else progress.value)
     _finish(runner, folder, counts, as_json=as_json, quiet=quiet)
@@ -109,13 +112,20 @@ def _words(plan: Plan, file: Path, folder: SweepDirectory, overrides: list[str],
     return words
 
 
-def _source(plan: Plan, folder: SweepDirectory, *, retry_failed: bool, joining: bool) -> Source:
+def _check_joinable(plan: Plan, folder: SweepDirectory) -> None:
     from charrnn.errors import SettingsError
+
+    if plan.file.search is None:
+        raise SettingsError("--join is for sweeps with a search", hint="put a search into the sweep file")
+    if not folder.manifest.exists():
+        raise SettingsError(f"{folder.path}: there is no sweep to join", hint="start it without --join")
+    folder.check_base(plan)
+
+
+def _source(plan: Plan, folder: SweepDirectory, *, retry_failed: bool, joining: bool) -> Source:
     from charrnn.sweep.sources import Planned
 
     if plan.file.search is None:
-        if joining:
-            raise SettingsError("--join is for sweeps with a search", hint="put a search into the sweep file")
         return Planned(plan.trials, folder, retry_failed=retry_failed)
     from charrnn.sweep.search import Searched
 
@@ -161,10 +171,12 @@ def _run(runner: SweepRunner, plan: Plan, kind: str) -> dict[str, int]:
 def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int], *, as_json: bool, quiet: bool) -> None:
     from charrnn.cli.output import write_json
     from charrnn.cli.runs_table import rows_of, show_table, table_columns, write_csv
+    from charrnn.cli.sweep_view import short_names
     from charrnn.errors import CharRNNError
     from charrnn.runs import find_runs, ranked
 
     runs = ranked([run for run in find_runs(folder.path) if run.status != "running"], "loss")
+    failed = [run for run in runs if run.status == "failed"]
     columns = table_columns(runs)
     facts = {"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])}
     write_csv(folder.results_csv, runs, columns)
@@ -172,14 +184,16 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
     if as_json:
         write_json(facts)
     elif not quiet:
-        # On a terminal the names, which tell what varies, leave room for nothing else.
-        few = table_columns(runs, limit=0, fewer=True) if sys.stdout.isatty() else columns
-        show_table(str(folder.path), runs[:30], few)
+        heading = "name"
+        if sys.stdout.isatty():  # where whole names would leave room for nothing else
+            columns = table_columns(runs, limit=0, fewer=True)
+            heading, short = short_names([run.name for run in runs])
+            runs = [replace(run, name=short[run.name]) for run in runs]
+        show_table(str(folder.path), runs[:30], columns, name_heading=heading)
     if runner.out_of_time:
         sys.stderr.write(
             f"the sweep's time is used up: {folder.path}; go on with --resume and a larger total_minutes\n"
         )
-    failed = [run for run in runs if run.status == "failed"]
     if failed:
         raise CharRNNError(
             f"{len(failed)} of {len(runs)} trials failed, first {failed[0].name}: {folder.error_of(failed[0].name)}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,25 @@ class LineView(SweepView):
         sys.stderr.flush()
 
 
+def short_names(names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What tells trials apart, for a narrow column.
+
+    Args:
+        names: as in ``cell=gru,hidden_size=8,seed=1``.
+
+    Returns:
+        A heading and, for each name, what stands under it: the settings that differ, and their values alone. Where the
+        names do not all name the same settings, they stay as they are.
+    """
+    parts = [[part.rpartition("=") for part in name.split(",")] for name in names]
+    keys = [[key for key, _, _ in row] for row in parts]
+    if not keys or any(row != keys[0] for row in keys):
+        return "trial", {name: name for name in names}
+    kept = [k for k, column in enumerate(zip(*parts, strict=True)) if len(set(column)) > 1] or range(len(keys[0]))
+    short = [" ".join(row[k][2] for k in kept) for row in parts]
+    return " ".join(keys[0][k] or "trial" for k in kept), dict(zip(names, short, strict=True))
+
+
 class TableView(SweepView):
     """Trials that run, and the best so far, drawn anew twice a second."""
 
@@ -79,6 +98,7 @@ class TableView(SweepView):
         from rich.live import Live
 
         self._console = Console(stderr=True)
+        self._planned = [trial.name for trial in plan.trials]
         self._begun = time.monotonic()
         self._running: dict[str, dict[str, Any]] = {}
         self._ended: list[tuple[float, str, str]] = []
@@ -122,18 +142,23 @@ class TableView(SweepView):
         from rich.text import Text
 
         elapsed = clock(time.monotonic() - self._begun)
+        best = sorted(self._ended)
+        shown = [*self._running, *(name for _, name, _ in best), *(name for name, _ in self._failed)]
+        heading, short = short_names(list(dict.fromkeys([*self._planned, *shown])))
         table = Table(title=Text(f"{self.headline()}   {elapsed}"), title_justify="left", expand=False)
-        table.add_column("trial", overflow="ellipsis", no_wrap=True, max_width=max(20, self._console.width - 44))
+        table.add_column(heading, overflow="ellipsis", max_width=max(20, self._console.width - 44))
         for name in ("state", "step", "train", "val"):
             table.add_column(name, justify="right", no_wrap=True)
         for name, row in self._running.items():
             losses = [f"{row[k]:.4f}" if k in row else "-" for k in ("train_loss", "val_loss")]
-            table.add_row(Text(visible(name)), "running", f"{row.get('step', 0):,}", *losses, style="cyan")
+            table.add_row(
+                Text(visible(short[name]), no_wrap=True), "running", f"{row.get('step', 0):,}", *losses, style="cyan"
+            )
         room = max(1, min(self.best_shown, self._console.height - len(self._running) - 8))
-        for loss, name, status in sorted(self._ended)[:room]:
-            table.add_row(Text(visible(name)), status, "", "", f"{loss:.4f}")
+        for loss, name, status in best[:room]:
+            table.add_row(Text(visible(short[name]), no_wrap=True), status, "", "", f"{loss:.4f}")
         for name, error in self._failed[-2:]:
-            table.add_row(Text(visible(f"{name}: {error}")), "failed", "", "", "-", style="red")
+            table.add_row(Text(visible(f"{short[name]}: {error}"), no_wrap=True), "failed", "", "", "-", style="red")
         return table
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from charrnn.atomic import write_atomically
 from charrnn.config import config_from_builtins, config_to_builtins, dump_config
 from charrnn.corpora import resolve
-from charrnn.errors import MissingExtraError, SettingsError
+from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
 from charrnn.settings import Config
 from charrnn.sweep.executors import Ended, HistoryTail, Progress, core_groups, last_error, launch, replicas_for
 from charrnn.sweep.plan import Trial, overridden
@@ -32,6 +32,7 @@ Files = dict[str, bytes]
 
 _LOOK_SECONDS = 0.3
 _TIMEOUT = 30.0
+_CONNECT_SECONDS = 10.0  # also how long a scheduler that is gone may take to come back
 _LOST = 3  # workers that a trial may lose before it counts as the one that kills them
 # A resumed run cuts its logs to where its checkpoint stands, so they may be newer than it, never older: it is read
 # before them and written after them. The summary says that all is there.
@@ -58,19 +59,33 @@ class DaskExecutor:
             raise MissingExtraError("distributed", "dask", purpose="a sweep on a Dask cluster") from None
         _check_reachable(address)
         try:
-            self._client = Client(address, timeout=_TIMEOUT, set_as_default=False, name="charrnn-sweep")
+            self._client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, name="charrnn-sweep")
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(
                 f"--scheduler {address}: {str(error) or type(error).__name__}", hint="start one: dask scheduler"
             ) from None
-        self._settings = settings
+        self._settings, self._address = settings, address
         self._tasks: dict[str, _Task] = {}
         self._texts: dict[str, Any] = {}
 
     def free(self) -> int:
         """See `Executor`; no more than the cluster's threads, which may come and go."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        with self._connected():
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         return int(sum(worker["nthreads"] for worker in workers)) - len(self._tasks)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Whatever goes wrong while the scheduler cannot be reached goes wrong because of that."""
+        try:
+            yield
+        except Exception as error:
+            if self._client.status == "running":
+                raise
+            raise CharRNNError(
+                f"--scheduler {self._address}: the scheduler is gone: {type(error).__name__}",
+                hint="trials are saved to their last checkpoint: start it again, and continue with --resume",
+            ) from None
 
     def start(self, trial: Trial, folder: Path, *, resume: bool) -> None:
         """See `Executor`."""
@@ -99,7 +114,15 @@ class DaskExecutor:
         return self._texts[source]
 
     def poll(self) -> list[Progress | Ended]:
-        """See `Executor`."""
+        """See `Executor`.
+
+        Raises:
+            CharRNNError: the scheduler is gone.
+        """
+        with self._connected():
+            return self._poll()
+
+    def _poll(self) -> list[Progress | Ended]:
         found: list[Progress | Ended] = []
         for name, task in list(self._tasks.items()):
             over = task.future.done()
@@ -137,14 +160,13 @@ class DaskExecutor:
 
     def close(self) -> None:
         """See `Executor`."""
-        for task in self._tasks.values():
-            with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):
+            for task in self._tasks.values():
                 task.shared.stop.set(True)
-        end = time.monotonic() + _TIMEOUT
-        while self._tasks and time.monotonic() < end:
-            with contextlib.suppress(Exception):
+            end = time.monotonic() + _TIMEOUT
+            while self._tasks and time.monotonic() < end:
                 self.poll()
-            time.sleep(_LOOK_SECONDS)
+                time.sleep(_LOOK_SECONDS)
         self._client.close()
 
 
@@ -154,7 +176,7 @@ def _check_reachable(address: str) -> None:
     if not match:
         raise SettingsError(f"--scheduler {address}: not an address", hint="write it as tcp://host:8786")
     try:
-        socket.create_connection((match[1], int(match[2])), timeout=_TIMEOUT).close()
+        socket.create_connection((match[1], int(match[2])), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise SettingsError(
             f"--scheduler {address}: no scheduler there: {error}", hint="start one: dask scheduler"

@@ -59,12 +59,9 @@ class SweepDirectory:
                 f"{self.path}: the directory holds a sweep already",
                 hint="continue it with --resume, replace it with --overwrite, or choose another --dir",
             )
+        if resume:
+            self.check_base(plan)
         base = dump_config(plan.base)
-        if resume and self.base.read_text(encoding="utf-8") != base:
-            raise SettingsError(
-                f"{self.path}: its trials were begun with other base settings than the sweep's now (base.yaml)",
-                hint="grids and seeds may be extended; for another base choose another --dir",
-            )
         facts = self._facts(plan, command, before=self._history() if resume else [])
         try:
             if there and overwrite:
@@ -75,6 +72,22 @@ class SweepDirectory:
             write_atomically(self.manifest, (json.dumps(facts, indent=1) + "\n").encode())
         except OSError as error:
             raise SettingsError(f"{self.path}: the sweep's directory cannot be written: {error.strerror}") from None
+
+    def check_base(self, plan: Plan) -> None:
+        """The sweep that is here started from the same settings.
+
+        Raises:
+            SettingsError: it did not.
+        """
+        try:
+            same = self.base.read_text(encoding="utf-8") == dump_config(plan.base)
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            raise SettingsError(
+                f"{self.path}: its trials were begun with other base settings than the sweep's now (base.yaml)",
+                hint="grids and seeds may be extended; for another base choose another --dir",
+            )
 
     def _history(self) -> list[dict[str, Any]]:
         """The commands and versions that the sweep was run with so far."""

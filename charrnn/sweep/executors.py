@@ -60,31 +60,40 @@ class Executor(Protocol):
 
 
 class HistoryTail:
-    """Rows that a run adds to its history, as they come.
+    """Rows that a run adds to its history, as they come, each step once.
+
+    A run that goes on cuts its history back to where its checkpoint stands and writes the rows after it again.
 
     Args:
         path: `history.jsonl`, which may not be there yet.
         skip: leave out what is there now.
     """
 
+    _LONGEST = 1 << 16  # bytes of a row
+
     def __init__(self, path: Path, *, skip: bool) -> None:
         self._path = path
-        self._offset = path.stat().st_size if skip and path.exists() else 0
+        self._offset, self._step = 0, -1
+        if skip:
+            self.rows()
 
     def rows(self) -> list[dict[str, Any]]:
         """Reports since the last call."""
         try:
             with self._path.open("rb") as file:
-                size = file.seek(0, 2)
-                self._offset = min(self._offset, size)  # cut back by a resume
-                file.seek(self._offset)
+                start = min(self._offset, file.seek(0, 2))
+                begin = file.seek(max(0, start - self._LONGEST))
+                start = begin + file.read(start - begin).rfind(b"\n") + 1  # in a file cut back, it may be within a row
+                file.seek(start)
                 data = file.read()
         except OSError:
             return []
         whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
+        self._offset = start + len(whole)
         rows = [json.loads(line) for line in whole.splitlines()]
-        return [row for row in rows if "event" not in row]
+        new = [row for row in rows if "event" not in row and row["step"] > self._step]
+        self._step = max([self._step, *(row["step"] for row in new)])
+        return new
 
 
 def train_command(config: Path, overrides: Overrides, folder: Path) -> list[str]:

@@ -30,7 +30,7 @@ _world: World | None = None
 
 def launched() -> bool:
     """Whether this process was started by `mpirun` or one of its kind, with others."""
-    names = _LAUNCHERS
+    names: tuple[str, ...] = _LAUNCHERS
     if "PMIX_RANK" in os.environ:  # srun --mpi=pmix; without it, a job's tasks know nothing of each other
         names = (*names, "SLURM_STEP_NUM_TASKS")
     return any(os.environ.get(name, "1") not in ("", "0", "1") for name in names)

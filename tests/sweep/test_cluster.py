@@ -62,7 +62,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def steps_saved(folder: Path) -> list[int]:
-    return [load_checkpoint(path).counters["step"] for path in folder.glob("*/last.npz")]
+    return [load_checkpoint(path).counters["step"] for path in sorted(folder.glob("*/last.npz"))]
 
 
 def test_a_worker_dies_and_its_trial_goes_on_elsewhere(
@@ -106,5 +106,27 @@ def test_a_failing_trial_and_no_scheduler(
     done = charrnn("sweep", "s.yaml", "--scheduler", cluster.address)
     assert_one_line_error(done, 1, "1 of 2 trials failed", "norm")
     for address in ("nonsense://127.0.0.1:1", "tcp://127.0.0.1:1"):
-        refused = charrnn("sweep", "s.yaml", "--resume", "--scheduler", address)
+        refused = charrnn("sweep", "s.yaml", "--dir", "new", "--scheduler", address)
         assert_one_line_error(refused, 2, f"--scheduler {address}")
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_scheduler_that_dies_leaves_trials_that_go_on_here(
+    charrnn: Run, tmp_path: Path, base: Callable[[int], Path], cluster: Cluster
+) -> None:
+    base(100000)
+    (tmp_path / "s.yaml").write_text("base: base.yaml\ngrid: {model.cell: [gru, lstm]}\n")
+    sweep = begin(tmp_path, "s.yaml", "--scheduler", cluster.address, stderr=subprocess.PIPE)
+    folder = tmp_path / "checkpoints" / "s"
+    wait_until(lambda: len(saved := steps_saved(folder)) == 2 and min(saved) >= 40)
+    cluster.scheduler.send_signal(signal.SIGKILL)
+    _, messages = sweep.communicate(timeout=60)
+    ended = subprocess.CompletedProcess([], sweep.returncode, "", messages.decode())
+    assert_one_line_error(ended, 1, "the scheduler is gone", "--resume")
+    steps = steps_saved(folder)
+    (tmp_path / "s.yaml").write_text(
+        "base: base.yaml\ngrid: {model.cell: [gru, lstm]}\nbudget: {total_minutes: 0.05}\n"
+    )
+    resumed = charrnn("sweep", "s.yaml", "--resume", "--jobs", "2", "--quiet")
+    assert resumed.returncode == 0, resumed.stderr
+    assert all(now > then for now, then in zip(steps_saved(folder), steps, strict=True))

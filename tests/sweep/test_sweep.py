@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from charrnn.cli.sweep_view import short_names
 from charrnn.config import load_config
-from charrnn.sweep.executors import core_groups
+from charrnn.sweep.executors import HistoryTail, core_groups
 from charrnn.sweep.plan import overridden
 from tests.conftest import ROOT, Run, assert_one_line_error
 
@@ -38,12 +39,12 @@ def base(tmp_path: Path, text_file: Path) -> Callable[[int], Path]:
     return write
 
 
-def begin(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+def begin(folder: Path, *words: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "charrnn", "sweep", *words],
         cwd=folder,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
@@ -152,6 +153,26 @@ def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[
     assert_one_line_error(refused, 2, "other base settings")
 
 
+def test_a_history_that_is_cut_back_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+
+    def write(steps: range, more: str) -> None:
+        path.write_text("".join(json.dumps({"step": step, "more": more}) + "\n" for step in steps))
+
+    tail = HistoryTail(path, skip=False)
+    assert tail.rows() == []
+    write(range(5), "a")
+    assert [row["step"] for row in tail.rows()] == [0, 1, 2, 3, 4]
+    before = HistoryTail(path, skip=True)
+    for length in range(1, 12):  # the old end falls anywhere within the new rows
+        write(range(5 + length), "b" * length)
+        assert [row["step"] for row in tail.rows()] == [4 + length]
+    assert [row["step"] for row in before.rows()] == list(range(5, 16))
+    with path.open("a") as file:
+        file.write('{"event": "rollback", "step": 99}\n{"step": 16, "mo')
+    assert tail.rows() == []
+
+
 def test_processors_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 0, 1, 2, 4}, raising=False)
     assert core_groups(1) == [[0, 1, 2, 3, 4]]
@@ -185,6 +206,16 @@ def test_directories_are_not_mixed_up(charrnn_here: Run, tmp_path: Path, base: C
     assert_one_line_error(charrnn_here("sweep", "s.yaml", "--join"), 2, "--join is for sweeps with a search")
 
 
+def test_a_narrow_column_tells_trials_apart() -> None:
+    assert short_names(["cell=gru,size=8,seed=1", "cell=gru,size=9,seed=2"]) == (
+        "size seed", {"cell=gru,size=8,seed=1": "8 1", "cell=gru,size=9,seed=2": "9 2"},
+    )  # fmt: skip
+    assert short_names(["0000,rate=1", "0001,rate=1"]) == ("trial", {"0000,rate=1": "0000", "0001,rate=1": "0001"})
+    assert short_names(["cell=gru", "base"]) == ("trial", {"cell=gru": "cell=gru", "base": "base"})
+    assert short_names(["cell=gru"]) == ("cell", {"cell=gru": "gru"})
+    assert short_names([]) == ("trial", {})
+
+
 def test_table_on_a_terminal(tmp_path: Path, base: Callable[[int], Path]) -> None:
     import pty
 
@@ -212,4 +243,5 @@ def test_table_on_a_terminal(tmp_path: Path, base: Callable[[int], Path]) -> Non
     text = shown.decode("utf-8", "replace")
     assert "2 of 2 trials over (2 done)" in text
     assert "running" in text
+    assert "hidden_size" in text
     assert "bits/char" in text
