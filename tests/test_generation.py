@@ -196,7 +196,10 @@ class TestConstraints:
         (free,) = run(Control(length=40, constraint=Constraint("(.|\\n)*", VOCABULARY)))
         assert free.text == plain(40)
 
-    @pytest.mark.parametrize(("expression", "part"), [("(", "cannot be used"), ("[x-z]+", "no text"), ("z", "no text")])
+    @pytest.mark.parametrize(
+        ("expression", "part"),
+        [("(", "is no regular expression"), ("(?<=a)b", "cannot be used"), ("[x-z]+", "no text"), ("z", "no text")],
+    )
     def test_what_cannot_be(self, expression: str, part: str) -> None:
         from charrnn.constraint import Constraint
 
