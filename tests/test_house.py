@@ -94,6 +94,16 @@ def test_help_has_no_words_that_the_terminal_takes_for_markup() -> None:
             assert not re.search(r"\[/?[a-z]", getattr(parameter, "help", None) or ""), (name, parameter.name)
 
 
+def test_every_module_has_its_floor() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    layers = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("layers = [")[2].partition("\n]")[0]
+    for path in (ROOT / "charrnn").iterdir():
+        package = (path / "__init__.py").exists()
+        if package or (path.suffix == ".py" and not path.name.startswith("_")):
+            assert f"`{path.stem}{'/' if package else ''}`" in page, path
+            assert re.search(rf'"?charrnn\.{path.stem}\b', layers), path
+
+
 def test_the_floors_hold() -> None:
     pytest.importorskip("importlinter")
     code = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports())"
