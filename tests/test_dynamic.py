@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from charrnn.dynamic import dynamic_evaluate
+from charrnn.dynamic import RATE, dynamic_evaluate
 from charrnn.evaluation import evaluate
 from charrnn.model import CharRNN
+from tests.cli_reference import commands
 from tests.conftest import Run
 
 
@@ -65,3 +66,10 @@ def test_the_command(charrnn_here: Run, config_file: object) -> None:
     zero = json.loads(charrnn_here("eval", "--dynamic", "--dynamic-rate", "0", "--no-baselines", "--json").stdout)
     assert zero["dynamic"]["loss"] == pytest.approx(zero["loss"], rel=1e-4)
     assert "dynamic" in charrnn_here("eval", "--dynamic", "--no-baselines").stdout
+
+
+def test_the_help_tells_the_rate() -> None:
+    options = {
+        p.name: p.help for name, c in commands() if name == "charrnn eval" for p in c.params if hasattr(p, "help")
+    }  # type: ignore[attr-defined]
+    assert f" {RATE} " in options["dynamic_rate"]

@@ -51,7 +51,7 @@ def evaluate(
         bool, typer.Option("--dynamic", help="Also by a model that goes on learning while it reads (slower).")
     ] = False,
     dynamic_rate: Annotated[
-        float | None, typer.Option(min=0.0, help="Learning rate of --dynamic; default as in docs/results.md.")
+        float | None, typer.Option(min=0.0, help="Learning rate of --dynamic; 0.0003 where not given.")
     ] = None,
     memorisation: Annotated[
         bool,
