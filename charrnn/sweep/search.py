@@ -6,6 +6,7 @@ machines can share it. Trials that were being run when their sweep died are gone
 
 from __future__ import annotations
 
+import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import optuna
 
 _NAME = "charrnn_name"  # of the user attribute that ties Optuna's trial to ours
+_SAVING_SECONDS = 10.0  # what a trial may take to notice that its sweep is dead, finish its step and save
 
 
 class Searched:
@@ -53,13 +55,19 @@ class Searched:
         """Trials that the study believes to be running, but nobody runs: their sweep is dead, or they were stopped."""
         import optuna
 
-        found = []
-        for frozen in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            name = frozen.user_attrs.get(_NAME)
-            known = {t.name: t for t in self._directory.trials()}
-            if name in known and unlocked(self._directory.folder(known[name])):
-                found.append((optuna.Trial(self._study, frozen._trial_id), known[name]))
-        return found
+        running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        known = {t.name: t for t in self._directory.trials()}
+        named = [(frozen, known[name]) for frozen in running if (name := frozen.user_attrs.get(_NAME)) in known]
+        folders = [self._directory.folder(trial) for _, trial in named]
+        # A trial whose sweep was killed a moment ago is still saving; one that goes on for longer is another sweep's.
+        end = time.monotonic() + _SAVING_SECONDS
+        while not all(map(unlocked, folders)) and time.monotonic() < end:
+            time.sleep(0.1)
+        return [
+            (optuna.Trial(self._study, frozen._trial_id), trial)
+            for (frozen, trial), folder in zip(named, folders, strict=True)
+            if unlocked(folder)
+        ]
 
     def next(self) -> tuple[Trial, bool] | None:
         """See `Source`."""

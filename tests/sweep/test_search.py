@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from charrnn.locks import FileLock
 from tests.conftest import Run, assert_one_line_error
 from tests.sweep.test_sweep import base, begin, wait_until
 
@@ -65,6 +67,10 @@ def test_a_killed_search_goes_on_with_the_trials_it_was_running(
     wait_until(lambda: len(list(folder.glob("*/summary.json"))) >= 1 and len(list(folder.glob("*/last.npz"))) >= 3)
     sweep.send_signal(signal.SIGKILL)
     sweep.wait()
+    begun = next(path.parent for path in folder.glob("*/last.npz") if not (path.parent / "summary.json").exists())
+    saving = FileLock(begun / ".lock", wait=True)
+    saving.__enter__()  # as a trial that is still writing has it
+    threading.Timer(1.5, saving.__exit__, (None, None, None)).start()
     done = charrnn("sweep", "s.yaml", "--resume", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["counts"] == {"done": 5}

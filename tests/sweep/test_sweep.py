@@ -91,7 +91,10 @@ def test_killed_half_way_and_resumed(charrnn: Run, tmp_path: Path, base: Callabl
         assert json.loads((folder / name / "trial.json").read_text())["attempts"] == 1
     for path in folder.glob("*/history.jsonl"):  # and the others went on rather than began again
         steps = [json.loads(line)["step"] for line in path.read_text().splitlines()]
-        assert steps == list(range(5, 121, 5)), path
+        assert steps == sorted(set(steps)), path
+        stops = set(steps) - set(range(5, 121, 5))  # one that had the time to save told so
+        assert set(range(5, 121, 5)) <= set(steps), path
+        assert len(stops) <= 1, path
 
     best = result["runs"][0]
     again = charrnn("train", "--config", Path(best["path"]) / "config.yaml", "--run-dir", "by-hand", "--json")
