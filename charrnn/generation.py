@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.constraint import Constraint
-from charrnn.ensemble import make_stepper
+from charrnn.ensemble import primed
 from charrnn.errors import SettingsError
 from charrnn.model import CharRNN
 from charrnn.samplers.options import SamplingOptions
@@ -191,14 +191,7 @@ def _steps(
     matcher: _Matcher | None,
 ) -> Iterator[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
     """Symbols left with this one, (N,) ids, and their nats and entropies (NaN where not measured)."""
-    reader = make_stepper(models)
-    for symbol in prime:
-        logits = reader.step(int(symbol))
-    stepper = reader
-    if count > 1:
-        stepper = make_stepper(models, count)
-        stepper.state = [np.repeat(layer, count, axis=2) for layer in reader.state]
-        logits = np.repeat(logits, count, axis=1)
+    stepper, logits = primed(models, prime, count)
     chooser = make_chooser(models[0].vocab_size, count, options or SamplingOptions(), prime, seed)
     uniforms, nothing, lanes = Uniforms(seed, count), np.full(count, math.nan), np.arange(count)
     for left in range(control.length, 0, -1):

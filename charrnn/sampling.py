@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.ensemble import primed
 from charrnn.model import CharRNN, State
 from charrnn.samplers.cuts import keep_top_k, keep_top_p
 from charrnn.samplers.filters import LOWEST_TEMPERATURE, FloatArray, softmax
 from charrnn.samplers.options import SamplerOptions, SamplingOptions
-from charrnn.stepper import Stepper
 from charrnn.vocabulary import IdArray, Vocabulary
 
 __all__ = [
@@ -149,16 +149,7 @@ def generate_ids(
     if not len(prime):
         raise ValueError("a sample needs at least one symbol to start from")
     options = options or SamplingOptions()
-    reader = Stepper(model)
-    if state is not None:
-        reader.state = state
-    for symbol in prime:
-        logits = reader.step(int(symbol))
-    stepper = reader
-    if num_samples > 1:
-        stepper = Stepper(model, num_samples)
-        stepper.state = [np.repeat(layer, num_samples, axis=2) for layer in reader.state]
-        logits = np.repeat(logits, num_samples, axis=1)
+    stepper, logits = primed([model], prime, num_samples, state=state)
     uniforms, chooser = Uniforms(seed, num_samples), make_chooser(model.vocab_size, num_samples, options, prime, seed)
     for made in range(length):
         ids = chooser.choose(logits, uniforms.draw())
