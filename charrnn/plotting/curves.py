@@ -60,6 +60,8 @@ def draw_curves(histories: Sequence[History], output: Path, *, x: str = "steps")
         SettingsError: the file cannot be written, or is of another kind.
     """
     figure = new_figure(9, 7)
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     loss, rate, norm = figure.subplots(3, 1, sharex=True, height_ratios=(4, 1, 1))
     for k, run in enumerate(curve_data(histories)):
         name, look = plain(run["name"]), style(k)
@@ -78,6 +80,9 @@ def draw_curves(histories: Sequence[History], output: Path, *, x: str = "steps")
     bits.set_ylabel("bits per character")
     rate.set_ylabel("learning rate")
     norm.set(ylabel="gradient norm", yscale="log", xlabel="characters" if x == "chars" else x)
+    norm.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))  # the panel has no room for a label at every digit
+    norm.yaxis.set_major_formatter("{x:g}")
+    norm.yaxis.set_minor_formatter(NullFormatter())
     for axes in (loss, rate, norm):
         axes.grid(True, color="#e4e4e4")
     if loss.lines:
