@@ -172,6 +172,7 @@ def run(folder: Path, words: list[str], stdin: str = "", **variables: str) -> su
     )  # fmt: skip
 
 
+@pytest.mark.extras  # needs none, but takes half a minute of processes
 @pytest.mark.parametrize("name", [name for name in LINES if name not in AFTER.values()])
 def test_real_processes(folder: Path, name: str) -> None:
     for command in (AFTER[name], name) if name in AFTER else (name,):

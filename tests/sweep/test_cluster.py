@@ -124,9 +124,7 @@ def test_a_scheduler_that_dies_leaves_trials_that_go_on_here(
     ended = subprocess.CompletedProcess([], sweep.returncode, "", messages.decode())
     assert_one_line_error(ended, 1, "the scheduler is gone", "--resume")
     steps = steps_saved(folder)
-    (tmp_path / "s.yaml").write_text(
-        "base: base.yaml\ngrid: {model.cell: [gru, lstm]}\nbudget: {total_minutes: 0.05}\n"
-    )
-    resumed = charrnn("sweep", "s.yaml", "--resume", "--jobs", "2", "--quiet")
-    assert resumed.returncode == 0, resumed.stderr
-    assert all(now > then for now, then in zip(steps_saved(folder), steps, strict=True))
+    resumed = begin(tmp_path, "s.yaml", "--resume", "--jobs", "2")
+    wait_until(lambda: all(now > then for now, then in zip(steps_saved(folder), steps, strict=True)))
+    resumed.send_signal(signal.SIGINT)
+    assert resumed.wait(timeout=60) == 130

@@ -48,6 +48,7 @@ def test_the_page_has_the_scripts() -> None:
     assert set(SCRIPTS) == {"loop", "xargs", "parallel", "plot", "compare", "slurm"}
 
 
+@pytest.mark.extras
 def test_loop_plot_and_compare(shell: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     done = shell(SCRIPTS["loop"])
     assert len(list((tmp_path / "checkpoints/loop").glob("*/summary.json"))) == 6
@@ -62,6 +63,7 @@ def test_loop_plot_and_compare(shell: Callable[[str], subprocess.CompletedProces
     assert all((tmp_path / "checkpoints/compare" / name / "summary.json").exists() for name in best)
 
 
+@pytest.mark.extras
 def test_xargs(shell: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     shell(SCRIPTS["xargs"])
     with (tmp_path / "ranked.csv").open() as file:
@@ -78,6 +80,7 @@ def test_gnu_parallel(shell: Callable[[str], subprocess.CompletedProcess[str]], 
     assert len(done.stdout.splitlines()) == 4
 
 
+@pytest.mark.extras
 def test_slurm_array(shell: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text("base: base.yaml\ngrid: {model.cell: [gru, lstm]}\n")
     shell(SCRIPTS["slurm"])
