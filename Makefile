@@ -1,10 +1,13 @@
-.PHONY: test parity lint fix types docs
+.PHONY: test extras parity lint fix types docs
 
 test:
 	pytest
 
 parity:
 	pytest -m parity
+
+extras:
+	pytest -m extras
 
 lint:
 	ruff check .
