@@ -17,16 +17,18 @@ from charrnn.training.rundir import RunDirectory
 from charrnn.training.trainer import Trainer
 
 LAGS = (2, 5, 10, 20, 40, 80)
+NOISES = (1, 8)  # a filler that says nothing, and characters that want to be predicted too
 CELLS = ("rnn", "gru", "lstm")
 SYMBOLS, HIDDEN, STEPS = 8, 64, 2500
 
 
-def right_answers(cell: str, lag: int, steps: int = STEPS) -> float:
+def right_answers(cell: str, lag: int, noise: int = 1, steps: int = STEPS) -> float:
     """Share of the held-out answers that are the likeliest symbol to the trained network; 1/8 is chance."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         text = folder / "recall.txt"
-        build_text("recall", make_task("recall", {"lag": lag, "symbols": SYMBOLS}), chars=300_000, seed=1, output=text)
+        task = make_task("recall", {"lag": lag, "symbols": SYMBOLS, "noise": noise})
+        build_text("recall", task, chars=300_000, seed=1, output=text)
         training = {
             "batch_size": 32, "seq_length": max(64, 2 * (lag + 4)), "epochs": None, "max_steps": steps,
             "learning_rate": 0.005 if cell != "rnn" else 0.002, "eval_every": None, "sample_every": None,
@@ -51,10 +53,14 @@ def right_answers(cell: str, lag: int, steps: int = STEPS) -> float:
 
 
 def measure(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
-    """The table: a row a cell, a column a lag."""
-    found = {cell: {lag: right_answers(cell, lag) for lag in LAGS} for cell in CELLS}
-    title = f"Right answers after LAG characters, {HIDDEN} units, {STEPS} steps (chance: {100 / SYMBOLS:.1f}%)"
-    table = Table("cell", *map(str, LAGS), title=title)
-    for cell, shares in found.items():
-        table.add_row(cell, *(f"{100 * share:.0f}%" for share in shares.values()))
-    return [table], {cell: {str(lag): share for lag, share in shares.items()} for cell, shares in found.items()}
+    """A table for each noise: a row a cell, a column a lag."""
+    tables, data = [], {}
+    for noise in NOISES:
+        found = {cell: {lag: right_answers(cell, lag, noise) for lag in LAGS} for cell in CELLS}
+        title = f"Right answers after LAG of {noise} kinds of noise (chance: {100 / SYMBOLS:.1f}%)"
+        table = Table("cell", *map(str, LAGS), title=title)
+        for cell, shares in found.items():
+            table.add_row(cell, *(f"{100 * share:.0f}%" for share in shares.values()))
+        tables.append(table)
+        data[str(noise)] = {cell: {str(lag): share for lag, share in shares.items()} for cell, shares in found.items()}
+    return tables, data
