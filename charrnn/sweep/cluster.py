@@ -9,6 +9,7 @@ files; the sweep's own directory gets them too, so that a sweep whose own proces
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -58,6 +59,9 @@ class DaskExecutor:
         except ImportError:
             raise MissingExtraError("distributed", "dask", purpose="a sweep on a Dask cluster") from None
         _check_reachable(address)
+        for name in ("distributed", "distributed.client", "distributed.core"):
+            # What goes wrong is told in one line, below; these would add a traceback for each connection that broke.
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             self._client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, name="charrnn-sweep")
         except (OSError, ValueError, TypeError) as error:

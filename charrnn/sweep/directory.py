@@ -168,6 +168,15 @@ class SweepDirectory:
         """What a failed trial said."""
         return str(self.recorded(Trial(name, {})).get("error") or "no error line")
 
+    def loss_of(self, trial: Trial) -> float | None:
+        """Nats of a run at its end: the best validation loss, or the training loss without one; else None."""
+        try:
+            summary = json.loads((self.folder(trial) / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        loss: float = summary["train_loss"] if summary["best_val_loss"] is None else summary["best_val_loss"]
+        return loss
+
     def trials(self) -> list[Trial]:
         """Every trial that has a directory, planned or searched, by name."""
         found = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -132,15 +131,10 @@ class SweepRunner:
         yield TrialEnded(trial, status, loss, event.error if status == "failed" else "")
 
     def _outcome(self, event: Ended) -> tuple[str, float | None]:
-        folder = self.directory.folder(event.trial)
-        try:
-            summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-            loss = summary["best_val_loss"]
-            return "done", summary["train_loss"] if loss is None else loss
-        except (OSError, ValueError):
-            pass
+        if (loss := self.directory.loss_of(event.trial)) is not None:
+            return "done", loss
         if event.exit_code in _STOPPED and event.trial.name in self._given_up:
-            return "pruned", best_in_history(folder)
+            return "pruned", best_in_history(self.directory.folder(event.trial))
         if event.exit_code in _STOPPED and self._stopping:
             return "begun", None
         return "failed", None

@@ -63,11 +63,16 @@ class Searched:
         end = time.monotonic() + _SAVING_SECONDS
         while not all(map(unlocked, folders)) and time.monotonic() < end:
             time.sleep(0.1)
-        return [
-            (optuna.Trial(self._study, frozen._trial_id), trial)
-            for (frozen, trial), folder in zip(named, folders, strict=True)
-            if unlocked(folder)
-        ]
+        found = []
+        for (frozen, trial), folder in zip(named, folders, strict=True):
+            if not unlocked(folder):
+                continue
+            if (loss := self._directory.loss_of(trial)) is not None:  # it reached its end with nobody to tell
+                self._study.tell(frozen.number, loss)
+                self._directory.record(trial, status="done", exit_code=0, error=None, loss=loss)
+            else:
+                found.append((optuna.Trial(self._study, frozen._trial_id), trial))
+        return found
 
     def next(self) -> tuple[Trial, bool] | None:
         """See `Source`."""
