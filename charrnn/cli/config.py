@@ -14,7 +14,7 @@ app = typer.Typer(help="Show the resolved settings of a run, or the JSON Schema 
 
 @app.command(epilog="Example: charrnn config show configs/tiny.yaml --set model.cell=gru --set training.max_steps=100")
 def show(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings file (YAML).")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings file (YAML), or the name of a built-in one.")],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="A.B=V", help="Use this value instead of the file's; may be repeated."),
@@ -22,9 +22,10 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object instead of YAML.")] = False,
 ) -> None:
     """Check FILE and write all its settings, defaults included, to standard output."""
+    from charrnn.bundled import settings_path
     from charrnn.config import config_to_builtins, dump_config, load_config
 
-    config = load_config(file, overrides or ())
+    config = load_config(settings_path(str(file)), overrides or ())
     sys.stdout.write(json.dumps(config_to_builtins(config)) + "\n" if as_json else dump_config(config))
 
 

@@ -67,3 +67,9 @@ def test_help_loads_neither_numpy_nor_the_settings() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "schema" in done.stdout
+
+
+def test_a_built_in_name_is_shown() -> None:
+    done = CliRunner().invoke(app, ["show", "quickstart", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["corpus"]["source"] == "python-docs"
