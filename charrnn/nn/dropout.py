@@ -31,6 +31,21 @@ class DropoutKey:
     first_column: int = 0
 
 
+@dataclass(frozen=True)
+class Dropping:
+    """Dropout of states, for `fill_mask`.
+
+    Attributes:
+        rate: share of the states dropped.
+        locked: the same ones at all steps.
+        key: of the window.
+    """
+
+    rate: float
+    locked: bool
+    key: DropoutKey
+
+
 def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int, *, locked: bool = False) -> None:
     """Fill `out` (H, T, B) with 0 (probability `rate`) or 1/(1-rate), so that the expectation stays.
 
