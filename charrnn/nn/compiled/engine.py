@@ -46,8 +46,8 @@ class Engine:
         *,
         threads: int = 1,
     ) -> None:
-        self.threads = threads
-        hidden_size = head["weight"].shape[1]
+        self.cell, self.state_count, self.threads = cell, state_count, threads
+        self.hidden_size = hidden_size = head["weight"].shape[1]
         rows = Rows(cell, gates, hidden_size, head["weight"].dtype)
         self.layers = [LayerPanels(params, rows, symbols=index == 0) for index, params in enumerate(layers)]
         self.head = HeadPanels(head, rows.units)

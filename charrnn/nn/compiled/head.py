@@ -12,7 +12,7 @@ import math
 from typing import Any, NamedTuple
 
 from charrnn.nn.compiled.functions import exp
-from charrnn.nn.compiled.jit import kernel, part
+from charrnn.nn.compiled.jit import inline, kernel
 from charrnn.nn.compiled.product import gates_product, states_product, weight_gradient
 from charrnn.nn.compiled.vector import at, greatest, highest, load, nothing, spread_at, store, total
 from charrnn.nn.compiled.window import clear
@@ -57,14 +57,20 @@ class Scores(NamedTuple):
     dh: Array
 
 
-@part
+@inline
+def _logits(w: Any, s: Any, t: int, k: int) -> None:
+    """Logits of step t in place k."""
+    for p in range(s.logits.shape[1]):
+        for b in range(s.logits.shape[2]):
+            store(s.logits, (k, p, b, 0), load(w.bias, (p, 0)))
+        _add_logits(s.logits, k, p, 0, w.weight, s.h, t)
+
+
+@inline
 def _softmax(w: Any, s: Any, t: int, k: int) -> None:
     """In place k the logits of step t as exp(logit - highest); their sums; the nats of the targets."""
     panels, columns, width = s.logits.shape[1], s.logits.shape[2], s.logits.shape[4]
-    for p in range(panels):
-        for b in range(columns):
-            store(s.logits, (k, p, b, 0), load(w.bias, (p, 0)))
-        _add_logits(s.logits, k, p, 0, w.weight, s.h, t)
+    _logits(w, s, t, k)
     for b in range(columns):
         largest = load(s.logits, (k, 0, b, 0))
         for p in range(1, panels):
@@ -77,6 +83,16 @@ def _softmax(w: Any, s: Any, t: int, k: int) -> None:
             sums = sums + e
         s.sums[b] = total(sums)
         s.nats[t, b] = math.log(s.sums[b]) - picked
+
+
+@kernel
+def logits(w: Any, s: Any, t: int, out: Any) -> None:
+    """(V, B) logits of step t."""
+    width = s.logits.shape[4]
+    _logits(w, s, t, 0)
+    for symbol in range(out.shape[0]):
+        for b in range(out.shape[1]):
+            out[symbol, b] = s.logits[0, symbol // width, b, 0, symbol % width]
 
 
 @kernel

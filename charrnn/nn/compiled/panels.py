@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping
 
 import numpy as np
 
+from charrnn.nn.buffers import aligned
 from charrnn.nn.compiled import packing
 from charrnn.nn.compiled.head import NO_SYMBOL, Head
 from charrnn.nn.compiled.layout import Rows, filled
@@ -33,8 +34,8 @@ class LayerPanels:
         self.dtype = params["weight_hh"].dtype
         self._bias_names = [name for name in params if not name.startswith("weight")]
         self._width = rows.bias.shape[2]
-        none = np.zeros((0, 0, 2, self._width), self.dtype)
-        made = (np.zeros(shape, self.dtype) for shape in self.shapes().values())
+        none = aligned((0, 0, 2, self._width), self.dtype)
+        made = (aligned(shape, self.dtype) for shape in self.shapes().values())
         self.weights = Weights(*made, input_back=none, recurrent_back=none)
 
     def shapes(self) -> Shapes:
@@ -53,8 +54,8 @@ class LayerPanels:
             return
         pairs = self.rows.units // (2 * self._width)
         shapes = [(pairs, rows.size, 2, self._width) for rows in (self.rows.input, self.rows.recurrent)]
-        back = self.weights.input_back if self.symbols else np.zeros(shapes[0], self.dtype)
-        self.weights = self.weights._replace(input_back=back, recurrent_back=np.zeros(shapes[1], self.dtype))
+        back = self.weights.input_back if self.symbols else aligned(shapes[0], self.dtype)
+        self.weights = self.weights._replace(input_back=back, recurrent_back=aligned(shapes[1], self.dtype))
 
     def pack(self, share: Share, *, backward: bool, recurrent: Array | None = None) -> None:
         """Fill a thread's share of the panels.
@@ -115,8 +116,9 @@ class HeadPanels:
         rows[self.vocab_size :] = -1
         self.rows = rows.reshape(-1, 1, self._width)
         shapes = self.shapes()
-        none = np.zeros((0, 0, 2, self._width), self.dtype)
-        self.weights = Head(np.zeros(shapes["weight"], self.dtype), np.full(shapes["bias"], NO_SYMBOL, self.dtype), none)
+        none = aligned((0, 0, 2, self._width), self.dtype)
+        self.weights = Head(aligned(shapes["weight"], self.dtype), aligned(shapes["bias"], self.dtype), none)
+        self.weights.bias[...] = NO_SYMBOL
 
     def shapes(self) -> Shapes:
         """Those of the gradients."""
@@ -126,7 +128,7 @@ class HeadPanels:
         """Make room for what only gradients need."""
         if not len(self.weights.back):
             shape = (self.units // (2 * self._width), self.rows.size, 2, self._width)
-            self.weights = self.weights._replace(back=np.zeros(shape, self.dtype))
+            self.weights = self.weights._replace(back=aligned(shape, self.dtype))
 
     def pack(self, share: Share, *, backward: bool) -> None:
         """Fill a thread's share of the panels."""

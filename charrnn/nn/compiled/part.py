@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from charrnn.nn.buffers import Arena
+from charrnn.nn.buffers import Arena, aligned
 from charrnn.nn.compiled import head, packing
 from charrnn.nn.compiled.layout import CompiledCell, from_blocks, to_blocks
 from charrnn.nn.compiled.panels import HeadPanels, LayerPanels
@@ -63,7 +64,8 @@ class Part:
             for index, layer in enumerate(self.layers):
                 shapes |= {f"{index}.{name}": shape for name, shape in layer.shapes().items()}
             shapes |= {f"head.{name}": shape for name, shape in self.head.shapes().items()}
-            self.gradients = FlatParams(shapes, self.dtype)
+            size = sum(map(math.prod, shapes.values()))
+            self.gradients = FlatParams(shapes, self.dtype, buffer=aligned((size,), self.dtype))
         return self.gradients
 
     # --- a window ---------------------------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ class Part:
             stores = [s.h, s.c][: self.state_count]
             for store, value in zip(stores, values, strict=True):
                 to_blocks(value, store[0])
-            self.cell.forward(layer.weights, s)
+            self.cell.forward(layer.weights, s, 0, T)
             for store, value in zip(stores, values, strict=True):
                 from_blocks(store[T], value)
             ids = ids[:0]

@@ -31,10 +31,10 @@ _add_gates, _add_states, _add_gradient = gates_product(3), states_product(3), we
 
 
 @kernel
-def forward(w: Any, s: Any) -> None:
-    """Run a layer over a window: `h` and `gates` of `Window` from its input and their first step."""
-    steps, panels, columns = s.gates.shape[0], s.gates.shape[1], s.gates.shape[2]
-    for t in range(steps):
+def forward(w: Any, s: Any, start: int, stop: int) -> None:
+    """Run a layer over the steps start..stop of a window: `h` and `gates` of `Window` from its input and their first step."""
+    panels, columns = s.gates.shape[1], s.gates.shape[2]
+    for t in range(start, stop):
         states, place = before(s, t)
         for p in range(panels):
             begin(w, s, t, p)
