@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from charrnn.dataset import Window, WindowStream
 from charrnn.encoding import EncodedText
@@ -59,6 +60,7 @@ class Plan:
         offsets: windows begin elsewhere in each epoch.
         batch_size, seq_length: of the whole batch.
         count, rank: number of replicas and which one this is.
+        dtype: of parameters, gradients and states.
     """
 
     vocab_size: int
@@ -73,6 +75,7 @@ class Plan:
     seq_length: int
     count: int
     rank: int = 0
+    dtype: str = "<f4"
 
     def stream(self) -> WindowStream:
         """The windows of the whole batch."""
@@ -81,7 +84,14 @@ class Plan:
         return WindowStream(ids, self.batch_size, self.seq_length, separator=separator, offsets=self.offsets)
 
 
-def plan_of(config: Config, text: EncodedText, train_size: int, separator: IdArray | None, count: int) -> Plan:
+def plan_of(
+    config: Config,
+    text: EncodedText,
+    train_size: int,
+    separator: IdArray | None,
+    count: int,
+    dtype: npt.DTypeLike = np.float32,
+) -> Plan:
     """The plan of a run: its network, its text, its batches, and how many replicas share them."""
     m, t = config.model, config.training
     return Plan(
@@ -96,6 +106,7 @@ def plan_of(config: Config, text: EncodedText, train_size: int, separator: IdArr
         batch_size=t.batch_size,
         seq_length=t.seq_length,
         count=count,
+        dtype=np.dtype(dtype).str,
     )
 
 
@@ -140,7 +151,8 @@ class SharedMemory:
         size = sum(math.prod(shape) for shape in shapes.values())
         num_layers = plan.sizes["num_layers"]
         state = (len(CELLS[plan.sizes["cell"]].state_names), plan.sizes["hidden_size"], columns)
-        total = 4 * (size * (1 + plan.count) + num_layers * math.prod(state))
+        dtype = np.dtype(plan.dtype)
+        total = dtype.itemsize * (size * (1 + plan.count) + num_layers * math.prod(state))
         if handle is None:
             folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # memory, where there is such a place
             with tempfile.TemporaryFile(dir=folder) as file:
@@ -148,10 +160,10 @@ class SharedMemory:
                 handle = os.dup(file.fileno())
         self.handle = handle
         self._map = mmap.mmap(handle, total)
-        flat: Array = np.frombuffer(self._map, np.float32)
+        flat: Array = np.frombuffer(self._map, dtype)
         parts = np.split(flat, [size * (k + 1) for k in range(plan.count + 1)])
-        self.params = FlatParams(shapes, np.float32, buffer=parts[0])
-        self.grads = [FlatParams(shapes, np.float32, buffer=part) for part in parts[1:-1]]
+        self.params = FlatParams(shapes, dtype, buffer=parts[0])
+        self.grads = [FlatParams(shapes, dtype, buffer=part) for part in parts[1:-1]]
         self.state: State = list(parts[-1].reshape(num_layers, *state))
 
 

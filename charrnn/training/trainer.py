@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from charrnn.blas import blas_threads
 from charrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -65,6 +66,8 @@ class Trainer:
         resume_from: the checkpoint to continue; None starts anew.
         init_from: the checkpoint whose weights a new run starts with.
         ranks: those that share the batch, where there are several.
+        clock: seconds, whatever they are counted from; read before and after each step.
+        dtype: float32 to train; float64 to check a run against its formulas, whose checkpoints cannot be read back.
 
     Attributes:
         stop_requested: set it (from a signal handler, say) to finish the step, save and end.
@@ -79,8 +82,10 @@ class Trainer:
         resume_from: Checkpoint | None = None,
         init_from: Checkpoint | None = None,
         ranks: World | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        dtype: npt.DTypeLike = np.float32,
     ) -> None:
-        self.config, self.text, self.run_dir = config, text, run_dir
+        self.config, self.text, self.run_dir, self._clock = config, text, run_dir, clock
         self.stop_requested = False
         t, m, c = config.training, config.model, config.corpus
         self.separator: IdArray | None = None
@@ -102,7 +107,7 @@ class Trainer:
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
-        plan = plan_of(config, text, len(train), self.separator, self.counters.replicas)
+        plan = plan_of(config, text, len(train), self.separator, self.counters.replicas, dtype)
         self.replicas: ReplicaGroup | MpiGroup
         if ranks is None:
             self.replicas = ReplicaGroup(plan, self.stream)
@@ -190,7 +195,7 @@ class Trainer:
         Raises:
             DivergenceError: a loss or gradient was not finite; nothing of the step was kept.
         """
-        t, n, started = self.config.training, self.counters, time.perf_counter()
+        t, n, started = self.config.training, self.counters, self._clock()
         if n.window == 0:
             for layer in self.state:
                 layer[...] = 0.0
@@ -220,7 +225,7 @@ class Trainer:
         n.window += 1
         if n.window == self.stream.windows_per_epoch:
             n.epoch, n.window = n.epoch + 1, 0
-        self._last_seconds = time.perf_counter() - started
+        self._last_seconds = self._clock() - started
         self._stopping, elapsed = self.replicas.agreed(self.stop_requested, self._last_seconds)
         n.seconds += elapsed
         n.pending_seconds += elapsed
