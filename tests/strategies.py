@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from charrnn.model import CharRNN, State
+from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.gradcheck import numerical_gradient, relative_error
 
 
 @dataclass
@@ -44,3 +46,21 @@ def make_case(
     inputs, targets = rng.integers(0, V, (2, T, B))
     state = [rng.normal(0.0, 0.5, s.shape).astype(dtype) for s in model.zero_state(B)]
     return Case(model, inputs, targets, state)
+
+
+def check_gradients(case: Case, key: DropoutKey | None, resets: np.ndarray | None) -> None:
+    model, start = case.model, case.state
+
+    def loss() -> float:
+        state = [layer.copy() for layer in start]
+        return model.loss_and_grad(case.inputs, case.targets, state, dropout_key=key, resets=resets) / case.inputs.size
+
+    loss()
+    analytic = {name: model.grads[name].copy() for name in model.params}
+    analytic |= {f"state.{k}": g.copy() for k, g in enumerate(model.state_grads)}
+    values = dict(model.params) | {f"state.{k}": layer for k, layer in enumerate(start)}
+    rng = np.random.default_rng(1)
+    for name, array in values.items():
+        tried = rng.permutation(array.size)[:16]
+        numerical = numerical_gradient(loss, array, tried)
+        assert relative_error(analytic[name].reshape(-1)[tried], numerical) < 1e-6, name

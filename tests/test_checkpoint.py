@@ -14,24 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charrnn.atomic import atomic_writer
-from charrnn.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
-from charrnn.config import parse_config
+from charrnn.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from charrnn.errors import CheckpointError
-from charrnn.model import CharRNN
-from charrnn.vocabulary import Vocabulary
-
-
-def make(cell: str = "lstm") -> Checkpoint:
-    config = parse_config(
-        f"corpus: {{source: a}}\nmodel: {{cell: {cell}, hidden_size: 4, num_layers: 2}}", where="test"
-    )
-    vocabulary = Vocabulary.of("abé😀\n")
-    model = CharRNN(len(vocabulary), cell=cell, hidden_size=4, num_layers=2)
-    rng = np.random.default_rng(0)
-    model.init(rng)
-    state = [rng.normal(size=s.shape).astype(np.float32) for s in model.zero_state(3)]
-    moments = {"mean": np.ones(model.params.size, np.float32)}
-    return Checkpoint(config, vocabulary, dict(model.params), moments, state, {"step": 7}, (2, 5), "kernel", "0.1.0")
+from tests.checkpoints import make
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from charrnn.dataset import WindowStream
 from charrnn.evaluation import evaluate
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
 from charrnn.training.replicas import choose_replicas
-from tests.test_training import config, finish, history, start
+from tests.training.small_runs import config, finish, history, start
 
 EVERYTHING = (
     "training.average_decay=0.9", "training.random_offsets=true", "model.weight_dropout=0.3",

@@ -19,7 +19,7 @@ from charrnn.training.events import Report
 from charrnn.training.replicas import choose_replicas, columns_of
 from charrnn.training.trainer import Trainer
 from tests.conftest import ROOT
-from tests.test_training import config, finish, history, start
+from tests.training.small_runs import config, finish, history, start
 
 
 def trained(folder: Path, cell: str, replicas: int) -> Trainer:

@@ -13,29 +13,17 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from charrnn.config import config_from_builtins
 from charrnn.errors import CharRNNError, CheckpointError, SettingsError
 from charrnn.evaluation import evaluate
 from charrnn.export import EXPORTERS, exporter
 from charrnn.importing import Names, import_model, read_vocabulary
-from charrnn.model import CharRNN
 from charrnn.nn.cells import CELLS
 from charrnn.stepper import Stepper
 from charrnn.vocabulary import Vocabulary
+from tests.checkpoints import TEXT, a_checkpoint
 from tests.conftest import Run, assert_one_line_error
 
-TEXT = "abcdefg .\né</script>"
 every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
-
-
-def a_checkpoint(cell: str = "gru", layers: int = 2, encoding: str = "utf-8", **model: Any) -> Checkpoint:
-    vocabulary = Vocabulary.of(TEXT if encoding == "utf-8" else TEXT.encode())
-    settings = {"cell": cell, "hidden_size": 12, "num_layers": layers, **model}
-    config = config_from_builtins({"corpus": {"source": "x", "encoding": encoding}, "model": settings}, where="test")
-    network = CharRNN(len(vocabulary), **config.model.sizes())
-    network.init(np.random.default_rng(3))
-    network.params.flat += np.random.default_rng(4).normal(0, 0.2, network.params.size).astype(np.float32)
-    return Checkpoint(config, vocabulary, dict(network.params))
 
 
 def logits(checkpoint: Checkpoint, ids: np.ndarray) -> np.ndarray:

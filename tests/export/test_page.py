@@ -12,8 +12,8 @@ import pytest
 from charrnn.export import exporter
 from charrnn.library import TrainedModel
 from charrnn.nn.cells import CELLS
-from tests.export.test_formats import a_checkpoint
-from tests.test_browser import FLAGS
+from tests.browser import FLAGS
+from tests.checkpoints import a_checkpoint
 
 pytestmark = pytest.mark.extras
 

@@ -7,10 +7,9 @@ import pytest
 
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
-from charrnn.nn.gradcheck import numerical_gradient, relative_error
 from charrnn.stepper import Stepper
 from tests.reference import run_network
-from tests.strategies import Case, make_case
+from tests.strategies import Case, check_gradients, make_case
 
 SIZES = [{"T": 5, "B": 3, "V": 7, "H": 5}, {"T": 4, "B": 2, "V": 6, "H": 4}, {"T": 1, "B": 1, "V": 2, "H": 1}]
 every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
@@ -54,24 +53,6 @@ def test_gradients_equal_central_differences(
 def test_gradients_with_resets_inside_the_window(cell: str, ride: bool) -> None:
     case = make_case(cell, T=6, B=3, L=2, ride=ride)
     check_gradients(case, None, np.array([[0, 1], [2, 0], [2, 2], [5, 1]]))
-
-
-def check_gradients(case: Case, key: DropoutKey | None, resets: np.ndarray | None) -> None:
-    model, start = case.model, case.state
-
-    def loss() -> float:
-        state = [layer.copy() for layer in start]
-        return model.loss_and_grad(case.inputs, case.targets, state, dropout_key=key, resets=resets) / case.inputs.size
-
-    loss()
-    analytic = {name: model.grads[name].copy() for name in model.params}
-    analytic |= {f"state.{k}": g.copy() for k, g in enumerate(model.state_grads)}
-    values = dict(model.params) | {f"state.{k}": layer for k, layer in enumerate(start)}
-    rng = np.random.default_rng(1)
-    for name, array in values.items():
-        tried = rng.permutation(array.size)[:16]
-        numerical = numerical_gradient(loss, array, tried)
-        assert relative_error(analytic[name].reshape(-1)[tried], numerical) < 1e-6, name
 
 
 @every_cell

@@ -15,9 +15,9 @@ import pytest
 
 from charrnn import atomic
 from charrnn.checkpoint import load_checkpoint, save_checkpoint
+from tests.checkpoints import make
 from tests.conftest import ROOT
 from tests.reliability.processes import write_settings
-from tests.test_checkpoint import make
 
 
 class Faults:

@@ -19,8 +19,8 @@ import pytest
 from charrnn.checkpoint import load_checkpoint, save_checkpoint
 from charrnn.config import parse_config
 from charrnn.errors import CharRNNError, CheckpointError, SettingsError
+from tests.checkpoints import make
 from tests.conftest import ROOT
-from tests.test_checkpoint import make
 
 HEADERS = (
     b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3), }",
