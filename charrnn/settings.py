@@ -126,7 +126,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(description="processes that share each batch; auto: one a core, if each has columns enough"),
     ] = "auto"
     log_every: Annotated[Count, Meta(description="steps between two reports")] = 10
-    eval_every: Annotated[Count | None, Meta(description="steps between two validations; null: never")] = 500
+    eval_every: Annotated[Count | None, Meta(description="steps between two validations; null: only at the end")] = 500
     checkpoint_every: Annotated[Count, Meta(description="steps between two checkpoints")] = 500
     sample_every: Annotated[Count | None, Meta(description="steps between two samples; null: never")] = 500
     sample_length: Annotated[Count, Meta(description="characters in a sample")] = 200
