@@ -37,12 +37,14 @@ def make_case(
     dtype: type = np.float64,
     ride: bool | None = None,
     seed: int = 0,
+    noise: float = 0.2,
     **options: Any,
 ) -> Case:
+    """The case; `noise` is added to initial weights and biases (of wide networks, much noise makes them chaotic)."""
     rng = np.random.default_rng(seed)
     model = CharRNN(V, cell=cell, hidden_size=H, num_layers=L, dropout=dropout, dtype=dtype, ride=ride, **options)
     model.init(rng)
-    model.params.flat += rng.normal(0.0, 0.2, model.params.size).astype(dtype)
+    model.params.flat += rng.normal(0.0, noise, model.params.size).astype(dtype)
     inputs, targets = rng.integers(0, V, (2, T, B))
     state = [rng.normal(0.0, 0.5, s.shape).astype(dtype) for s in model.zero_state(B)]
     return Case(model, inputs, targets, state)

@@ -98,21 +98,6 @@ def test_single_steps_equal_a_window(cell: str, L: int, B: int) -> None:
 
 
 @every_cell
-@pytest.mark.parametrize("T", [1, 3, 17])
-def test_chunks_of_local_derivatives_do_not_change_gradients(
-    cell: str, T: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = []
-    for size in (1, 4 * 5 * 8 * 3 * 4, 1 << 24):  # a step at a time, a few, all at once
-        monkeypatch.setattr("charrnn.nn.cells.recurrent._CHUNK_BYTES", size)
-        case = make_case(cell, T=T, B=3, H=8)
-        case.model.loss_and_grad(case.inputs, case.targets, case.fresh_state())
-        found.append(case.model.grads.flat.copy())
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
-
-
-@every_cell
 def test_a_shorter_window_reuses_the_memory_of_a_longer_one(cell: str) -> None:
     case = make_case(cell, T=12, B=4, L=2, dropout=0.3)
     key = DropoutKey(0, 0)
