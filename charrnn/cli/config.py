@@ -12,7 +12,9 @@ import typer
 app = typer.Typer(help="Show the resolved settings of a run, or the JSON Schema for editors.", no_args_is_help=True)
 
 
-@app.command(epilog="Example: charrnn config show configs/tiny.yaml --set model.cell=gru --set training.max_steps=100")
+@app.command(
+    epilog="Example: charrnn config show configs/quickstart.yaml --set model.cell=gru --set training.max_steps=100"
+)
 def show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings file (YAML), or the name of a built-in one.")],
     overrides: Annotated[
