@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from charrnn.checkpoint import load_checkpoint
 from charrnn.config import parse_config
@@ -26,7 +27,9 @@ def config(cell: str = "lstm", *overrides: str) -> Config:
     return parse_config(BASE.replace("CELL", cell), where="test", overrides=overrides)
 
 
-def start(folder: Path, settings: Config, *, text: str = SENTENCES * 8, resume: bool = False) -> Trainer:
+def start(
+    folder: Path, settings: Config, *, text: str = SENTENCES * 8, resume: bool = False, **options: Any
+) -> Trainer:
     folder.mkdir(parents=True, exist_ok=True)
     source = folder.parent / "text.txt"
     source.write_text(text, encoding="utf-8")
@@ -34,7 +37,7 @@ def start(folder: Path, settings: Config, *, text: str = SENTENCES * 8, resume: 
     run = RunDirectory(folder)
     if not resume:
         run.open_new(settings, overwrite=True)
-        return Trainer(settings, encoded, run)
+        return Trainer(settings, encoded, run, **options)
     saved = load_checkpoint(run.last)
     run.reopen(settings)
     trainer = Trainer(settings, encoded, run, resume_from=saved)
