@@ -29,7 +29,9 @@ def compare(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting in all runs; repeatable.")
     ] = None,
-    directory: Annotated[Path, typer.Option("--dir", help="Directory for the runs.")] = Path("checkpoints/compare"),
+    directory: Annotated[Path, typer.Option("--run-dir", "--dir", help="Directory for the runs.")] = Path(
+        "checkpoints/compare"
+    ),
     target_loss: Annotated[
         float | None,
         typer.Option(
