@@ -1,4 +1,4 @@
-"""What a run counts and remembers beside its arrays; saved with every checkpoint."""
+"""What a run counts and remembers beside its arrays, saved with every checkpoint; and the wish to stop it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ import msgspec
 
 from charrnn.errors import CheckpointError
 from charrnn.runs.checkpoint import Checkpoint
+
+
+@dataclass
+class StopFlag:
+    """A wish to stop, looked at after every step."""
+
+    stop_requested: bool = False
 
 
 @dataclass
