@@ -173,7 +173,7 @@ def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
     origins: dict[str, str] = {}
     for item in overrides:
         path = _override(sections, item)
-        origins[path] = f"--set {one_line(item)}"
+        origins[path] = f"`overrides` {one_line(item)}"
     kinds = _kinds()
 
     def where_of(path: str) -> str:
@@ -228,15 +228,15 @@ def _override(sections: dict[str, dict[str, object]], item: str) -> str:
 
     path, equals, text = item.partition("=")
     path = path.strip()
-    where = f"--set {one_line(item)}"
+    where = f"`overrides` {one_line(item)}"
     if not equals:
-        raise SettingsError(f"{where}: no '=' in it", hint="write --set section.name=value")
+        raise SettingsError(f"{where}: no '=' in it", hint="write `overrides` section.name=value")
     path, value = renamed(path, load_scalar(text, where=where))
     section, _, name = path.rpartition(".")
     if path not in _kinds():
         if path in _sections():
             raise SettingsError(
-                f"{where}: {path} is a section", hint=f"set one of its settings: --set {path}.name=value"
+                f"{where}: {path} is a section", hint=f"set one of its settings: `overrides` {path}.name=value"
             )
         raise unknown_setting(where, section, name, _paths())
     sections.setdefault(section, {})[name] = value

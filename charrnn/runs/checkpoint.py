@@ -110,7 +110,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if int(form) != FORMAT:
         raise CheckpointError(
             f"{path}: checkpoint format {int(form)}; this charrnn reads format {FORMAT}",
-            hint="upgrade charrnn: pip install --upgrade charrnn",
+            hint="upgrade charrnn: pip install -U charrnn",
         )
     try:
         return _assemble(arrays)
@@ -201,7 +201,7 @@ def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) 
     if path is None:
         runs = [f.parent for pattern in ("*/last.npz", "*/*/last.npz") for f in runs_dir.glob(pattern)]  # sweeps too
         if not runs:
-            raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train --config FILE")
+            raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train `config` FILE")
         path = max(runs, key=lambda run: (run / "last.npz").stat().st_mtime_ns)
     if path.is_dir():
         found = [path / name for name in ("best.npz", "last.npz") if (path / name).is_file()]

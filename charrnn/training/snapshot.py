@@ -107,8 +107,8 @@ def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
     if saved.vocabulary != vocabulary or Counters.of(saved).text_sha256 != sha256:
         raise DataError(
             "the text is not the one this run was trained on",
-            hint="put the old text back, start another run with --run-dir, or give this run's weights to a new one "
-            "with --init-from",
+            hint="put the old text back, start another run with `run_dir`, or give this run's weights to a new one "
+            "with `init_from`",
         )
 
 

@@ -235,7 +235,7 @@ def test_overrides_win_over_the_file_and_later_over_earlier() -> None:
     ],
 )
 def test_a_wrong_override_is_blamed_on_the_option(override: str, problem: str) -> None:
-    assert refusal(MINIMAL, override).message == f"--set {override}{problem}"
+    assert refusal(MINIMAL, override).message == f"`overrides` {override}{problem}"
 
 
 def test_a_file_is_read_and_a_missing_one_answered_with_near_names(tmp_path: Path) -> None:

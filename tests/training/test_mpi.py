@@ -166,12 +166,12 @@ def test_errors_end_all_ranks(mpi: Mpi, tmp_path: Path) -> None:
 UNLIKE = """
 import numpy as np
 from charrnn.training.mpi import MpiGroup, world
-from charrnn.training.replicas import ReplicaSpec
+from charrnn.training.group import ReplicaSpec
 network = {"cell": "gru", "hidden_size": 5, "num_layers": 1}
 np.arange(200, dtype=np.uint8).tofile("ids") if world().rank == 0 else None
 world().comm.barrier()
 plan = ReplicaSpec(200, network, network, "ids", "|u1", 200, None, False, 4, 8, 1)
-group = MpiGroup(plan, world(), 4)
+group = MpiGroup(plan, plan.stream(), ranks=world())
 group.model.params.flat[:] = 1 + world().rank / 1000
 group.gather()
 assert (group.model.params.flat == 1).all(), world().rank
