@@ -27,7 +27,7 @@ from charrnn.config import config_from_builtins, config_to_builtins
 from charrnn.errors import CheckpointError, SettingsError
 from charrnn.model import CharRNN
 from charrnn.nn.cells import CELLS
-from charrnn.npz import read_arrays
+from charrnn.npz import read_arrays, write_arrays
 from charrnn.settings import Config
 from charrnn.vocabulary import Vocabulary
 
@@ -94,7 +94,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     for layer, states in enumerate(c.state):
         arrays |= {f"state/{layer}/{name}": values for name, values in zip(names, states, strict=True)}
     with atomic_writer(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        write_arrays(file, arrays)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
