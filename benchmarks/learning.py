@@ -42,7 +42,7 @@ def theirs(text: str, cores: int) -> dict[str, float]:
 
 def measure(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     """One run of the transformer at one thread and at all, three seeds of the recipe."""
-    from charrnn.corpora import resolve
+    from charrnn.data.corpora import resolve
     from charrnn.training.replicas import available_cores
 
     (path,) = resolve(args.text)

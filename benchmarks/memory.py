@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from charrnn.config import config_from_builtins
-from charrnn.encoding import encode_text
-from charrnn.synthetic import build_text, generator_nats, make_task
-from charrnn.training.rundir import RunDirectory
+from charrnn.config.load import config_from_builtins
+from charrnn.data.encode import encode_text
+from charrnn.data.synthetic import build_text, generator_nats, make_task
+from charrnn.runs.directory import RunDirectory
 from charrnn.training.trainer import Trainer
 
 LAGS = (2, 5, 10, 20, 40, 80)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.model import CharRNN, State
+from charrnn.nn.network import CharRNN, State
 
 
 @dataclass

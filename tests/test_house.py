@@ -13,7 +13,7 @@ import pytest
 
 import charrnn
 from charrnn import errors
-from charrnn.config import load_config
+from charrnn.config.load import load_config
 from tests.cli_reference import commands, reference
 from tests.conftest import ROOT, Run
 
@@ -73,7 +73,7 @@ def imported(node: ast.AST) -> set[str]:
 
 
 def test_no_pickle_no_framework_and_no_global_seed() -> None:
-    converters = {ROOT / "charrnn" / "export" / "torch.py", ROOT / "charrnn" / "importing.py"}
+    converters = {ROOT / "charrnn" / "formats" / "torch.py", ROOT / "charrnn" / "formats" / "load.py"}
     for path in MODULES:
         source = path.read_text(encoding="utf-8")
         tree = ast.parse(source)
@@ -94,7 +94,7 @@ def test_help_has_no_words_that_the_terminal_takes_for_markup() -> None:
             assert not re.search(r"\[/?[a-z]", getattr(parameter, "help", None) or ""), (name, parameter.name)
 
 
-def test_every_module_has_its_floor() -> None:
+def test_every_room_is_on_the_map() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     layers = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("layers = [")[2].partition("\n]")[0]
     for path in (ROOT / "charrnn").iterdir():
@@ -128,7 +128,7 @@ def test_every_config_trains_shortened(path: Path, charrnn: Run, text_file: Path
 
 
 def test_the_three_cells_are_compared_at_equal_size() -> None:
-    from charrnn.model import CharRNN
+    from charrnn.nn.network import CharRNN
     from charrnn.nn.params import FlatParams
 
     sizes = {}

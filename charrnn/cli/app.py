@@ -11,7 +11,7 @@ import typer
 
 from charrnn import __version__
 from charrnn.blas import choose_kernel
-from charrnn.cli import (
+from charrnn.cli.commands import (
     compare,
     compress,
     config,

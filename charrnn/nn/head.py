@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping
 
 import numpy as np
+import numpy.typing as npt
 
+from charrnn.nn.buffers import flatten_time
 from charrnn.nn.init import uniform_
-from charrnn.nn.params import Array
-from charrnn.nn.windows import IntArray, Shapes, flatten_time
+from charrnn.nn.params import Array, IntArray, Shapes
 
 _PIECE = 1 << 18  # logits at once
 
@@ -118,3 +119,11 @@ def _softmax_in_place(logits: Array, targets: IntArray) -> tuple[Array, Array]:
     np.exp(logits, out=logits)
     sums = logits.sum(axis=0)
     return np.log(sums) - picked, sums
+
+
+def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """(V, N) logits -> log-probabilities, nats."""
+    x = logits.astype(np.float64)
+    x -= x.max(axis=0)
+    out: npt.NDArray[np.float64] = x - np.log(np.exp(x).sum(axis=0))
+    return out

@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from charrnn.atomic import write_atomically
-from charrnn.config import config_from_builtins, config_to_builtins, dump_config
-from charrnn.corpora import resolve
+from charrnn.config.load import config_from_builtins, config_to_builtins, dump_config
+from charrnn.config.schema import Config
+from charrnn.data.corpora import resolve
 from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
-from charrnn.settings import Config
+from charrnn.files import write_atomically
 from charrnn.sweep.executors import Ended, HistoryTail, Progress, core_groups, last_error, launch, replicas_for
 from charrnn.sweep.plan import Trial, overridden
 

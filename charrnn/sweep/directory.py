@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from charrnn import __version__
-from charrnn.atomic import write_atomically
 from charrnn.blas import kernel_name
-from charrnn.config import dump_config
+from charrnn.config.load import dump_config
 from charrnn.errors import SettingsError
-from charrnn.locks import FileLock, LockedError
+from charrnn.files import FileLock, LockedError, write_atomically
 from charrnn.sweep.plan import Overrides, Plan, Trial
 
 Status = Literal["missing", "begun", "done", "pruned", "failed"]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from charrnn.config import load_config
-from charrnn.locks import FileLock, LockedError
-from charrnn.settings import Config
+from charrnn.config.load import load_config
+from charrnn.config.schema import Config
+from charrnn.files import FileLock, LockedError
 from charrnn.sweep.plan import Overrides, Trial, as_option
 
 

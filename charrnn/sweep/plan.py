@@ -19,11 +19,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from charrnn.bundled import settings_path
-from charrnn.config import config_from_builtins, config_to_builtins, load_config, read_settings
+from charrnn.config.builtin import settings_path
+from charrnn.config.load import config_from_builtins, config_to_builtins, load_config, read_settings
+from charrnn.config.messages import nearest, one_line
+from charrnn.config.schema import Config
 from charrnn.errors import SettingsError, shown
-from charrnn.settings import Config
-from charrnn.settings_errors import nearest, one_line
 
 Scalar = str | int | float | bool | None
 Overrides = dict[str, Scalar]
@@ -147,7 +147,7 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         SettingsError: anything in it or in a trial that is not possible.
     """
-    from charrnn.yaml12 import load_yaml
+    from charrnn.config.yaml import load_yaml
 
     where = one_line(path)
     obj = load_yaml(read_settings(path), where=where)
@@ -197,7 +197,7 @@ def trial_name(overrides: Overrides) -> str:
 
 def as_option(path: str, value: Scalar) -> str:
     """An override as `--set` takes it."""
-    from charrnn.yaml12 import load_scalar
+    from charrnn.config.yaml import load_scalar
 
     text = _spelled(value)
     try:

@@ -151,7 +151,7 @@ class SweepRunner:
 def best_in_history(folder: Any) -> float | None:
     """The lowest validation loss (nats) of a run that has not ended; None before the first validation."""
     from charrnn.errors import DataError
-    from charrnn.history import read_history
+    from charrnn.runs.history import read_history
 
     try:
         best = read_history(folder).best

@@ -15,8 +15,8 @@ import numpy as np
 
 from charrnn.blas import blas_threads
 from charrnn.errors import DataError, MissingExtraError
-from charrnn.model import CharRNN, State
 from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import FlatParams
 from charrnn.training.replicas import Plan, available_cores, columns_of
 

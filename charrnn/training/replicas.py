@@ -28,15 +28,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from charrnn.dataset import Window, WindowStream
-from charrnn.encoding import EncodedText
+from charrnn.config.schema import Config
+from charrnn.data.encode import EncodedText
+from charrnn.data.windows import Window, WindowStream
 from charrnn.errors import CharRNNError
-from charrnn.model import CharRNN, State
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
-from charrnn.nn.params import Array, FlatParams
-from charrnn.settings import Config
-from charrnn.vocabulary import IdArray
+from charrnn.nn.network import CharRNN, State
+from charrnn.nn.params import Array, FlatParams, IdArray
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.errors import MissingExtraError
-from charrnn.training.events import Event, Report
+from charrnn.runs.events import Event, Report
 
 
 def check_installed() -> None:

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charrnn.blas import blas_threads
-from charrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from charrnn.dataset import WindowStream, split_bounds
-from charrnn.encoding import EncodedText
+from charrnn.config.schema import Config
+from charrnn.data.encode import EncodedText
+from charrnn.data.vocabulary import default_prime
+from charrnn.data.windows import WindowStream, split_bounds
 from charrnn.errors import DataError, DivergenceError
-from charrnn.evaluation import evaluate
-from charrnn.nn.average import WeightAverage
+from charrnn.evaluation.loss import evaluate
 from charrnn.nn.clip import CLIPPERS, global_norm
+from charrnn.nn.ema import WeightAverage
 from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
-from charrnn.nn.params import Array
+from charrnn.nn.params import Array, IdArray
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
-from charrnn.sampling import SamplingOptions, default_prime, generate_text
-from charrnn.settings import Config
-from charrnn.training.counters import Counters
-from charrnn.training.events import (
+from charrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charrnn.runs.directory import RunDirectory, unwritable
+from charrnn.runs.events import (
     CheckpointSaved,
     Evaluated,
     Event,
@@ -40,13 +40,11 @@ from charrnn.training.events import (
     RunStarted,
     SampleMade,
 )
+from charrnn.runs.transfer import transplant
+from charrnn.sampling.draw import SamplingOptions, generate_text
+from charrnn.training.progress import Counters
 from charrnn.training.replicas import ReplicaGroup, available_cores, choose_replicas, plan_of
-from charrnn.training.resume import check_text
-from charrnn.training.rundir import RunDirectory, unwritable
-from charrnn.training.state import capture, restore
-from charrnn.training.summary import summarise
-from charrnn.transfer import transplant
-from charrnn.vocabulary import IdArray
+from charrnn.training.snapshot import capture, check_text, restore, summarise
 
 if TYPE_CHECKING:
     from charrnn.training.mpi import MpiGroup, World

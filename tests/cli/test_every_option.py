@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.corpora import catalogue, corpus_path
+from charrnn.data.corpora import catalogue, corpus_path
 from tests.cli.test_sample_control import runs
 from tests.cli_reference import commands
 from tests.conftest import ROOT, SENTENCES, assert_one_line_error

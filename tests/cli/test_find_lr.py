@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.training.range_test import Point, advise
+from charrnn.training.lr_finder import Point, advise
 from tests.conftest import Run, assert_one_line_error
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.checkpoint import load_checkpoint
+from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
-from charrnn.reporting.page import render, units_data
+from charrnn.runs.checkpoint import load_checkpoint
 from tests.conftest import SENTENCES, Run, assert_one_line_error
 
 HOSTILE = '<script>alert("x")</script> & <img src=x onerror=alert(1)> [bold]$x_1$ \x1b[31m </style></div> '
@@ -141,7 +141,7 @@ def test_data_cannot_leave_its_element() -> None:
 
 
 def test_large_networks_fit_into_a_page() -> None:
-    from charrnn.model import CharRNN
+    from charrnn.nn.network import CharRNN
 
     model = CharRNN(5, cell="lstm", hidden_size=300, num_layers=3)
     model.init(np.random.default_rng(0))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.cli.display import RichView
-from charrnn.history import read_history
-from charrnn.plotting.curves import curve_data, smoothed
+from charrnn.cli.views.training import RichView
+from charrnn.inspection.plots.curves import curve_data, smoothed
+from charrnn.runs.history import read_history
 from tests.conftest import ROOT, Run, assert_one_line_error
 from tests.reliability.processes import train, write_settings
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import charrnn as package
-from charrnn.scoring import by_line, candidate_nats, most_surprising
+from charrnn.evaluation.scoring import by_line, candidate_nats, most_surprising
 from tests.cli.test_sample_control import runs
 from tests.conftest import Run, assert_one_line_error
 
@@ -83,7 +83,7 @@ def test_candidates_together_are_candidates_alone(runs: Path, monkeypatch: pytes
     ids = [model.vocabulary.encode(text) for text in texts]
     prime = model.vocabulary.encode("d ")
     together = candidate_nats(model.models, prime, ids)
-    monkeypatch.setattr("charrnn.scoring._CELLS", 20)
+    monkeypatch.setattr("charrnn.evaluation.scoring._CELLS", 20)
     assert candidate_nats(model.models, prime, ids) == pytest.approx(together, rel=1e-4)
     for text, nats in zip(texts, together, strict=True):
         assert nats == pytest.approx(-model.logprobs("d " + text)[1:].sum(), rel=1e-4, abs=1e-6)

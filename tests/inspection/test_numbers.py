@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.inspection import properties
 from charrnn.inspection.errors import NGRAM, by_character, by_frequency, by_place_in_word
 from charrnn.inspection.memory import gradient_memory, loss_by_context
@@ -15,8 +16,7 @@ from charrnn.inspection.predictions import extremes, predictions
 from charrnn.inspection.trace import Trace, trace_text
 from charrnn.inspection.units import rank_units, saturation
 from charrnn.inspection.weights import embed_symbols, norms, spectra
-from charrnn.model import CharRNN
-from charrnn.vocabulary import Vocabulary
+from charrnn.nn.network import CharRNN
 from tests.conftest import SENTENCES
 
 

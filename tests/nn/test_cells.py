@@ -8,7 +8,7 @@ import pytest
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.gradcheck import numerical_gradient, relative_error
-from charrnn.stepper import Stepper
+from charrnn.nn.stepper import Stepper
 from tests.reference import run_network
 from tests.strategies import Case, make_case
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charrnn.model import CharRNN
-from charrnn.nn.average import WeightAverage
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey, fill_mask, weight_mask
-from charrnn.stepper import Stepper
+from charrnn.nn.ema import WeightAverage
+from charrnn.nn.network import CharRNN
+from charrnn.nn.stepper import Stepper
 from tests.nn.test_cells import check_gradients
 from tests.strategies import make_case
 

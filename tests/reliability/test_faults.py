@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from charrnn import atomic
-from charrnn.checkpoint import load_checkpoint, save_checkpoint
+from charrnn import files as atomic
+from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import ROOT
 from tests.reliability.processes import write_settings
-from tests.test_checkpoint import make
+from tests.runs.test_checkpoint import make
 
 
 class Faults:

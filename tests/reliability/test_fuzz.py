@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.checkpoint import load_checkpoint, save_checkpoint
-from charrnn.config import parse_config
+from charrnn.config.load import parse_config
 from charrnn.errors import CharRNNError, CheckpointError, SettingsError
+from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import ROOT
-from tests.test_checkpoint import make
+from tests.runs.test_checkpoint import make
 
 HEADERS = (
     b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3), }",

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn import encoding
-from charrnn.checkpoint import load_checkpoint
-from charrnn.encoding import encode_text
+from charrnn.data import encode as encoding
+from charrnn.data.encode import encode_text
 from charrnn.errors import CheckpointError, DataError, DivergenceError, SettingsError
-from charrnn.locks import FileLock, LockedError
-from charrnn.training.events import Report, RolledBack
-from charrnn.transfer import check_transferable
+from charrnn.files import FileLock, LockedError
+from charrnn.runs.checkpoint import load_checkpoint
+from charrnn.runs.events import Report, RolledBack
+from charrnn.runs.transfer import check_transferable
 from tests.conftest import ROOT, SENTENCES, Run, assert_one_line_error
 from tests.reliability.processes import assert_same_state, train, write_settings
-from tests.test_training import config, finish, history, start
+from tests.training.test_trainer import config, finish, history, start
 
 DIVERGING = ("training.on_divergence=rollback", "training.grad_clip=null", "training.checkpoint_every=3")
 
@@ -99,7 +99,7 @@ def test_parameters_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
 
 
 def test_damaged_counters_are_a_checkpoint_error(tmp_path: Path) -> None:
-    from charrnn.training.counters import Counters
+    from charrnn.training.progress import Counters
 
     finish(start(tmp_path / "a", config("gru")))
     saved = load_checkpoint(tmp_path / "a" / "last.npz")
@@ -115,7 +115,7 @@ def test_a_resumed_run_with_other_moments_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "a"
     saved = load_checkpoint(run / "last.npz")
     del saved.moments["mean"]
-    from charrnn.checkpoint import save_checkpoint
+    from charrnn.runs.checkpoint import save_checkpoint
 
     save_checkpoint(run / "last.npz", saved)
     with pytest.raises(CheckpointError, match="moments"):
@@ -155,8 +155,8 @@ def test_weights_go_with_their_symbols(tmp_path: Path) -> None:
     text = tmp_path / "more.txt"
     text.write_text("0zebra~ " * 200, encoding="utf-8")
     encoded = encode_text([text], "utf-8", tmp_path / "cache", known=saved.vocabulary)
-    from charrnn.model import CharRNN
-    from charrnn.transfer import transplant
+    from charrnn.nn.network import CharRNN
+    from charrnn.runs.transfer import transplant
 
     model = CharRNN(len(encoded.vocabulary), cell="gru", hidden_size=12, num_layers=2)
     model.init(np.random.default_rng(0))
