@@ -1,8 +1,8 @@
 """Writing an `.npz`, and reading one from anybody: plain arrays only, and never more memory than the file has bytes.
 
-Nothing in a file that is read is believed before it has been checked against the bytes that are there: members must be stored
-uncompressed, their sizes must add up to no more than the file, and an array's header must be in the one form that
-NumPy writes and promise exactly the bytes that follow. No pickles, no expressions, no links.
+Nothing in a file that is read is believed before it has been checked against the bytes that are there: members must
+be stored uncompressed, their sizes must add up to no more than the file, and an array's header must be in the one form
+that NumPy writes and promise exactly the bytes that follow. No pickles, no expressions, no links.
 """
 
 from __future__ import annotations
