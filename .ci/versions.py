@@ -11,6 +11,7 @@ import email
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,7 @@ class CannotInstallError(Exception):
 def main() -> None:
     """Build the wheel, make the environments, run what is to be run in each."""
     begin = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the environments are removed
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT])
@@ -119,8 +121,8 @@ def check(which: str, python: Interpreter, promise: Promise, folder: Path, *, su
     if pins:
         # Typer's command line is Click's where it does not carry its own, so Click goes as low as that Typer allows.
         install(program, wanted, *pins, *click_floor(program))
-    listed = [name for name in ("numpy", "typer", "click", "rich", "tqdm", "pyyaml", "msgspec")]
-    say(f"{which} versions on {python}: {installed(program, listed)}")
+    names = ["click", *(pin.split("==")[0] for pin in promise.lowest)]
+    say(f"{which} versions on {python}: {installed(program, names)}")
     with tempfile.TemporaryDirectory(dir=folder) as empty:
         run([program, ROOT / "tests" / "smoke.py"], cwd=Path(empty))
     if suite:

@@ -188,5 +188,5 @@ def test_every_numpy_writes_what_can_be_read(tmp_path: Path, monkeypatch: pytest
 
 
 def test_arrays_of_objects_are_not_written() -> None:
-    with pytest.raises(ValueError, match="[Oo]bject arrays"):
+    with pytest.raises(ValueError, match=r"[Oo]bject arrays"):
         write_arrays(io.BytesIO(), {"a": np.array([{}], dtype=object)})

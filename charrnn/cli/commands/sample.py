@@ -27,7 +27,7 @@ class Unknown(str, Enum):
 
     error = "error"
     skip = "skip"
-    replace = "replace"
+    stand_in = "replace"  # a str has a `replace` of its own
 
 
 class Colour(str, Enum):
