@@ -29,7 +29,7 @@ from charrnn.errors import CheckpointError, SettingsError
 from charrnn.files import atomic_writer
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
-from charrnn.runs.npz import read_arrays
+from charrnn.runs.npz import read_arrays, write_arrays
 
 FORMAT = 1
 
@@ -94,7 +94,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     for layer, states in enumerate(c.state):
         arrays |= {f"state/{layer}/{name}": values for name, values in zip(names, states, strict=True)}
     with atomic_writer(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        write_arrays(file, arrays)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
