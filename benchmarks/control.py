@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from charrnn.cli.commands.sampling.job import Job, stream, write_batch
 from charrnn.cli.output import write
-from charrnn.cli.sampling_job import Job, stream, write_batch
-from charrnn.generation import Control
-from charrnn.model import CharRNN
-from charrnn.samplers.options import SamplerOptions
-from charrnn.sampling import Chooser, SamplingOptions, TextDecoder, Uniforms
-from charrnn.stepper import Stepper
-from charrnn.vocabulary import Vocabulary
+from charrnn.data.vocabulary import TextDecoder, Vocabulary
+from charrnn.nn.network import CharRNN
+from charrnn.nn.stepper import Stepper
+from charrnn.sampling.draw import Chooser, SamplingOptions, Uniforms
+from charrnn.sampling.generate import Control
+from charrnn.sampling.options import SamplerOptions
 
 SYMBOLS = "".join(map(chr, range(40, 105)))
 PRIME = np.zeros(1, np.uint8)

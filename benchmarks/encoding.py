@@ -32,7 +32,7 @@ def child(text: str, cache: str) -> None:
     """Encode and say what it took."""
     import resource
 
-    from charrnn.encoding import encode_text
+    from charrnn.data.encode import encode_text
 
     started = time.perf_counter()
     encoded = encode_text([Path(text)], "utf-8", Path(cache))

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.checkpoint import Checkpoint
-from charrnn.config import config_from_builtins, parse_config
-from charrnn.model import CharRNN
-from charrnn.vocabulary import Vocabulary
+from charrnn.config.load import config_from_dict, parse_config
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.nn.network import CharRNN
+from charrnn.runs.checkpoint import Checkpoint
 
 TEXT = "abcdefg .\né</script>"
 
@@ -30,7 +30,7 @@ def make(cell: str = "lstm") -> Checkpoint:
 def a_checkpoint(cell: str = "gru", layers: int = 2, encoding: str = "utf-8", **model: Any) -> Checkpoint:
     vocabulary = Vocabulary.of(TEXT if encoding == "utf-8" else TEXT.encode())
     settings = {"cell": cell, "hidden_size": 12, "num_layers": layers, **model}
-    config = config_from_builtins({"corpus": {"source": "x", "encoding": encoding}, "model": settings}, where="test")
+    config = config_from_dict({"corpus": {"source": "x", "encoding": encoding}, "model": settings}, where="test")
     network = CharRNN(len(vocabulary), **config.model.sizes())
     network.init(np.random.default_rng(3))
     network.params.flat += np.random.default_rng(4).normal(0, 0.2, network.params.size).astype(np.float32)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.model import CharRNN, State
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.gradcheck import numerical_gradient, relative_error
+from charrnn.nn.network import CharRNN, State
 
 
 @dataclass

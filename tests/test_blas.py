@@ -76,7 +76,7 @@ def test_the_same_network_with_every_kernel(kernel: str) -> None:
         pytest.skip("no AVX-512")
     code = """
 import numpy as np
-from charrnn.model import CharRNN
+from charrnn.nn.network import CharRNN
 model = CharRNN(20, cell="lstm", hidden_size=64, num_layers=2)
 model.init(np.random.default_rng(0))
 ids = np.random.default_rng(1).integers(0, 20, (33, 32))

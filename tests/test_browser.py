@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
-from charrnn.model import CharRNN
-from charrnn.reporting.page import render, units_data
-from charrnn.vocabulary import Vocabulary
+from charrnn.nn.network import CharRNN
 from tests.browser import FLAGS
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -112,7 +112,7 @@ def test_the_line_of_the_readme(trained: Path) -> None:
 
 def test_the_docstrings(trained: Path) -> None:
     import charrnn
-    from charrnn import library
+    from charrnn import api as library
 
     for module in (charrnn, library):
         assert module.__doc__

@@ -13,7 +13,7 @@ import pytest
 
 import charrnn
 from charrnn import errors
-from charrnn.config import load_config
+from charrnn.config.load import load_config
 from tests.cli_reference import commands, reference
 from tests.conftest import ROOT, Run
 
@@ -82,7 +82,7 @@ def test_what_tests_share_is_no_test_module() -> None:
 
 
 def test_no_pickle_no_framework_and_no_global_seed() -> None:
-    converters = {ROOT / "charrnn" / "export" / "torch.py", ROOT / "charrnn" / "importing.py"}
+    converters = {ROOT / "charrnn" / "formats" / "torch.py", ROOT / "charrnn" / "formats" / "load.py"}
     for path in MODULES:
         source = path.read_text(encoding="utf-8")
         tree = ast.parse(source)
@@ -97,13 +97,48 @@ def test_no_pickle_no_framework_and_no_global_seed() -> None:
                 assert id(node) in inside, path
 
 
+def strings(tree: ast.AST) -> list[ast.Constant]:
+    """Every string below `tree` that is no docstring."""
+    prose = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [node for node in found if id(node) not in prose]
+
+
+def test_only_the_command_line_names_its_flags() -> None:
+    own = ROOT / "charrnn" / "formats" / "torch.py"  # it writes a script that has flags of its own
+    for path in MODULES:
+        if "cli" in path.relative_to(ROOT / "charrnn").parts or path == own:
+            continue
+        for node in strings(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not re.search(r"(?<![\w-])--[a-z]", node.value), (path, node.lineno)
+
+
+def test_arguments_that_the_library_names_become_flags() -> None:
+    from charrnn.cli.app import with_flags
+
+    assert with_flags("`resume` it, or choose a `run_dir`", ["train"]) == "--resume it, or choose a --run-dir"
+    assert with_flags("`overrides` a.b=1: no", ["train"]) == "--set a.b=1: no"
+    assert with_flags("`directory`", ["sweep", "x.yaml"]) == "--run-dir"
+    assert with_flags("not an argument: `random`, `charrnn train`", []) == "not an argument: `random`, `charrnn train`"
+    arguments = {p.name for _, command in commands() for p in command.params}  # type: ignore[attr-defined]
+    for name in ("resume", "overwrite", "run_dir", "init_from", "overrides", "directory", "scheduler", "vocab", "rnn",
+                 "head", "embedding", "unknown", "config", "where", "constrain", "length"):  # fmt: skip
+        assert name in arguments, name
+
+
 def test_help_has_no_words_that_the_terminal_takes_for_markup() -> None:
     for name, command in commands():
         for parameter in command.params:  # type: ignore[attr-defined]
             assert not re.search(r"\[/?[a-z]", getattr(parameter, "help", None) or ""), (name, parameter.name)
 
 
-def test_every_module_has_its_floor() -> None:
+def test_every_room_is_on_the_map() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     layers = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("layers = [")[2].partition("\n]")[0]
     for path in (ROOT / "charrnn").iterdir():
@@ -137,7 +172,7 @@ def test_every_config_trains_shortened(path: Path, charrnn: Run, text_file: Path
 
 
 def test_the_three_cells_are_compared_at_equal_size() -> None:
-    from charrnn.model import CharRNN
+    from charrnn.nn.network import CharRNN
     from charrnn.nn.params import FlatParams
 
     sizes = {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.vocabulary import IdArray
+from charrnn.nn.params import IdArray
 
 _COUNTS = (
     (0, "never"),

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.dataset import cut_window
-from charrnn.model import CharRNN
-from charrnn.vocabulary import IdArray
+from charrnn.data.windows import cut_window
+from charrnn.nn.network import CharRNN
+from charrnn.nn.params import IdArray
 
 Floats = npt.NDArray[np.float64]
 _WARM_UP = 128  # symbols read before the window, so that it starts from a state as in the middle of a text

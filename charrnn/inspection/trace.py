@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.model import CharRNN
-from charrnn.nn.params import Array
-from charrnn.vocabulary import IdArray
+from charrnn.nn.network import CharRNN
+from charrnn.nn.params import Array, IdArray
 
 _WINDOW = 256
 

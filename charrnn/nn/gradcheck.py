@@ -10,10 +10,13 @@ Stegun (1964), 25.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
+from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array
 
 
@@ -57,3 +60,55 @@ def relative_error(analytic: np.ndarray, numerical: np.ndarray) -> float:
     scale = np.maximum(np.abs(analytic), np.abs(numerical))
     floor = max(1e-4 * float(scale.max(initial=0.0)), 1e-6)
     return float((np.abs(analytic - numerical) / np.maximum(scale, floor)).max(initial=0.0))
+
+
+def check_gradients(
+    network: Mapping[str, Any],
+    *,
+    forget_bias: float,
+    seed: int,
+    entries: int,
+    time_steps: int,
+    batch_size: int,
+    vocab_size: int,
+) -> dict[str, float]:
+    """Worst relative error per parameter and initial state, in float64, with its dropout.
+
+    Args:
+        network: keywords of `CharRNN`.
+        forget_bias: of its initial weights.
+        seed: of weights, window, states and of which entries are tried.
+        entries: how many entries of each parameter to try.
+        time_steps: T of a random window.
+        batch_size: its B.
+        vocab_size: its V.
+
+    Returns:
+        Parameter or `state.<layer>` -> relative error.
+    """
+    rng = np.random.default_rng(seed)
+    model = CharRNN(
+        vocab_size,
+        **network,
+        dtype=np.float64,
+    )
+    model.init(rng, forget_bias=forget_bias)
+    inputs, targets = rng.integers(0, vocab_size, (2, time_steps, batch_size))
+    # Random states: zero ones would hide what multiplies them.
+    start = [rng.normal(0.0, 0.5, layer.shape) for layer in model.zero_state(batch_size)]
+    key = DropoutKey(seed, 0)
+
+    def loss() -> float:
+        state = [layer.copy() for layer in start]
+        return float(model.loss_and_grad(inputs, targets, state, dropout_key=key) / inputs.size)
+
+    loss()
+    analytic = {name: model.grads[name].copy() for name in model.params}
+    analytic |= {f"state.{k}": gradient.copy() for k, gradient in enumerate(model.state_grads)}
+    values = dict(model.params) | {f"state.{k}": layer for k, layer in enumerate(start)}
+    errors = {}
+    for name, array in values.items():
+        tried = rng.choice(array.size, min(entries, array.size), replace=False)
+        numerical = numerical_gradient(loss, array, tried)
+        errors[name] = relative_error(analytic[name].reshape(-1)[tried], numerical)
+    return errors

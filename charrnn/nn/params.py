@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
+IntArray = np.ndarray[Any, np.dtype[np.integer]]
+IdArray = npt.NDArray[np.unsignedinteger[Any]]  # symbols as a vocabulary numbers them
+Shapes = dict[str, tuple[int, ...]]
 
 
 class FlatParams(Mapping[str, Array]):

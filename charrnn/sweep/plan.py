@@ -19,11 +19,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from charrnn.bundled import settings_path
-from charrnn.config import config_from_builtins, config_to_builtins, load_config, read_settings
+from charrnn.config.builtin import settings_path
+from charrnn.config.load import config_from_dict, config_to_dict, load_config, read_settings
+from charrnn.config.messages import nearest, one_line
+from charrnn.config.schema import Config
 from charrnn.errors import SettingsError, shown
-from charrnn.settings import Config
-from charrnn.settings_errors import nearest, one_line
 
 Scalar = str | int | float | bool | None
 Overrides = dict[str, Scalar]
@@ -147,7 +147,7 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         SettingsError: anything in it or in a trial that is not possible.
     """
-    from charrnn.yaml12 import load_yaml
+    from charrnn.config.yaml import load_yaml
 
     where = one_line(path)
     obj = load_yaml(read_settings(path), where=where)
@@ -169,7 +169,7 @@ def overridden(base: Config, overrides: Overrides, *, where: str) -> Config:
     Raises:
         SettingsError: an unknown setting, or an impossible value.
     """
-    sections = config_to_builtins(base)
+    sections = config_to_dict(base)
     for path, value in overrides.items():
         section, dot, name = path.partition(".")
         if not dot:
@@ -177,7 +177,7 @@ def overridden(base: Config, overrides: Overrides, *, where: str) -> Config:
                 f"{where}: {one_line(path)}: not a setting", hint="write section.name, as in model.cell"
             )
         sections.setdefault(section, {})[name] = value
-    return config_from_builtins(sections, where=where)
+    return config_from_dict(sections, where=where)
 
 
 def trial_name(overrides: Overrides) -> str:
@@ -197,7 +197,7 @@ def trial_name(overrides: Overrides) -> str:
 
 def as_option(path: str, value: Scalar) -> str:
     """An override as `--set` takes it."""
-    from charrnn.yaml12 import load_scalar
+    from charrnn.config.yaml import load_scalar
 
     text = _spelled(value)
     try:

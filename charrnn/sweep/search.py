@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.locks import FileLock
+from charrnn.files import FileLock
 from charrnn.sweep.directory import SweepDirectory
 from charrnn.sweep.executors import unlocked
 from charrnn.sweep.plan import Draw, Overrides, Plan, Search, Trial, cross_with_seeds, trial_name
@@ -23,7 +23,7 @@ _NAME = "charrnn_name"  # of the user attribute that ties Optuna's trial to ours
 _SAVING_SECONDS = 10.0  # what a trial may take to notice that its sweep is dead, finish its step and save
 
 
-class Searched:
+class OptunaTrials:
     """A study as a source of trials.
 
     Args:

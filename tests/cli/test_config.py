@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from charrnn.cli.config import app
-from charrnn.config import json_schema, parse_config
+from charrnn.cli.commands.config import app
+from charrnn.config.load import json_schema, parse_config
 from charrnn.errors import SettingsError
 
 RUNNER = CliRunner()
@@ -61,7 +61,7 @@ def test_every_command_has_an_example_in_its_help(command: str) -> None:
 
 def test_help_loads_neither_numpy_nor_the_settings() -> None:
     code = (
-        "import sys; from charrnn.cli.config import app; app(['--help'], standalone_mode=False);"
+        "import sys; from charrnn.cli.commands.config import app; app(['--help'], standalone_mode=False);"
         "sys.exit(bool({'numpy', 'msgspec', 'yaml'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

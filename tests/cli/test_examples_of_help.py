@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.corpora import catalogue, corpus_path
+from charrnn.data.corpora import catalogue, corpus_path
 from tests.cli_reference import commands
 from tests.conftest import ROOT
 

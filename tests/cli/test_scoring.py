@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import charrnn as package
-from charrnn.scoring import by_line, candidate_nats, most_surprising
+from charrnn.evaluation.scoring import by_line, candidate_nats, most_surprising
 from tests.conftest import Run, assert_one_line_error
 
 
@@ -59,7 +59,7 @@ def test_places(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
     text = "the cat sat on the mat. the dXg ran to the cat. the mat was red and the zog was big."
     (tmp_path / "t.txt").write_text(text.replace("X", "."))
     words = ("eval", runs / "a", "--text", "t.txt", "--surprising", "2", "--unknown", "skip")
-    spots = json.loads(charrnn_here(*words, "--json").stdout)["spots"]
+    spots = json.loads(charrnn_here(*words, "--json").stdout)["positions"]
     assert text.index("X") in {spot["position"] for spot in spots}
     first = spots[0]
     assert first["bits"] >= spots[1]["bits"]
@@ -80,7 +80,7 @@ def test_candidates_together_are_candidates_alone(runs: Path, monkeypatch: pytes
     ids = [model.vocabulary.encode(text) for text in texts]
     prime = model.vocabulary.encode("d ")
     together = candidate_nats(model.models, prime, ids)
-    monkeypatch.setattr("charrnn.scoring._CELLS", 20)
+    monkeypatch.setattr("charrnn.evaluation.scoring._CELLS", 20)
     assert candidate_nats(model.models, prime, ids) == pytest.approx(together, rel=1e-4)
     for text, nats in zip(texts, together, strict=True):
         assert nats == pytest.approx(-model.logprobs("d " + text)[1:].sum(), rel=1e-4, abs=1e-6)

@@ -7,7 +7,7 @@ import pytest
 
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
-from charrnn.stepper import Stepper
+from charrnn.nn.stepper import Stepper
 from tests.reference import run_network
 from tests.strategies import Case, check_gradients, make_case
 

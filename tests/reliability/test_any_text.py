@@ -83,8 +83,7 @@ def test_a_hundred_thousand_symbols(charrnn_here: Run, tmp_path: Path) -> None:
 
 
 def test_bytes_come_out_as_whole_characters(tmp_path: Path) -> None:
-    from charrnn.sampling import TextDecoder
-    from charrnn.vocabulary import Vocabulary
+    from charrnn.data.vocabulary import TextDecoder, Vocabulary
 
     data = "é€😀".encode()
     vocabulary = Vocabulary.of(data)

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.checkpoint import load_checkpoint, save_checkpoint
-from charrnn.config import parse_config
+from charrnn.config.load import parse_config
 from charrnn.errors import CharRNNError, CheckpointError, SettingsError
+from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from tests.checkpoints import make
 from tests.conftest import ROOT
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.checkpoint import load_checkpoint
+from charrnn.runs.checkpoint import load_checkpoint
 from tests.reliability.processes import assert_same_state, train, write_settings
 
 

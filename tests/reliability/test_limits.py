@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.checkpoint import FORMAT, load_checkpoint
 from charrnn.errors import CheckpointError
-from charrnn.sampling import SamplingOptions, generate_text
+from charrnn.runs.checkpoint import FORMAT, load_checkpoint
+from charrnn.sampling.draw import SamplingOptions, generate_text
 from tests.conftest import ROOT, Run, assert_one_line_error
 
 FIXTURE = ROOT / "tests" / "fixtures" / "format-1.npz"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.checkpoint import load_checkpoint
+from charrnn.runs.checkpoint import load_checkpoint
 from tests.conftest import ROOT, Run, assert_one_line_error
 from tests.sweep.processes import begin, wait_until
 

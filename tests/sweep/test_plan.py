@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.config import parse_config
+from charrnn.config.load import parse_config
 from charrnn.errors import SettingsError
 from charrnn.sweep.plan import Draw, as_option, read_plan, trial_name
 from tests.conftest import Run, assert_one_line_error
@@ -88,7 +88,7 @@ def test_an_option_says_the_same_value(value: object) -> None:
         return
     option = as_option("training.seed", value)
     assert option.startswith("training.seed=")
-    from charrnn.yaml12 import load_scalar
+    from charrnn.config.yaml import load_scalar
 
     try:
         read = load_scalar(option.partition("=")[2], where="x")

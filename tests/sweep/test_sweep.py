@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from charrnn.cli.sweep_view import short_names
-from charrnn.config import load_config
+from charrnn.cli.views.sweep import short_names
+from charrnn.config.load import load_config
 from charrnn.sweep.executors import HistoryTail, core_groups
 from charrnn.sweep.plan import overridden
 from tests.conftest import ROOT, Run, assert_one_line_error

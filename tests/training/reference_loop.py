@@ -96,11 +96,11 @@ class Loop:
         self.windows = Windows(
             self.train, t["batch_size"], t["seq_length"], t["random_offsets"], t["seed"], self.separator
         )
-        embedded = "head.weight" if m["tied_embedding"] else "embedding.weight" if m["embedding_size"] else None
+        embedded = "head.weight" if m["tie_weights"] else "embedding.weight" if m["embedding_size"] else None
         self.network = Network(m["cell"], m["num_layers"], embedded, len(self.symbols))
         start = {name: values.astype(np.float64) for name, values in params.items()}
         self.now = Progress(start, self._zeros(self.windows.columns))
-        if t["average_decay"] is not None:
+        if t["ema_decay"] is not None:
             self.now.mean = dict(start)
         self.best_loss: float | None = None
         self.best_params: Arrays | None = None
@@ -167,7 +167,7 @@ class Loop:
         layers, shape = range(m["num_layers"]), (m["hidden_size"], *inputs.shape)
         units = weights = None
         if m["dropout"]:
-            units = [unit_mask(shape, m["dropout"], m["dropout_mask"], **key, layer=k) for k in layers]
+            units = [unit_mask(shape, m["dropout"], m["variational_dropout"], **key, layer=k) for k in layers]
         if m["weight_dropout"]:
             shapes = [n.params[f"layers.{k}.weight_hh"].shape for k in layers]
             weights = [weight_mask(shapes[k], m["weight_dropout"], **key, layer=k) for k in layers]
@@ -186,7 +186,7 @@ class Loop:
             memory = n.memory.setdefault(name, {})
             n.params[name] = update(n.params[name], g, memory, n.step, self.learning_rate, t)
         if n.mean is not None:
-            d = min(t["average_decay"], (1 + n.step) / (10 + n.step))
+            d = min(t["ema_decay"], (1 + n.step) / (10 + n.step))
             n.mean = {name: d * mean + (1 - d) * n.params[name] for name, mean in n.mean.items()}
         n.chars += inputs.size
         n.seconds += self.step_seconds(call)
@@ -206,7 +206,7 @@ class Loop:
         self.val_loss = -float(np.mean([log_p[place, symbol, 0] for place, symbol in enumerate(targets)]))
         best = self.best_loss is None or self.val_loss < self.best_loss
         n.bad = 0 if best else n.bad + 1
-        if n.bad and n.bad % self.t["plateau_evaluations"] == 0:
+        if n.bad and n.bad % self.t["plateau_patience"] == 0:
             n.plateaus += 1
         events.append(("evaluated", n.step, self.val_loss, best))
         if best:
@@ -233,7 +233,7 @@ class Loop:
         return bytes(made).decode("utf-8", "replace") if isinstance(made[0], int) else "".join(made)
 
     def _roll_back(self) -> Event:
-        failed, scale = self.now.step + 1, self.now.rate_scale * self.t["rollback_rate_factor"]
+        failed, scale = self.now.step + 1, self.now.rate_scale * self.t["rollback_lr_factor"]
         self.rollbacks += 1
         self.now = copy.deepcopy(self.saved)
         self.now.rate_scale = self.saved.rate_scale = scale

@@ -57,13 +57,13 @@ def rate(s: Mapping[str, Any], *, step: int, total: int | None, seconds: float, 
     done = past / max(1, total - warm) if total is not None else 0.0
     if s["max_minutes"] is not None:
         done = max(done, seconds / (60.0 * s["max_minutes"]))
-    done, low, decay = min(done, 1.0), s["final_rate_fraction"], s["decay_factor"]
+    done, low, decay = min(done, 1.0), s["min_lr_ratio"], s["lr_decay"]
     course = {
         "constant": 1.0,
         "linear": 1.0 - (1.0 - low) * done,
         "cosine": low + (1.0 - low) * (1.0 + math.cos(math.pi * done)) / 2.0,
-        "step": decay ** (past // s["decay_every_steps"]),
-        "exponential": decay ** (past / s["decay_every_steps"]),
+        "step": decay ** (past // s["lr_decay_steps"]),
+        "exponential": decay ** (past / s["lr_decay_steps"]),
         "plateau": decay**plateaus,
     }[s["schedule"]]
     return s["learning_rate"] * course * (min(1.0, (step + 1) / warm) if warm else 1.0)
@@ -81,17 +81,17 @@ def _mask(draws: np.ndarray, share: float) -> np.ndarray:
 
 
 def unit_mask(
-    shape: tuple[int, int, int], share: float, kind: str, *, seed: int, step: int, layer: int, first: int = 0
+    shape: tuple[int, int, int], share: float, whole_window: bool, *, seed: int, step: int, layer: int, first: int = 0
 ) -> np.ndarray:
     """(H, T, B): key (seed, layer), counter (0, 0, block, step), a block being 16 columns of the batch."""
     H, T, B = shape
-    drawn = 1 if kind == "window" else T
+    drawn = 1 if whole_window else T
     blocks = [
         _draws([seed, layer], [0, 0, block, step], H * drawn * 16).reshape(H, drawn, 16)
         for block in range((first + B + 15) // 16)
     ]
     mask = _mask(np.concatenate(blocks, axis=2)[:, :, first : first + B], share)
-    return np.repeat(mask, T, axis=1) if kind == "window" else mask
+    return np.repeat(mask, T, axis=1) if whole_window else mask
 
 
 def weight_mask(shape: tuple[int, int], share: float, *, seed: int, step: int, layer: int) -> np.ndarray:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from charrnn.corpora import resolve
-from charrnn.encoding import encode_text
+from charrnn.config.schema import Config
+from charrnn.data.corpora import resolve
+from charrnn.data.encode import encode_text
+from charrnn.data.windows import WindowStream
 from charrnn.errors import DivergenceError
-from charrnn.settings import Config
-from charrnn.training.events import CheckpointSaved, Evaluated, Event, Report, RolledBack, RunFinished, SampleMade
-from charrnn.training.rundir import RunDirectory
+from charrnn.runs.directory import RunDirectory
+from charrnn.runs.events import CheckpointSaved, Evaluated, Event, RolledBack, RunFinished, SampleMade, StepReport
+from charrnn.training.group import Group, ReplicaSpec, group_of
 from charrnn.training.trainer import Trainer
 
 
@@ -60,9 +62,7 @@ def step_seconds(call: int) -> float:
     return 1.0 + 0.25 * (call % 3)
 
 
-def run(
-    folder: Path, settings: Config, *, diverging: Collection[int] = (), dtype: type[np.floating] = np.float64
-) -> Outcome:
+def run(folder: Path, settings: Config, *, diverging: Collection[int] = (), dtype: str = "float64") -> Outcome:
     """Train to the end.
 
     Args:
@@ -74,8 +74,13 @@ def run(
     clock, text = Clock(), encode_text(resolve(settings.corpus.source), settings.corpus.encoding, folder / "cache")
     directory = RunDirectory(folder / "run")
     directory.open_new(settings, overwrite=True)
-    trainer = Trainer(settings, text, directory, clock=clock, dtype=dtype)
-    trainer.replicas.run = _timed(trainer.replicas.run, clock, diverging)  # type: ignore[method-assign]
+
+    def make_group(spec: ReplicaSpec, stream: WindowStream) -> Group:
+        group = group_of(replace(spec, dtype=dtype), stream)
+        group.run = _timed(group.run, clock, diverging)  # type: ignore[method-assign]
+        return group
+
+    trainer = Trainer(settings, text, directory, clock=clock, make_group=make_group)
     first = {name: values.copy() for name, values in trainer.model.params.items()}
     events: list[tuple[Any, ...]] = []
     try:
@@ -111,7 +116,7 @@ def plain(event: Event) -> list[tuple[Any, ...]]:
     """The event as a tuple; none for those that the reference does not make."""
     if isinstance(event, Evaluated):
         return [("evaluated", event.step, event.val_loss, event.best)]
-    if isinstance(event, Report):
+    if isinstance(event, StepReport):
         e = event
         losses = (e.train_loss, e.val_loss, e.grad_norm, e.learning_rate)
         return [("report", e.step, e.epoch, e.chars, *losses, e.chars_per_second, e.seconds)]
@@ -120,5 +125,5 @@ def plain(event: Event) -> list[tuple[Any, ...]]:
     if isinstance(event, CheckpointSaved):
         return [("saved", event.step, event.path.stem)]
     if isinstance(event, RolledBack):
-        return [("rolled back", event.step, event.to_step, event.rate_scale)]
+        return [("rolled back", event.step, event.to_step, event.lr_scale)]
     return [("finished", event.reason)] if isinstance(event, RunFinished) else []

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from charrnn.checkpoint import load_checkpoint
-from charrnn.config import parse_config
-from charrnn.encoding import encode_text
-from charrnn.settings import Config
-from charrnn.training.events import Event
-from charrnn.training.rundir import RunDirectory
+from charrnn.config.load import parse_config
+from charrnn.config.schema import Config
+from charrnn.data.encode import encode_text
+from charrnn.runs.checkpoint import load_checkpoint
+from charrnn.runs.directory import RunDirectory
+from charrnn.runs.events import Event
 from charrnn.training.trainer import Trainer
 from tests.conftest import SENTENCES
 

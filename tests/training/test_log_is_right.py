@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.cli.display import train_view
-from charrnn.evaluation import evaluate
-from charrnn.model import CharRNN
-from charrnn.training.events import Report, RunFinished, SampleMade
+from charrnn.cli.views.training import train_view
+from charrnn.evaluation.loss import evaluate
+from charrnn.nn.network import CharRNN
+from charrnn.runs.events import RunFinished, SampleMade, StepReport
 from tests.training.reference_network import Network
 from tests.training.reference_rules import begins_document
 from tests.training.runs_as_events import Clock
@@ -42,19 +42,19 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any], list
         steps.append((loss, trainer.grad_norm, trainer.learning_rate))
         return loss
 
-    run = trainer.replicas.run
+    run = trainer.group.run
 
     def timed(*arguments: Any, **options: Any) -> float:
         clock.now += SLOW
         return run(*arguments, **options)
 
-    trainer.take_step, trainer.replicas.run = noted, timed  # type: ignore[method-assign]
+    trainer.take_step, trainer.group.run = noted, timed  # type: ignore[method-assign]
     return folder, list(trainer.run()), steps
 
 
 def test_a_report_is_of_the_steps_since_the_last(ran: Any) -> None:
     _, events, steps = ran
-    reports, last = [e for e in events if isinstance(e, Report)], 0
+    reports, last = [e for e in events if isinstance(e, StepReport)], 0
     assert len({r.step - previous for previous, r in zip([0, *(r.step for r in reports)], reports, strict=False)}) > 1
     chars = 0
     for report in reports:
@@ -71,7 +71,7 @@ def test_a_report_is_of_the_steps_since_the_last(ran: Any) -> None:
 def test_the_files_hold_what_was_reported(ran: Any) -> None:
     folder, events, _ = ran
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    assert rows == [asdict(e) for e in events if isinstance(e, Report)]
+    assert rows == [asdict(e) for e in events if isinstance(e, StepReport)]
     samples = [f"--- step {e.step} ---\n{e.text}\n\n" for e in events if isinstance(e, SampleMade)]
     assert (folder / "samples.txt").read_text() == "".join(samples)
     assert len(samples) > 1
@@ -84,9 +84,9 @@ def test_the_lines_on_the_terminal_are_the_reports(ran: Any, capsys: pytest.Capt
             show(event)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
     shown = {int(line.split()[1]): line for line in lines}
-    validated = [e for e in events if isinstance(e, Report) and e.val_loss is not None]
+    validated = [e for e in events if isinstance(e, StepReport) and e.val_loss is not None]
     assert set(shown) >= {e.step for e in validated}
-    for event in (e for e in events if isinstance(e, Report) and e.step in shown):
+    for event in (e for e in events if isinstance(e, StepReport) and e.step in shown):
         numbers = re.findall(r"[\d,]+(?:\.\d+)?(?:e[-+]\d+)?", shown[event.step])
         expected = [f"{event.epoch:.2f}", f"{event.train_loss:.4f}"]
         if event.val_loss is not None:
@@ -100,7 +100,7 @@ def test_the_summary_is_of_the_whole_run(ran: Any) -> None:
     finished = events[-1]
     assert isinstance(finished, RunFinished)
     summary = finished.summary
-    validated = [e.val_loss for e in events if isinstance(e, Report) and e.val_loss is not None]
+    validated = [e.val_loss for e in events if isinstance(e, StepReport) and e.val_loss is not None]
     assert summary["steps"] == 14
     assert summary["seconds"] == 14 * SLOW
     assert summary["chars_per_second"] == summary["chars"] / summary["seconds"]

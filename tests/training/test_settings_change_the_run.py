@@ -19,12 +19,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from charrnn.config import config_to_builtins, parse_config
+from charrnn.config.load import config_to_dict, parse_config
+from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings
 from charrnn.nn.cells import CELLS
 from charrnn.nn.clip import CLIPPERS
 from charrnn.nn.optim import OPTIMIZERS
 from charrnn.nn.schedule import SCHEDULES
-from charrnn.settings import Config, CorpusSettings, ModelSettings, TrainingSettings
 from tests.conftest import Run
 from tests.training.reference_loop import Loop
 from tests.training.runs_as_events import Outcome, run, step_seconds
@@ -69,7 +69,7 @@ SGD = "training.optimizer=sgd training.learning_rate=0.5 training.grad_clip=0.3"
 RESTLESS = "training.schedule=constant training.learning_rate=0.3 training.eval_every=1"  # the loss goes up and down
 BACK = f"{SGD} training.on_divergence=rollback"
 EVERYTHING = (
-    "model.weight_dropout=0.3 model.dropout_mask=window training.random_offsets=true training.average_decay=0.9 "
+    "model.weight_dropout=0.3 model.variational_dropout=true training.random_offsets=true training.ema_decay=0.9 "
     r'corpus.document_separator="\n\n" training.weight_decay=0.02 training.grad_clip=0.3 '
     "training.schedule=linear training.epochs=2 training.seq_length=6 training.batch_size=4"
 )
@@ -86,15 +86,16 @@ ROWS = [
     Row("model.hidden_size", "6", "first weights report"),
     Row("model.num_layers", "3", "first weights report"),
     Row("model.embedding_size", "4", "first weights report"),
-    Row("model.tied_embedding", "true", "first weights report"),
+    Row("model.tie_weights", "true", "first weights report"),
     Row("model.dropout", "0.4", "weights report"),
-    Row("model.dropout_mask", "window", "weights report"),
+    Row("model.variational_dropout", "true", "weights report"),
     Row("model.weight_dropout", "0.4", "weights report"),
-    Row("model.weight_dropout", "0.4", "weights report", "model.cell=lstm model.dropout_mask=window"),
+    Row("model.weight_dropout", "0.4", "weights report", "model.cell=lstm model.variational_dropout=true"),
     Row("model.forget_bias", "2.5", "first weights report", "model.cell=lstm"),
     Row("model.forget_bias", "-1.5", "first weights report"),
     Row("training.batch_size", "4", "weights report"),
-    Row("training.batch_size", "18", "weights report", "model.dropout_mask=window"),  # more columns than a mask's block
+    # More columns than a block of a mask has.
+    Row("training.batch_size", "18", "weights report", "model.variational_dropout=true"),
     Row("training.seq_length", "5", "weights report"),
     Row("training.epochs", "1.6", "weights report", "training.max_steps=null"),
     Row("training.max_steps", "11", "weights report saved", "training.epochs=3"),
@@ -114,39 +115,39 @@ ROWS = [
     Row("training.learning_rate", "0.05"),
     Row("training.schedule", "constant"),
     Row("training.schedule", "linear"),
-    Row("training.schedule", "step", given="training.decay_every_steps=4"),
-    Row("training.schedule", "exponential", given="training.decay_every_steps=4"),
+    Row("training.schedule", "step", given="training.lr_decay_steps=4"),
+    Row("training.schedule", "exponential", given="training.lr_decay_steps=4"),
     Row("training.schedule", "plateau", given=RESTLESS),
     Row("training.schedule", "linear", given=TIMED),
     Row("training.warmup_steps", "6"),
-    Row("training.warmup_steps", "5", given="training.schedule=step training.decay_every_steps=4"),
-    Row("training.warmup_steps", "5", given="training.schedule=exponential training.decay_every_steps=4"),
+    Row("training.warmup_steps", "5", given="training.schedule=step training.lr_decay_steps=4"),
+    Row("training.warmup_steps", "5", given="training.schedule=exponential training.lr_decay_steps=4"),
     Row("training.warmup_steps", "5", given=f"training.schedule=linear {TIMED}"),
     Row("training.warmup_steps", "0", given="training.schedule=linear"),
-    Row("training.final_rate_fraction", "0.4"),
-    Row("training.final_rate_fraction", "0.4", given="training.schedule=linear"),
-    Row("training.plateau_evaluations", "1", given=f"{RESTLESS} training.schedule=plateau"),
-    Row("training.decay_every_steps", "4", given="training.schedule=step"),
-    Row("training.decay_every_steps", "4", given="training.schedule=exponential"),
-    Row("training.decay_factor", "0.8", given="training.schedule=step training.decay_every_steps=4"),
-    Row("training.decay_factor", "0.8", given="training.schedule=exponential training.decay_every_steps=4"),
-    Row("training.decay_factor", "0.8", given=f"{RESTLESS} training.schedule=plateau"),
+    Row("training.min_lr_ratio", "0.4"),
+    Row("training.min_lr_ratio", "0.4", given="training.schedule=linear"),
+    Row("training.plateau_patience", "1", given=f"{RESTLESS} training.schedule=plateau"),
+    Row("training.lr_decay_steps", "4", given="training.schedule=step"),
+    Row("training.lr_decay_steps", "4", given="training.schedule=exponential"),
+    Row("training.lr_decay", "0.8", given="training.schedule=step training.lr_decay_steps=4"),
+    Row("training.lr_decay", "0.8", given="training.schedule=exponential training.lr_decay_steps=4"),
+    Row("training.lr_decay", "0.8", given=f"{RESTLESS} training.schedule=plateau"),
     Row("training.grad_clip", "0.2", given="training.optimizer=sgd"),
     Row("training.grad_clip", "null", given="training.optimizer=sgd training.learning_rate=9"),
     Row("training.grad_clip_mode", "value", given="training.grad_clip=0.02 training.optimizer=sgd"),
     Row("training.on_divergence", "rollback", "weights report finished", SGD, (6,), single=True),
     Row("training.max_rollbacks", "1", "weights finished report", BACK, (6, 7), single=True),
-    Row("training.rollback_rate_factor", "0.1", "weights report", BACK, (6, 9), single=True),
+    Row("training.rollback_lr_factor", "0.1", "weights report", BACK, (6, 9), single=True),
     Row("training.weight_decay", "0.1"),
     Row("training.weight_decay", "0.1", given="training.optimizer=adamw"),
     Row("training.weight_decay", "0.1", given=SGD),
-    Row("training.average_decay", "0.6", "kept evaluated sample"),
-    Row("training.average_decay", "0.1", "kept evaluated"),
+    Row("training.ema_decay", "0.6", "kept evaluated sample"),
+    Row("training.ema_decay", "0.1", "kept evaluated"),
     Row("training.random_offsets", "true"),
     Row("training.seed", "7", "first weights report sample"),
     Row("training.seed", "8", "first weights report sample", f"{EVERYTHING} model.cell=rnn training.optimizer=adamw"),
     Row("training.seed", "9", "first weights report sample", f"{EVERYTHING} model.cell=lstm model.embedding_size=3"),
-    Row("training.seed", "10", "first weights report sample", f"{EVERYTHING} model.tied_embedding=true"),
+    Row("training.seed", "10", "first weights report sample", f"{EVERYTHING} model.tie_weights=true"),
     Row("training.replicas", "2", "replicas", "training.batch_size=5"),
     Row("training.log_every", "2", "report"),
     Row("training.eval_every", "3", "evaluated report"),
@@ -186,11 +187,11 @@ def outcome(folder: Path, row: Row, value: str) -> Outcome:
 
 @functools.cache
 def cached(folder: Path, settings: Config, diverging: tuple[int, ...], single: bool) -> Outcome:
-    return run(folder, settings, diverging=diverging, dtype=np.float32 if single else np.float64)
+    return run(folder, settings, diverging=diverging, dtype="float32" if single else "float64")
 
 
 def default_of(setting: str) -> Any:
-    defaults = config_to_builtins(parse_config("corpus: {source: x}", where="test"))
+    defaults = config_to_dict(parse_config("corpus: {source: x}", where="test"))
     section, _, name = setting.partition(".")
     return defaults[section][name]
 
@@ -215,7 +216,7 @@ def test_a_setting_does_what_its_formula_says(folder: Path, row: Row) -> None:
     found, tolerance = outcome(folder, row, row.value), 2e-5 if row.single else 1e-9
     settings = settings_of(folder, *row.given.split(), f"{row.setting}={row.value}")
     text = Path(settings.corpus.source).read_bytes()
-    loop = Loop(config_to_builtins(settings), text, found.first, step_seconds=step_seconds, diverging=row.diverging)
+    loop = Loop(config_to_dict(settings), text, found.first, step_seconds=step_seconds, diverging=row.diverging)
     assert_alike(found.events, loop.run(), tolerance, "event")
     assert_alike(found.last, loop.now.params, tolerance, "weights")
     assert_alike(found.kept, loop.best_params or {}, tolerance, "kept")

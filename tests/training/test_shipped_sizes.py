@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.config import load_config
-from charrnn.nn import head, products
+from charrnn.config.load import load_config
+from charrnn.config.schema import Config
+from charrnn.nn import head, matmul
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
-from charrnn.settings import Config
 from tests.conftest import ROOT
 from tests.strategies import Case, make_case
 from tests.training.reference_network import Network
@@ -58,7 +58,7 @@ def test_the_sizes_are_those_that_need_several() -> None:
     assert any(pieces(case) > 1 for case in cases)
     for case in cases:
         H, B = case.model.hidden_size, case.inputs.shape[1]
-        blocks = products.block_rows(H, len(case.model.layers[0].gates) * H, B)
+        blocks = matmul.block_rows(H, len(case.model.layers[0].gates) * H, B)
         assert blocks < H or H % 16 or B > 32
 
 
@@ -70,7 +70,7 @@ RESETS = [(0, 1), (1, 0), (17, 2), (18, 0), (18, 3), (30, 1)]  # also next to wh
 
 
 @pytest.mark.parametrize("name", QUICK)
-@pytest.mark.parametrize("options", [{}, {"dropout": 0.2, "locked_dropout": False, "weight_dropout": 0.3}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.2, "weight_dropout": 0.3}], ids=str)
 def test_gradients_equal_those_of_the_plain_network(name: str, options: dict[str, Any]) -> None:
     path = ROOT / "configs" / f"{name}.yaml"
     compare(case_of(path, np.float64, **options), resets=RESETS, key=KEY if options else None)
@@ -91,7 +91,7 @@ def compare(case: Case, *, resets: list[tuple[int, int]], key: DropoutKey | None
     if key is not None:
         drawn, layers = {"seed": key.seed, "step": key.step}, range(model.num_layers)
         masks["unit_masks"] = [
-            unit_mask((model.hidden_size, T, B), model.dropout, "step", **drawn, layer=k) for k in layers
+            unit_mask((model.hidden_size, T, B), model.dropout, False, **drawn, layer=k) for k in layers
         ]
         shapes = [model.params[f"layers.{k}.weight_hh"].shape for k in layers]
         masks["weight_masks"] = [weight_mask(shapes[k], model.weight_dropout, **drawn, layer=k) for k in layers]

@@ -7,9 +7,8 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from charrnn.nn.params import Array
-from charrnn.nn.windows import IntArray, Shapes
-from charrnn.nn.workspace import Workspace
+from charrnn.nn.buffers import Workspace
+from charrnn.nn.params import Array, IntArray, Shapes
 
 
 class Cell(Protocol):

@@ -25,11 +25,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from charrnn.nn.buffers import Workspace
 from charrnn.nn.cells.recurrent import RecurrentCell
 from charrnn.nn.init import orthogonal_, uniform_
-from charrnn.nn.params import Array
-from charrnn.nn.windows import IntArray, Shapes
-from charrnn.nn.workspace import Workspace
+from charrnn.nn.params import Array, IntArray, Shapes
 
 
 class ForwardStep(NamedTuple):

@@ -23,18 +23,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from charrnn.nn.params import Array
-from charrnn.nn.products import block_rows, blocked
-from charrnn.nn.windows import (
-    IntArray,
-    Shapes,
+from charrnn.nn.buffers import (
+    Workspace,
     columns_by_step,
     flatten_time,
     places_from_the_end,
     scatter_columns,
     set_one_hot,
 )
-from charrnn.nn.workspace import Workspace
+from charrnn.nn.matmul import block_rows, blocked
+from charrnn.nn.params import Array, IntArray, Shapes
 
 # Local derivatives are computed for several steps at once where they are small (fewer calls), but never for more than
 # stays in a core's cache together with what they are made from.

@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from charrnn.nn.buffers import Workspace
 from charrnn.nn.cells.recurrent import RecurrentCell
 from charrnn.nn.init import orthogonal_, uniform_
-from charrnn.nn.params import Array
-from charrnn.nn.windows import Shapes
-from charrnn.nn.workspace import Workspace
+from charrnn.nn.params import Array, Shapes
 
 
 class ForwardStep(NamedTuple):

@@ -1,0 +1,99 @@
+"""`charrnn compress` and `charrnn decompress`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = "Example: charrnn compress checkpoints/quickstart chapter.txt -o chapter.crnn"
+EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart chapter.crnn -o chapter.txt"
+
+_Model = Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint or run directory.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+
+
+def compress(
+    checkpoint: _Model,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to compress: any file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The compressed file.")],
+    streams: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Segments read side by side: more are faster, and larger.")
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="Also what gzip, xz and bz2 need.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the sizes as one JSON object.")] = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Compress a file with a model's predictions; without loss, back on the same machine with the same model."""
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views.training import byte_progress, print_table
+    from charrnn.evaluation.compression import codec
+    from charrnn.evaluation.compressors import compressed_bits_per_char
+    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+
+    loaded = load_checkpoint(find_checkpoint(checkpoint))
+    data = _read(file)
+    _check_folder(output)
+    with byte_progress("compressing", quiet=quiet) as tick:
+        packed, bits = codec.compress(data, loaded.build_model(), loaded.vocabulary, streams=streams, tick=tick)
+    _write(output, packed)
+    sizes = {"content": len(data), "compressed": len(packed), "entropy": bits / 8}
+    if baselines and data:
+        sizes |= {name: round(b * len(data) / 8) for name, b in compressed_bits_per_char(data, len(data)).items()}
+    if as_json:
+        write_json({"file": str(file), "output": str(output), "bytes": sizes})
+    elif not quiet:
+        labels = {"content": "as it is", "compressed": "compressed by the model", "entropy": "the model's entropy"}
+        rows = [(labels.get(k, k), f"{v:,.0f}", f"{v / max(1, len(data)):.4f}") for k, v in sizes.items()]
+        print_table(str(file), ("", "bytes", "of the content"), rows)
+
+
+def decompress(
+    checkpoint: _Model,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `charrnn compress` has made.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The content.")],
+    quiet: _Quiet = False,
+) -> None:
+    """Bring a compressed file back, byte by byte."""
+    from charrnn.cli.views.training import byte_progress
+    from charrnn.errors import CharRNNError
+    from charrnn.evaluation.compression import codec
+    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+
+    loaded = load_checkpoint(find_checkpoint(checkpoint))
+    packed = _read(file)
+    _check_folder(output)
+    try:
+        with byte_progress("decompressing", quiet=quiet) as tick:
+            data = codec.decompress(packed, loaded.build_model(), loaded.vocabulary, tick=tick)
+    except CharRNNError as error:
+        raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
+    _write(output, data)
+    if not quiet:
+        sys.stderr.write(f"wrote {output}, {len(data):,} bytes\n")
+
+
+def _read(file: Path) -> bytes:
+    from charrnn.errors import DataError
+
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _check_folder(output: Path) -> None:
+    """Better now than after minutes of work."""
+    from charrnn.errors import SettingsError
+
+    if not output.parent.is_dir():
+        raise SettingsError(f"{output}: cannot be written: there is no directory {output.parent}")
+
+
+def _write(output: Path, data: bytes) -> None:
+    from charrnn.files import write_atomically, writing
+
+    with writing(output):
+        write_atomically(output, data)

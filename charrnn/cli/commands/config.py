@@ -1,0 +1,37 @@
+"""`charrnn config`: the resolved settings of a file, and the JSON Schema for editors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Show the resolved settings of a run, or the JSON Schema for editors.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: charrnn config show configs/gru.yaml --set model.cell=gru --set training.max_steps=100")
+def show(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings file (YAML), or the name of a built-in one.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=V", help="Use this value instead of the file's; may be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object instead of YAML.")] = False,
+) -> None:
+    """Check FILE and write all its settings, defaults included, to standard output."""
+    from charrnn.config.builtin import settings_path
+    from charrnn.config.load import config_to_dict, dump_config, load_config
+
+    config = load_config(settings_path(str(file)), overrides or ())
+    sys.stdout.write(json.dumps(config_to_dict(config)) + "\n" if as_json else dump_config(config))
+
+
+@app.command(epilog="Example: charrnn config schema > charrnn.schema.json")
+def schema() -> None:
+    """Write the JSON Schema of a settings file to standard output, for completion and checks in editors."""
+    from charrnn.config.load import json_schema
+
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

@@ -1,0 +1,114 @@
+"""`charrnn corpus`: the texts to learn from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="List, look at, build and fetch texts to learn from.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
+Name = Annotated[str, typer.Argument(help="A name from `charrnn corpus list`.")]
+
+
+@app.command("list", epilog="Example: charrnn corpus list")
+def list_(as_json: AsJson = False) -> None:
+    """List the named corpora and whether they are on this machine."""
+    from dataclasses import asdict
+
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views.training import print_table
+    from charrnn.data.corpora import catalogue, corpus_path
+
+    entries = catalogue().values()
+    if as_json:
+        write_json({"corpora": [asdict(e) | {"present": corpus_path(e).is_file()} for e in entries]})
+        return
+    rows = [(e.name, e.kind, "yes" if corpus_path(e).is_file() else "no", e.licence, e.title) for e in entries]
+    print_table("named corpora", ("name", "kind", "present", "licence", "what it is"), rows)
+
+
+@app.command(epilog="Example: charrnn corpus info python-docs")
+def info(
+    source: Annotated[str, typer.Argument(help="A named corpus, a file, a glob or a directory.")],
+    as_json: AsJson = False,
+) -> None:
+    """Count the bytes, characters, symbols and lines of a text."""
+    from dataclasses import asdict
+
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views.training import print_table
+    from charrnn.data.corpora import info as look
+
+    found = asdict(look(source))
+    if as_json:
+        write_json(found)
+        return
+    rows = [(key, f"{value:,}" if isinstance(value, int) else str(value)) for key, value in found.items()]
+    print_table(source, ("", ""), [(k, "not UTF-8: use encoding bytes" if v == "None" else v) for k, v in rows])
+
+
+@app.command(epilog="Example: charrnn corpus build python-stdlib; charrnn corpus build recall --lag 50 -o recall.txt")
+def build(
+    name: Annotated[str, typer.Argument(help="A built-in corpus, or a memory task: recall, brackets, markov.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File of a task; default NAME.txt.")] = None,
+    chars: Annotated[int, typer.Option(min=1, max=10**9, help="Characters of a task's text.")] = 200_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of a task's draws.")] = 1,
+    lag: Annotated[int | None, typer.Option(help="recall: characters between a symbol and its query.")] = None,
+    noise: Annotated[int | None, typer.Option(help="recall: different characters between them.")] = None,
+    depth: Annotated[int | None, typer.Option(help="brackets: open at once, at most.")] = None,
+    order: Annotated[int | None, typer.Option(help="markov: letters that matter for the next.")] = None,
+    symbols: Annotated[int | None, typer.Option(help="Symbols to recall, kinds of brackets, letters.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a built-in corpus anew, or a text whose lowest possible loss is known; write its path."""
+    from charrnn.cli.output import write_json
+    from charrnn.data.synthetic import build_text, make_task
+    from charrnn.data.tasks import TASKS
+
+    if name not in TASKS:
+        _get(name, kind="builtin", again=True, as_json=as_json)
+        return
+    given = {"lag": lag, "noise": noise, "depth": depth, "order": order, "symbols": symbols}
+    task = make_task(name, {k: v for k, v in given.items() if v is not None})
+    path = output or Path(f"{name}.txt")
+    facts = build_text(name, task, chars=chars, seed=seed, output=path)
+    if as_json:
+        write_json({**facts, "path": str(path)})
+        return
+    sys.stdout.write(f"{path}\n")
+    sys.stderr.write(
+        f"the lowest possible loss is {facts['entropy_nats']:.4f} nats, {facts['entropy_bits']:.4f} bits a character "
+        f"(in this text {facts['sample_nats']:.4f} nats)\n"
+    )
+
+
+@app.command(epilog="Example: charrnn corpus fetch tiny-shakespeare")
+def fetch(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Fetch it even if it is here.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download a corpus, verify it and write its path."""
+    _get(name, kind="url", again=force, as_json=as_json)
+
+
+def _get(name: str, *, kind: str, again: bool, as_json: bool) -> None:
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views.training import byte_progress
+    from charrnn.data.corpora import catalogue, get
+    from charrnn.errors import SettingsError
+
+    entry = catalogue().get(name)
+    if entry is not None and entry.kind != kind:
+        other = "build" if kind == "url" else "fetch"
+        raise SettingsError(f"{name}: a corpus of kind {entry.kind}", hint=f"charrnn corpus {other} {name}")
+    with byte_progress(name) as tick:
+        path = get(name, progress=tick, again=again)
+    if as_json:
+        write_json({"name": name, "path": str(path), "size_bytes": path.stat().st_size})
+    else:
+        sys.stdout.write(f"{path}\n")

@@ -1,0 +1,304 @@
+"""`charrnn eval`."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from charrnn.api import TrainedModel
+    from charrnn.data.vocabulary import Vocabulary
+    from charrnn.evaluation.loss import Score
+    from charrnn.nn.params import IdArray
+    from charrnn.runs.checkpoint import Checkpoint
+
+EXAMPLE = "Example: charrnn eval checkpoints/quickstart --split val; charrnn eval --text novel.txt --json"
+
+
+class PerCharacter(str, Enum):
+    """How characters are shown."""
+
+    json = "json"
+    color = "color"
+
+
+class Split(str, Enum):
+    """Parts of the corpus."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+
+
+def evaluate(
+    checkpoints: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[CKPT...]",
+            help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
+        ),
+    ] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="Evaluate this file instead of a split; - is standard input.")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Part of the run's own corpus.")] = Split.val,
+    baselines: Annotated[
+        bool, typer.Option(help="Also gzip, xz, bz2 and a character n-gram model fitted to the training part.")
+    ] = True,
+    dynamic: Annotated[
+        bool,
+        typer.Option(
+            "--dynamic", help="Also run dynamic evaluation: keep training on the text while reading it (slower)."
+        ),
+    ] = False,
+    dynamic_rate: Annotated[
+        float | None, typer.Option(min=0.0, help="Learning rate of --dynamic; 0.0003 where not given.")
+    ] = None,
+    memorisation: Annotated[
+        bool,
+        typer.Option(
+            "--memorization",
+            "--memorisation",
+            help="Also report how much of a 5,000-character sample is copied from the training text.",
+        ),
+    ] = False,
+    per_char: Annotated[
+        PerCharacter | None, typer.Option("--per-char", help="The surprise of every character, and nothing else.")
+    ] = None,
+    per_line: Annotated[bool, typer.Option("--per-line", help="Line by line instead.")] = False,
+    surprising: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="The N most surprising places instead, in their context.")
+    ] = None,
+    unknown: Annotated[
+        str, typer.Option(help="Characters of --text that the model does not know: error, skip, replace.")
+    ] = "error",
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+) -> None:
+    """Measure how well a model predicts a text, in nats, bits per character and perplexity.
+
+    Compressors and an n-gram model are measured on the same text for comparison.
+    """
+    from charrnn.api import load
+    from charrnn.cli.output import write_json
+    from charrnn.runs.checkpoint import find_checkpoint
+
+    _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
+    paths = [find_checkpoint(path) for path in checkpoints or ()] or [find_checkpoint(None)]
+    model = load(*paths)
+    loaded = model.checkpoints[0]
+    parts = corpus_parts(loaded) if text is None or baselines or memorisation else None
+    if text is None:
+        ids, name = (parts or {})[split.value], f"{loaded.config.corpus.source}, {split.value} part"
+    else:
+        ids, name = file_ids(text, loaded, unknown), "standard input" if str(text) == "-" else str(text)
+    _check_length(ids, name)
+    document_end = loaded.config.corpus.document_separator
+    separator = None if document_end is None else loaded.vocabulary.encode(document_end)
+    if per_char or per_line or surprising:
+        _closely(model, ids, separator, per_char, surprising, as_json=as_json)
+        return
+    score = _score(model, ids, separator)
+    report: dict[str, Any] = {
+        "checkpoint": " + ".join(map(str, paths)), "text": name, "characters": score.characters, "loss": score.loss,
+        "nats": score.nats, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity,
+    }  # fmt: skip
+    if dynamic:
+        report["dynamic"] = _dynamic(loaded, ids, separator, dynamic_rate)
+    if text is None and (achievable := _achievable(loaded, split)) is not None:
+        report["entropy_bound"] = achievable
+    if memorisation:
+        from charrnn.cli.views.memorised import memorised
+
+        report["memorisation"] = memorised(loaded, parts or corpus_parts(loaded))
+    if baselines:
+        report["baselines"] = _baselines(ids, loaded, parts)
+    if as_json:
+        write_json(report)
+    else:
+        _show(report)
+
+
+def _check_one_view(**given: object) -> None:
+    from charrnn.errors import SettingsError
+
+    chosen = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if len(chosen) > 1:
+        raise SettingsError(f"{chosen[0]} and {chosen[1]} cannot both be given")
+
+
+def _closely(
+    model: TrainedModel, ids: IdArray, separator: IdArray | None, per_char: PerCharacter | None, count: int | None, *,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Characters, places or lines instead of the whole."""
+    from charrnn.cli.views import scores as scored
+    from charrnn.evaluation.scoring import character_nats
+
+    nats = character_nats([c.build_model() for c in model.checkpoints], ids, separator=separator)
+    if per_char is not None:
+        scored.per_character(model, ids, nats, per_char.value)
+    elif count:
+        scored.surprising(model, ids, nats, count, as_json=as_json)
+    else:
+        scored.per_line(model, ids, nats, as_json=as_json)
+
+
+def _score(model: TrainedModel, ids: IdArray, separator: IdArray | None) -> Score:
+    """The loss of one model, or of the mean of several."""
+    from charrnn.evaluation.loss import Score, evaluate, mixed_surprisals
+
+    built = [checkpoint.build_model() for checkpoint in model.checkpoints]
+    if len(built) == 1:
+        return evaluate(built[0], ids, separator=separator)
+    nats = mixed_surprisals(built, ids, separator=separator)
+    return Score(float(nats.sum()), nats.size)
+
+
+def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
+    """The loss of the generator of a synthetic corpus over the characters that were scored; None for other corpora."""
+    import math
+
+    from charrnn.data.synthetic import generator_nats
+    from charrnn.data.windows import split_bounds
+
+    corpus = loaded.config.corpus
+    known = generator_nats(Path(corpus.source))
+    if known is None:
+        return None
+    bounds = split_bounds(len(known[1]), val_fraction=corpus.val_fraction, test_fraction=corpus.test_fraction)
+    start, stop = bounds[split.value]
+    nats = known[2][start + 1 : stop]  # the first character of a part has no context and is not scored
+    loss = float(nats.mean())
+    return {"loss": loss, "bits_per_char": loss / math.log(2), "entropy_rate": known[0].entropy_rate()}
+
+
+def _dynamic(loaded: Checkpoint, ids: IdArray, separator: IdArray | None, rate: float | None) -> dict[str, float]:
+    from charrnn.evaluation.dynamic import RATE, dynamic_evaluate
+
+    rate = RATE if rate is None else rate
+    score = dynamic_evaluate(
+        loaded.build_model(), ids, square_mean=loaded.moments.get("square_mean"), rate=rate, separator=separator
+    )
+    return {"loss": score.loss, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity, "rate": rate}
+
+
+def _check_length(ids: IdArray, name: str) -> None:
+    from charrnn.errors import DataError
+
+    if len(ids) < 2:
+        raise DataError(
+            f"{name}: has {len(ids)} characters, but at least 2 are needed to predict one",
+            hint="choose another --split, or a longer --text",
+        )
+
+
+def corpus_parts(loaded: Checkpoint) -> dict[str, IdArray]:
+    """The splits of the corpus the run was trained on.
+
+    Raises:
+        DataError: the corpus cannot be read, or is another text now.
+    """
+    from charrnn.data.corpora import cache_dir, resolve
+    from charrnn.data.encode import encode_text
+    from charrnn.data.windows import split_bounds
+    from charrnn.errors import DataError
+
+    corpus = loaded.config.corpus
+    # With the model's symbols, which may be more than the text's: it may have begun with another run's weights.
+    encoded = encode_text(resolve(corpus.source), corpus.encoding, cache_dir() / "encoded", known=loaded.vocabulary)
+    if encoded.sha256 != loaded.counters.get("text_sha256"):
+        raise DataError(
+            f"{corpus.source}: not the text this run was trained on",
+            hint="give a text with --text FILE --no-baselines",
+        )
+    bounds = split_bounds(len(encoded.ids), val_fraction=corpus.val_fraction, test_fraction=corpus.test_fraction)
+    return {name: encoded.ids[slice(*span)] for name, span in bounds.items()}
+
+
+def file_ids(text: Path, loaded: Checkpoint, unknown: str) -> IdArray:
+    """A file (or standard input, `-`) as the model's ids.
+
+    Raises:
+        DataError: unreadable, not UTF-8, or symbols that are unknown.
+        SettingsError: `unknown` is none of error, skip, replace.
+    """
+    from charrnn.errors import SettingsError
+
+    if unknown not in ("error", "skip", "replace"):
+        raise SettingsError(f"--unknown: found {unknown!r}, allowed: error, skip, replace")
+    name, decoded = read_text(text, loaded.vocabulary)
+    return loaded.vocabulary.encode(decoded, what=name, unknown=unknown)
+
+
+def read_text(text: Path, vocabulary: Vocabulary) -> tuple[str, str | bytes]:
+    """What to call a file (or standard input, `-`), and its content: characters, or bytes for a model of bytes.
+
+    Raises:
+        DataError: unreadable, or not UTF-8.
+    """
+    from charrnn.errors import DataError
+
+    name = "standard input" if str(text) == "-" else str(text)
+    try:
+        data = sys.stdin.buffer.read() if str(text) == "-" else text.read_bytes()
+        return name, data if vocabulary.encoding == "bytes" else data.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not valid UTF-8: byte at offset {error.start}") from None
+
+
+def _baselines(ids: IdArray, loaded: Checkpoint, parts: dict[str, IdArray] | None) -> dict[str, Any]:
+    """Bits per character of compressors and of the n-gram model whose order does best on the validation part."""
+    import math
+
+    from charrnn.evaluation.compressors import compressed_bits_per_char
+    from charrnn.evaluation.ngram import choose_order
+
+    text = loaded.vocabulary.decode(ids)
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    out: dict[str, Any] = dict(compressed_bits_per_char(data, len(ids)))
+    if parts is not None and len(parts["train"]) > 1:
+        chosen_on = parts["val"] if len(parts["val"]) > 1 else parts["train"]
+        model, _ = choose_order(parts["train"], chosen_on, len(loaded.vocabulary))
+        nats, count = model.log_loss(ids)
+        out["ngram"] = nats / count / math.log(2)
+        out["ngram_order"], out["ngram_chars"] = model.order, model.used_chars
+    return out
+
+
+def _show(report: dict[str, Any]) -> None:
+    from charrnn.cli.views.training import print_table
+
+    rows = [
+        (
+            f"this model: {report['checkpoint']}",
+            f"{report['bits_per_char']:.4f}",
+            f"{report['loss']:.4f}",
+            f"{report['perplexity']:.3f}",
+        )
+    ]
+    if "entropy_bound" in report:
+        a = report["entropy_bound"]
+        numbers = (f"{a['bits_per_char']:.4f}", f"{a['loss']:.4f}", f"{2 ** a['bits_per_char']:.3f}")
+        rows.append(("the lowest possible (the generator itself)", *numbers))
+    if "dynamic" in report:
+        d = report["dynamic"]
+        numbers = (f"{d['bits_per_char']:.4f}", f"{d['loss']:.4f}", f"{d['perplexity']:.3f}")
+        rows.append(("the same, learning while it reads (dynamic)", *numbers))
+    baselines = dict(report.get("baselines", {}))
+    order, counted = baselines.pop("ngram_order", None), baselines.pop("ngram_chars", 0)
+    for name, bits in baselines.items():
+        nats = bits * 0.6931471805599453
+        label = f"order-{order} counts of {counted:,} characters (Kneser-Ney)" if name == "ngram" else name
+        rows.append((label, f"{bits:.4f}", f"{nats:.4f}", f"{2**bits:.3f}"))
+    title = f"{report['text']}: {report['characters']:,} characters"
+    print_table(title, ("", "bits per character", "nats", "perplexity"), rows)
+    if "memorisation" in report:
+        from charrnn.cli.views.memorised import show_memorised
+
+        show_memorised(report["memorisation"])

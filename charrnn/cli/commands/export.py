@@ -1,0 +1,83 @@
+"""`charrnn export` and `charrnn import`."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = "Example: charrnn export checkpoints/quickstart --to html -o page.html"
+EXAMPLE_IMPORT = "Example: charrnn import model.pt --vocab tiny-shakespeare.txt --run-dir checkpoints/imported"
+
+
+class Format(str, Enum):
+    """What `charrnn.formats.EXPORTERS` has."""
+
+    html = "html"
+    json = "json"
+    onnx = "onnx"
+    safetensors = "safetensors"
+    torch = "torch"
+
+
+def export(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
+    ] = None,
+    to: Annotated[
+        Format, typer.Option(help="html: a page that samples; torch: state_dict and script; onnx: one step; ...")
+    ] = Format.html,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; default: the run's name with the format's suffix.")
+    ] = None,
+) -> None:
+    """Write a model in another format. docs/export.md has an example of each."""
+    from charrnn.files import writing
+    from charrnn.formats import SUFFIXES, exporter
+    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+
+    path = find_checkpoint(checkpoint)
+    loaded = load_checkpoint(path)
+    if output is None:
+        output = Path(path.resolve().parent.name + SUFFIXES[to.value])
+    with writing(output):
+        written = exporter(to.value)(loaded, output)
+    sys.stderr.write("".join(f"wrote {file}\n" for file in written))
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="PyTorch state_dict, .safetensors, or our .json.")],
+    run_dir: Annotated[Path, typer.Option("--run-dir", help="Where to put the checkpoint.")],
+    vocab: Annotated[
+        Path | None,
+        typer.Option(help="Its characters in the order of their ids: a JSON list, or the text it was trained on."),
+    ] = None,
+    rnn: Annotated[
+        str | None, typer.Option(help="Name of the recurrent network in it, where there are several.")
+    ] = None,
+    head: Annotated[str | None, typer.Option(help="Name of the output layer, if it cannot be detected.")] = None,
+    embedding: Annotated[str | None, typer.Option(help="Name of the embedding, where it is not plain.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the directory.")] = False,
+) -> None:
+    """Make a checkpoint of a network from elsewhere: nn.RNN, nn.LSTM or nn.GRU with a linear layer behind."""
+    from charrnn.files import writing
+    from charrnn.formats.load import ArrayNames, import_model, read_vocabulary
+    from charrnn.runs.checkpoint import save_checkpoint
+    from charrnn.runs.directory import RunDirectory
+
+    vocabulary = None if vocab is None else read_vocabulary(vocab)
+    source = str(vocab) if vocab is not None and vocab.suffix.lower() != ".json" else "imported"
+    loaded = import_model(file, vocabulary, source=source, names=ArrayNames(rnn, head, embedding))
+    folder = RunDirectory(run_dir)
+    folder.open_new(loaded.config, overwrite=overwrite)
+    with writing(folder.last):
+        save_checkpoint(folder.last, loaded)
+    m = loaded.config.model
+    size = sum(values.size for values in loaded.params.values())
+    sys.stderr.write(
+        f"{folder.last}: {m.num_layers} x {m.hidden_size} {m.cell}, {len(loaded.vocabulary)} symbols, "
+        f"{size:,} parameters; now: charrnn sample {run_dir}\n"
+    )

@@ -1,0 +1,76 @@
+"""What all views of `charrnn inspect` begin with: a checkpoint and a piece of text it can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from charrnn.nn.network import CharRNN
+    from charrnn.nn.params import IdArray
+    from charrnn.runs.checkpoint import Checkpoint
+
+Checkpoints = Annotated[
+    list[Path] | None, typer.Argument(metavar="[CKPT]...", help="Checkpoints or run directories; default: the newest.")
+]
+OneCheckpoint = Annotated[
+    Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
+]
+TextFile = Annotated[Path | None, typer.Option("--text", help="A file to read; default: the run's validation part.")]
+Start = Annotated[int, typer.Option(min=0, help="Characters to leave out at the beginning.")]
+Length = Annotated[int, typer.Option(min=2, help="Characters to read.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write the numbers as one JSON object.")]
+
+
+@dataclass(frozen=True)
+class ModelAndText:
+    """A network and what it is to read.
+
+    Attributes:
+        name: of the run or file.
+        checkpoint: loaded.
+        model: with its parameters.
+        ids: (N,) the text.
+    """
+
+    name: str
+    checkpoint: Checkpoint
+    model: CharRNN
+    ids: IdArray
+
+    @property
+    def text(self) -> str:
+        """The ids as characters, one for each; a byte is shown as the character of its number."""
+        vocabulary = self.checkpoint.vocabulary
+        return "".join(chr(int(vocabulary.values[k])) for k in self.ids)
+
+    def symbol(self, index: int) -> str:
+        """One symbol as a character."""
+        return chr(int(self.checkpoint.vocabulary.values[index]))
+
+
+def inspected(path: Path | None, text: Path | None, start: int, length: int) -> ModelAndText:
+    """Load a checkpoint and `length` symbols of a text from `start`.
+
+    Raises:
+        CheckpointError, DataError: as the loaders; also where the text is shorter than `start` + 2.
+    """
+    from charrnn.cli.commands.evaluate import corpus_parts, file_ids
+    from charrnn.errors import DataError
+    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+
+    file = find_checkpoint(path)
+    loaded = load_checkpoint(file)
+    if text is None:
+        parts = corpus_parts(loaded)
+        ids, where = parts["val"] if len(parts["val"]) > 1 else parts["train"], "the validation part"
+    else:
+        ids, where = file_ids(text, loaded, "replace"), str(text)
+    piece = ids[start : start + length]
+    if len(piece) < 2:
+        raise DataError(f"{where} has {len(ids):,} characters", hint=f"choose a --start below {max(1, len(ids) - 1):,}")
+    name = file.parent.name if file.name in ("best.npz", "last.npz") else file.stem
+    return ModelAndText(name, loaded, loaded.build_model(), piece)

@@ -1,0 +1,220 @@
+"""`charrnn inspect`: what a network remembers, expects and gets wrong."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charrnn.cli.commands.inspected import (
+    AsJson,
+    Checkpoints,
+    Length,
+    ModelAndText,
+    OneCheckpoint,
+    Start,
+    TextFile,
+    inspected,
+)
+
+if TYPE_CHECKING:
+    from charrnn.inspection.predictions import Prediction
+
+app = typer.Typer(help="Look inside a trained network.", no_args_is_help=True)
+
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a picture (.png, .svg, .pdf).")]
+
+
+class Property(str, Enum):
+    """Names of `charrnn.inspection.properties.PROPERTIES`."""
+
+    inside_quotes = "inside-quotes"
+    bracket_depth = "bracket-depth"
+    position_in_line = "position-in-line"
+    line_length = "line-length"
+    upper_case = "upper-case"
+    indentation = "indentation"
+    word_boundary = "word-boundary"
+
+
+@app.command(epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect units --unit 17 --signal c")
+def units(
+    checkpoint: OneCheckpoint = None,
+    unit: Annotated[int, typer.Option(min=0, help="Unit to colour the text by.")] = 0,
+    layer: Annotated[int, typer.Option(help="Layer, from 0; -1 is the top one.")] = -1,
+    of: Annotated[
+        str,
+        typer.Option(
+            "--signal", "--of", help="State or gate to show: h, c, i, f, o, g, r, z or n, depending on the cell."
+        ),
+    ] = "h",
+    find: Annotated[Property | None, typer.Option(help="Rank units by how well they track this.")] = None,
+    saturation: Annotated[
+        bool, typer.Option("--saturation", help="Show the share of time each gate is shut or open.")
+    ] = False,
+    text: TextFile = None,
+    start: Start = 0,
+    length: Length = 2000,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page (.html) with a slider.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Colour a text by one unit's activation, or find the units that keep track of something."""
+    from charrnn.cli.views import inspection as views
+    from charrnn.errors import SettingsError
+    from charrnn.inspection.trace import trace_text
+
+    seen = inspected(checkpoint, text, start, max(length, 20_000) if find and length == 2000 else length)
+    trace = trace_text(seen.model, seen.ids)
+    if find is not None:
+        views.show_ranking(seen, trace, find.value, of, as_json=as_json)
+        return
+    if saturation:
+        views.show_saturation(trace, as_json=as_json)
+        return
+    if of not in trace.layers[layer if -len(trace.layers) <= layer < len(trace.layers) else -1]:
+        raise SettingsError(f"--signal: found {of!r}, allowed for this cell: {', '.join(trace.layers[0])}")
+    if not -len(trace.layers) <= layer < len(trace.layers) or unit >= seen.model.hidden_size:
+        size = f"{len(trace.layers)} layers of {seen.model.hidden_size} units"
+        raise SettingsError(f"--layer {layer} --unit {unit}: the network has {size}")
+    if output is not None:
+        views.write_page(seen, trace, output)
+    else:
+        views.show_unit(seen, trace, of, layer, unit, as_json=as_json)
+
+
+@app.command(epilog="Example: charrnn inspect predictions --length 200")
+def predictions(
+    checkpoint: OneCheckpoint = None,
+    text: TextFile = None,
+    start: Start = 0,
+    length: Length = 80,
+    extremes: Annotated[
+        int, typer.Option("--extremes", "--worst", min=0, help="Number of best and worst predicted positions to list.")
+    ] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show the five best guesses for each character with their probabilities, and the best and worst positions."""
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views import inspection as views
+    from charrnn.inspection.predictions import best_and_worst
+    from charrnn.inspection.predictions import predictions as predict
+    from charrnn.inspection.trace import trace_text
+
+    seen = inspected(checkpoint, text, start, length)
+    found = predict(trace_text(seen.model, seen.ids))
+    best, bad = best_and_worst(found, extremes)
+    if as_json:
+        groups: dict[str, list[Prediction]] = {"predictions": found, "best": best, "worst": bad}
+        write_json({name: [views.prediction_json(seen, p) for p in group] for name, group in groups.items()})
+        return
+    views.show_predictions(seen, found)
+    views.show_extremes(seen, best, bad)
+
+
+@app.command(epilog="Example: charrnn inspect memory checkpoints/rnn checkpoints/lstm checkpoints/gru -o memory.png")
+def memory(
+    checkpoints: Checkpoints = None,
+    text: TextFile = None,
+    steps: Annotated[int, typer.Option(min=2, help="How far back to look.")] = 200,
+    positions: Annotated[
+        int, typer.Option("--positions", "--places", min=1, help="Positions in the text to average over.")
+    ] = 32,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how far back a network remembers: its gradient through time, and the loss by length of context."""
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views import inspection as views
+    from charrnn.inspection.memory import gradient_memory, loss_by_context
+
+    curves: list[dict[str, Any]] = []
+    paths: list[Path | None] = [*checkpoints] if checkpoints else [None]
+    for path in paths:
+        seen = inspected(path, text, 0, 10**9)
+        try:
+            gradient = gradient_memory(seen.model, seen.ids, steps=steps, places=positions)
+            context = loss_by_context(seen.model, seen.ids, steps=steps)
+        except ValueError as error:
+            raise views.too_short(error) from None
+        cell = seen.checkpoint.config.model.cell
+        curves.append({"name": seen.name, "cell": cell, "gradient": gradient.tolist(), "loss": context.tolist()})
+    if output is not None:
+        from charrnn.inspection.plots.views import draw_memory
+
+        draw_memory(curves, output)
+    if as_json:
+        write_json({"runs": curves})
+    elif output is None:
+        views.show_memory(curves)
+
+
+@app.command(epilog="Example: charrnn inspect embeddings -o embeddings.png")
+def embeddings(checkpoint: OneCheckpoint = None, output: Output = None, as_json: AsJson = False) -> None:
+    """Show the input vectors of the characters in two dimensions (principal components)."""
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views import inspection as views
+    from charrnn.inspection.errors import character_class
+    from charrnn.inspection.weights import embed_symbols
+    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+
+    loaded = load_checkpoint(find_checkpoint(checkpoint))
+    coordinates, shares = embed_symbols(loaded.build_model().input_weights())
+    symbols = [chr(int(v)) for v in loaded.vocabulary.values]
+    points = [
+        {"symbol": c, "class": character_class(c), "x": float(x), "y": float(y)}
+        for c, (x, y) in zip(symbols, coordinates, strict=True)
+    ]
+    if output is not None:
+        from charrnn.inspection.plots.views import draw_embeddings
+
+        draw_embeddings(points, shares.tolist(), output)
+    if as_json:
+        write_json({"explained_variance": shares.tolist(), "symbols": points})
+    elif output is None:
+        views.show_embeddings(points, shares.tolist())
+
+
+@app.command(epilog="Example: charrnn inspect weights --json")
+def weights(checkpoint: OneCheckpoint = None, as_json: AsJson = False) -> None:
+    """Show spectra of the recurrent matrices and norms of all parameters."""
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views import inspection as views
+    from charrnn.inspection.weights import norms, spectra
+    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+
+    loaded = load_checkpoint(find_checkpoint(checkpoint))
+    m = loaded.config.model
+    found, sizes = spectra(loaded.params, m.cell, m.num_layers), norms(loaded.params)
+    if as_json:
+        matrices = [
+            {"layer": s.layer, "gate": s.gate, "spectral_radius": s.spectral_radius,
+             "singular_values": s.singular_values.tolist()}
+            for s in found
+        ]  # fmt: skip
+        write_json({"recurrent": matrices, "parameters": sizes})
+    else:
+        views.show_weights(found, sizes)
+
+
+@app.command(epilog="Example: charrnn inspect errors")
+def errors(
+    checkpoint: OneCheckpoint = None,
+    text: TextFile = None,
+    start: Start = 0,
+    length: Length = 100_000,
+    as_json: AsJson = False,
+) -> None:
+    """Break the loss down by kind of character, position in the word and frequency of the context."""
+    from dataclasses import asdict
+
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views import inspection as views
+
+    seen: ModelAndText = inspected(checkpoint, text, start, length)
+    breakdown = views.error_breakdown(seen)
+    if as_json:
+        write_json({name: [asdict(share) for share in shares] for name, shares in breakdown.items()})
+    else:
+        views.show_errors(breakdown)

@@ -1,0 +1,53 @@
+"""`charrnn plot`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from enum import Enum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = "Example: charrnn plot checkpoints/rnn checkpoints/lstm checkpoints/gru --x seconds --output loss.png"
+
+
+class XAxis(str, Enum):
+    """What losses are plotted against."""
+
+    steps = "steps"
+    chars = "chars"
+    seconds = "seconds"
+
+
+def plot(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    x: Annotated[XAxis, typer.Option("--x", help="Against steps, characters or seconds of training.")] = XAxis.steps,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Picture: .png, .svg or .pdf; default loss.png."),
+    ] = None,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Plot in the terminal instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the numbers as one JSON object instead.")] = False,
+) -> None:
+    """Plot losses, learning rate and gradient norm of one run or several."""
+    from charrnn.cli.output import visible, write, write_json
+    from charrnn.inspection.plots.curves import curve_data, draw_curves, draw_in_terminal
+    from charrnn.runs.history import read_history
+
+    histories = [read_history(path) for path in runs]
+    if as_json:
+        write_json({"runs": curve_data(histories)})
+        return
+    if terminal or (output is None and find_spec("matplotlib") is None and find_spec("plotext") is not None):
+        size = shutil.get_terminal_size((80, 24))
+        colour = sys.stdout.isatty()
+        text = draw_in_terminal(histories, x=x.value, width=size.columns, height=size.lines - 2, colour=colour)
+        write((text if colour else visible(text)) + "\n")
+        return
+    if output is None:
+        output = histories[0].path / "loss.png" if len(histories) == 1 else Path("loss.png")
+    draw_curves(histories, output, x=x.value)
+    sys.stderr.write(f"wrote {output}\n")

@@ -1,0 +1,120 @@
+"""`charrnn report`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from charrnn.cli.commands.inspected import ModelAndText
+    from charrnn.runs.history import History
+
+EXAMPLE = "Example: charrnn report checkpoints/rnn checkpoints/lstm checkpoints/gru -o report.html"
+
+_COLUMNS = ("step", "chars", "seconds", "train_loss", "val_loss", "learning_rate", "grad_norm")
+_SAMPLES = 12  # of a run; more are thinned out evenly
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
+    length: Annotated[int, typer.Option(min=2, help="Characters of the coloured text.")] = 1200,
+    activations: Annotated[
+        bool,
+        typer.Option(
+            "--activations/--no-activations",
+            "--inside/--no-inside",
+            help="Include coloured text, memory curves and error tables.",
+        ),
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the data of the page to standard output too.")] = False,
+) -> None:
+    """Write one page about runs: settings, curves, samples, comparison, coloured text, memory, errors."""
+    from charrnn.cli.output import write_json
+    from charrnn.files import write_atomically, writing
+    from charrnn.inspection.report import finite, render
+    from charrnn.runs.history import read_history
+
+    histories = [read_history(path) for path in runs]
+    data: dict[str, Any] = {
+        "title": f"charrnn: {', '.join(h.name for h in histories)}",
+        "runs": [_run(history) for history in histories],
+        "texts": [],
+        "memory": [],
+        "errors": [],
+    }
+    if activations:
+        for history in histories:
+            _look_inside(history, data, length)
+    with writing(output):
+        write_atomically(output, render(data).encode("utf-8"))
+    if as_json:
+        write_json(finite(data))
+    sys.stderr.write(f"wrote {output}\n")
+
+
+def _run(history: History) -> dict[str, Any]:
+    """What the page tells about one run without its weights."""
+    from charrnn.config.load import config_to_dict
+
+    config = history.config()
+    last = history.rows[-1] if history.rows else {}
+    best = history.best
+    parameters = None
+    if (history.path / "last.npz").is_file():
+        from charrnn.runs.checkpoint import load_checkpoint
+
+        parameters = sum(v.size for v in load_checkpoint(history.path / "last.npz").params.values())
+    seconds = last.get("seconds") or 0.0
+    return {
+        "name": history.name,
+        "cell": config.model.cell,
+        "parameters": parameters,
+        "steps": last.get("step"),
+        "chars": last.get("chars"),
+        "seconds": round(seconds, 1),
+        "speed": round((last.get("chars") or 0) / seconds) if seconds else None,
+        "train_loss": last.get("train_loss"),
+        "best": None if best is None else best["val_loss"],
+        "history": {name: [row.get(name) for row in history.rows] for name in _COLUMNS},
+        "samples": _samples(history.path / "samples.txt"),
+        "settings": {f"{s}.{k}": v for s, values in config_to_dict(config).items() for k, v in values.items()},
+    }
+
+
+def _samples(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    parts = re.split(r"^--- step (\d+) ---\n", text, flags=re.MULTILINE)
+    found = [
+        {"step": int(step), "text": body.rstrip("\n")} for step, body in zip(parts[1::2], parts[2::2], strict=True)
+    ]
+    every = max(1, -(-len(found) // _SAMPLES))
+    return found[::-1][::every][::-1]
+
+
+def _look_inside(history: History, data: dict[str, Any], length: int) -> None:
+    from charrnn.cli.commands.inspected import inspected
+    from charrnn.cli.views.inspection import error_breakdown
+    from charrnn.inspection.memory import gradient_memory, loss_by_context
+    from charrnn.inspection.report import units_data
+    from charrnn.inspection.trace import trace_text
+
+    piece = inspected(history.path, None, 0, length)
+    data["texts"].append(units_data(history.name, piece.text, trace_text(piece.model, piece.ids)))
+    whole: ModelAndText = inspected(history.path, None, 0, 200_000)
+    try:
+        gradient = gradient_memory(whole.model, whole.ids, places=16).tolist()
+        loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256)]
+        data["memory"].append({"name": history.name, "gradient": gradient, "loss": loss})
+    except ValueError as error:
+        sys.stderr.write(f"note: {history.name}: no memory curves: {error}\n")
+    tables = {title: [asdict(share) for share in shares] for title, shares in error_breakdown(whole).items()}
+    data["errors"].append({"name": history.name, "tables": tables})

@@ -1,0 +1,88 @@
+"""`charrnn runs`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = (
+    "Example: charrnn runs --where cell=lstm --sort loss --top 5; charrnn runs checkpoints/sweep --effects; "
+    "charrnn plot $(charrnn runs --top 3 --paths)"
+)
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to look for runs, at any depth.")] = Path(
+        "checkpoints"
+    ),
+    sort: Annotated[str, typer.Option(help="Column to rank by, lowest first.")] = "loss",
+    reverse: Annotated[bool, typer.Option("--reverse", help="Highest first.")] = False,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Only these; also != < <= > >=. May be repeated: all must hold."),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Columns; default: results and what differs.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Only the first of them.")] = None,
+    show_effects: Annotated[
+        bool,
+        typer.Option(
+            "--effects", help="Show each setting's effect on the loss, with the seed-to-seed spread for comparison."
+        ),
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    paths: Annotated[bool, typer.Option("--paths", help="Write the directories alone, one a line.")] = False,
+) -> None:
+    """List runs, best validation loss first."""
+    from charrnn.cli.output import visible, write, write_json
+    from charrnn.cli.views import runs as table
+    from charrnn.errors import SettingsError
+    from charrnn.runs.table import column_name, find_runs, ranked, selected
+
+    if not folder.is_dir():
+        raise SettingsError(f"{folder}: no such directory", hint="runs are under checkpoints/ where you trained them")
+    found = selected(find_runs(folder), where or [])
+    found = ranked(found, column_name(sort, found), reverse=reverse)[:top]
+    plain = as_csv or as_json or not sys.stdout.isatty()
+    usual = table.table_columns(found, limit=8 if plain else 4, fewer=not plain)
+    shown = [column_name(c.strip(), found) for c in columns.split(",")] if columns else usual
+    if show_effects:
+        _show_effects(found, as_json=as_json, as_csv=as_csv)
+    elif paths:
+        write("".join(f"{run.path}\n" for run in found))
+    elif as_json:
+        write_json({"runs": table.rows_of(found, [*shown, *(["path"] if "path" not in shown else [])])})
+    elif as_csv:
+        write(table.as_csv(found, shown))
+    else:
+        table.show_table(visible(f"{folder}: {len(found)} runs"), found, shown)
+
+
+def _show_effects(found, *, as_json: bool, as_csv: bool) -> None:  # type: ignore[no-untyped-def]
+    from dataclasses import asdict
+
+    from charrnn.cli.output import write, write_json
+    from charrnn.cli.views.training import print_table
+    from charrnn.runs.effects import effects
+
+    measured = effects(found)
+    if as_json:
+        write_json({"effects": [asdict(effect) for effect in measured]})
+        return
+    rows = [
+        [e.setting if k == 0 else "", v.label, f"{v.mean:.4f}", f"{v.mean - e.levels[0].mean:+.4f}", str(v.runs)]
+        for e in measured
+        for k, v in enumerate(e.levels)
+    ]
+    heads = ["setting", "value", "mean loss", "above the best", "runs"]
+    if as_csv:
+        write("".join(",".join(f'"{cell}"' if "," in cell else cell for cell in row) + "\n" for row in [heads, *rows]))
+        return
+    spread = measured[0].seed_spread if measured else None
+    told = "only one seed, so the noise level is unknown" if spread is None else f"another seed alone: ±{spread:.4f}"
+    print_table(f"effects on the loss, nats ({told})", heads, rows)

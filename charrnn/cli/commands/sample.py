@@ -1,0 +1,227 @@
+"""`charrnn sample`."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charrnn.cli.commands.sampling.flags import SamplerFlags, with_sampler_flags
+
+if TYPE_CHECKING:
+    from charrnn.cli.commands.sampling.job import Job
+    from charrnn.data.vocabulary import Vocabulary
+    from charrnn.nn.params import IdArray
+    from charrnn.sampling.constraint import Constraint
+    from charrnn.sampling.generate import Control
+    from charrnn.sampling.options import SamplerOptions
+
+EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prime "The "'
+
+
+class Unknown(str, Enum):
+    """What to do with prompt characters the model does not know."""
+
+    error = "error"
+    skip = "skip"
+    stand_in = "replace"  # a str has a `replace` of its own
+
+
+class Colour(str, Enum):
+    """What characters are coloured by."""
+
+    surprise = "surprise"
+    entropy = "entropy"
+
+
+@with_sampler_flags
+def sample(
+    flags: SamplerFlags,
+    checkpoints: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[CKPT...]",
+            help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
+        ),
+    ] = None,
+    length: Annotated[int, typer.Option(min=0, help="Characters to make, at most.")] = 500,
+    prime: Annotated[str | None, typer.Option(help="Text to continue; - reads standard input.")] = None,
+    prime_file: Annotated[Path | None, typer.Option(help="File to continue; - reads standard input.")] = None,
+    fill: Annotated[
+        Path | None, typer.Option(help="File with blanks {{line}}, {{word}} or {{40}} (characters) to fill in; or -.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Random seed. Default: random, printed to stderr so you can repeat the sample."),
+    ] = None,
+    num_samples: Annotated[int, typer.Option(min=1, help="Samples to make at once.")] = 1,
+    best_of: Annotated[
+        int, typer.Option(min=0, help="Generate N samples and show the --num-samples most likely ones.")
+    ] = 0,
+    stop: Annotated[
+        list[str] | None, typer.Option(help=r"End before this text; \n is a line end. May be repeated.")
+    ] = None,
+    stop_on_newline: Annotated[bool, typer.Option("--stop-on-newline", help="End before a line end.")] = False,
+    until_words: Annotated[int | None, typer.Option(min=1, help="End after so many words.")] = None,
+    constrain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Generate only text that fully matches this regular expression (needs the extra constrain).",
+        ),
+    ] = None,
+    beam: Annotated[int, typer.Option(min=0, help="Beam search with this many beams (deterministic).")] = 0,
+    length_penalty: Annotated[
+        float, typer.Option(min=0.0, help="Beam score: 1 ranks by mean log-probability per character, 0 by total.")
+    ] = 1.0,
+    separator: Annotated[str, typer.Option(help="Line between two samples.")] = "---",
+    unknown: Annotated[Unknown, typer.Option(help="Prompt characters that the model does not know.")] = Unknown.error,
+    include_prime: Annotated[bool, typer.Option(help="Write the prime before its continuation.")] = True,
+    colour: Annotated[
+        Colour | None, typer.Option("--color", help="Colour characters by surprise or by the entropy there.")
+    ] = None,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-i", help="Type primes, see continuations; :help lists commands.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object with every character's log-probability.")
+    ] = False,
+    memorisation: Annotated[
+        bool,
+        typer.Option(
+            "--memorization",
+            "--memorisation",
+            help="Afterwards, report how much of it is copied from the training text.",
+        ),
+    ] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Control characters as they are, even on a terminal.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell the seed.")] = False,
+) -> None:
+    """Write text, character by character as it is made. docs/sampling.md explains how characters are chosen."""
+    from charrnn.api import load
+    from charrnn.cli.commands.sampling import job as jobs
+
+    _check_together(locals())
+    loaded = load(*(checkpoints or []))
+    options = flags.options(loaded.vocabulary)
+    constraint = None if constrain is None else _constraint(constrain, loaded.vocabulary, options)
+    job = jobs.Job(
+        loaded, options, _prime_ids(prime, prime_file, loaded.vocabulary, unknown.value),
+        _control(length, stop or [], stop_on_newline, until_words, constraint),
+        _seed(seed, quiet, beam), count=num_samples, best_of=best_of, separator=separator,
+        include_prime=include_prime, raw=raw,
+        colour=None if colour is None else colour.value,
+    )  # fmt: skip
+    _do(job, fill, beam, length_penalty, unknown.value, interactive=interactive, as_json=as_json)
+    if memorisation:
+        jobs.tell_copied(job)
+
+
+def _do(
+    job: Job, fill: Path | None, beam: int, penalty: float, unknown: str, *, interactive: bool, as_json: bool
+) -> None:
+    from charrnn.cli.commands.sampling import job as jobs
+
+    if interactive:
+        from charrnn.cli.commands.sampling.interactive import converse
+
+        converse(job, unknown)
+    elif fill is not None:
+        from charrnn.cli.commands.sampling.fill import fill_in
+
+        fill_in(job, _read(fill), str(fill), unknown)
+    elif beam:
+        jobs.write_beams(job, beam, penalty, as_json=as_json)
+    elif as_json:
+        jobs.write_as_json(job)
+    elif job.count == 1 and not job.best_of:
+        jobs.stream(job)
+    else:
+        jobs.write_batch(job)
+
+
+def _check_together(given: dict[str, object]) -> None:
+    from charrnn.errors import SettingsError
+
+    given = given | {"num_samples": given["num_samples"] != 1}
+    whole = [name for name in ("interactive", "fill", "beam", "as_json") if given[name]]
+    refused = {
+        "interactive": ("prime", "prime_file", "best_of", "memorisation", "num_samples"),
+        "fill": (
+            "prime", "prime_file", "best_of", "num_samples", "colour", "constrain", "stop", "stop_on_newline",
+            "until_words",
+        ),
+        "beam": ("best_of", "constrain", "until_words", "colour"),
+        "as_json": ("interactive", "fill", "colour"),
+    }  # fmt: skip
+    spelled = {"as_json": "json", "colour": "color"}
+    for name in whole:
+        modes = [other for other in ("interactive", "fill", "beam") if other != name and name != "as_json"]
+        others = [other for other in (*refused[name], *modes) if given[other]]
+        if others:
+            flags = [spelled.get(option, option).replace("_", "-") for option in (name, others[0])]
+            raise SettingsError(f"--{flags[0]} and --{flags[1]} cannot both be given")
+    if given["beam"] and any(len(text) != 1 for text in _unescaped(given["stop"] or [])):  # type: ignore[arg-type]
+        raise SettingsError("--beam ends at single characters only: --stop of one character, or --stop-on-newline")
+
+
+def _control(length: int, stop: list[str], newline: bool, words: int | None, constraint: Constraint | None) -> Control:
+    from charrnn.errors import SettingsError
+    from charrnn.sampling.generate import Control
+
+    stops = _unescaped(stop) + (["\n"] if newline else [])
+    if "" in stops:
+        raise SettingsError("--stop must not be empty")
+    return Control(length, tuple(stops), words, constraint)
+
+
+def _constraint(expression: str, vocabulary: Vocabulary, options: SamplerOptions) -> Constraint:
+    from charrnn.sampling.constraint import Constraint
+
+    return Constraint(expression, vocabulary, banned=options.banned())
+
+
+def _unescaped(texts: list[str]) -> list[str]:
+    escapes = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
+    import re
+
+    return [re.sub(r"\\[nt\\]", lambda m: escapes[m[0]], text) for text in texts]
+
+
+def _prime_ids(prime: str | None, prime_file: Path | None, vocabulary: Vocabulary, unknown: str) -> IdArray:
+    from charrnn.errors import DataError, SettingsError
+
+    if prime is not None and prime_file is not None:
+        raise SettingsError("--prime and --prime-file cannot both be given")
+    if prime_file is None and prime != "-":
+        return vocabulary.encode(prime or "", what="--prime", unknown=unknown)
+    source = prime_file or Path("-")
+    name, data = "standard input" if str(source) == "-" else str(source), _read(source)
+    try:
+        text = data if vocabulary.encoding == "bytes" else data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not valid UTF-8 at byte offset {error.start}") from None
+    return vocabulary.encode(text, what=name, unknown=unknown)
+
+
+def _read(source: Path) -> bytes:
+    from charrnn.errors import DataError
+
+    try:
+        return sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror}") from None
+
+
+def _seed(seed: int | None, quiet: bool, beam: int) -> int:
+    import secrets
+
+    if seed is not None:
+        return seed
+    chosen = secrets.randbits(31)
+    if not quiet and not beam:
+        sys.stderr.write(f"seed: {chosen}\n")
+    return chosen

@@ -1,0 +1,56 @@
+"""`charrnn sample --fill`: a text with blanks, each written by the model from all that stands before it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from charrnn.cli.commands.sampling.job import Job
+
+_BLANK = re.compile(r"\{\{(line|word|[1-9]\d{0,5})\}\}")
+
+
+def fill_in(job: Job, data: bytes, name: str, unknown: str) -> None:
+    """Write the text with its blanks filled.
+
+    Args:
+        job: how characters are chosen; its prime is not used.
+        data: the text, UTF-8.
+        name: of the file, for errors.
+        unknown: what to do with characters that the model does not know.
+
+    Raises:
+        DataError: no UTF-8, no blank, or characters that the model does not know.
+    """
+    from charrnn.errors import DataError
+    from charrnn.sampling.generate import generate
+
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not valid UTF-8 at byte offset {error.start}") from None
+    if not _BLANK.search(text):
+        raise DataError(f"{name}: no blanks found", hint="write {{line}}, {{word}} or {{40}} where text is missing")
+    put, before, end = job.writer(), "", 0
+    for number, blank in enumerate(_BLANK.finditer(text)):
+        literal = text[end : blank.start()]
+        put(literal)
+        before, end = before + literal, blank.end()
+        prime = job.model.vocabulary.encode(before, what=name, unknown=unknown)
+        start = prime if len(prime) else job.start
+        for _, character in generate(
+            job.model.models, job.model.vocabulary, start, seed=job.seed + number, control=_until(job, blank[1]),
+            options=job.options,
+        ):  # fmt: skip
+            put(character.text)
+            before += character.text
+    put(text[end:])
+    job.texts.append(before + text[end:])
+
+
+def _until(job: Job, kind: str):  # type: ignore[no-untyped-def]
+    if kind == "line":
+        return replace(job.control, stop=("\n",))
+    if kind == "word":
+        return replace(job.control, until_words=1)
+    return replace(job.control, length=int(kind))

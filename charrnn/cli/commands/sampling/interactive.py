@@ -1,0 +1,91 @@
+"""`charrnn sample --interactive`: type a prime, see it continued; settings change between two of them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields, replace
+from typing import Any
+
+from charrnn.cli.commands.sampling.job import Job, stream
+from charrnn.cli.output import write
+
+HELP = """\
+Type a text to have it continued; an empty line continues nothing.
+:temperature 0.5     any number of --help, with - or _: :top-p 0.9, :min-p 0.05, ...
+:length 300          characters to make
+:seed 7              of the next text; it rises by one from text to text
+:settings            what is set now
+:quit                end (also Ctrl-D)
+"""
+
+
+def converse(job: Job, unknown: str) -> None:
+    """Read lines until they end; what is wrong in one does not end the conversation."""
+    from charrnn.errors import CharRNNError
+
+    if sys.stdin.isatty():
+        import contextlib
+
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 - gives `input` its line editing
+        sys.stderr.write("type a text to continue it, :help for commands, :quit to end\n")
+    while True:
+        line = _line()
+        if line is None or line.strip() in (":quit", ":q"):
+            return
+        try:
+            if line.startswith(":"):
+                _command(job, line[1:].strip())
+            elif line:
+                job.prime = job.model.vocabulary.encode(line, what="the prime", unknown=unknown)
+                stream(job)
+                job.seed += 1
+        except CharRNNError as error:
+            sys.stderr.write(f"{error.message}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+        except KeyboardInterrupt:  # of a text that grows too long: the next one, please
+            write("\n")
+
+
+def _line() -> str | None:
+    try:
+        return input("> " if sys.stdin.isatty() else "")
+    except EOFError:
+        return None
+    except KeyboardInterrupt:
+        return None
+
+
+def _command(job: Job, text: str) -> None:
+    from charrnn.errors import SettingsError
+
+    name, _, value = text.partition(" ")
+    key = name.replace("-", "_")
+    numbers = {f.name: getattr(job.options, f.name) for f in fields(job.options)}
+    numbers = {k: v for k, v in numbers.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    if key == "help":
+        sys.stderr.write(HELP)
+    elif key == "settings":
+        own = {"length": job.control.length, "seed": job.seed}
+        sys.stderr.write("".join(f"{k.replace('_', '-')} {v}\n" for k, v in (own | numbers).items()))
+    elif key == "length":
+        job.control = replace(job.control, length=int(_number(name, value, whole=True)))
+    elif key == "seed":
+        job.seed = int(_number(name, value, whole=True))
+    elif key in numbers:
+        number = _number(name, value, whole=isinstance(numbers[key], int))
+        changed: dict[str, Any] = {key: number}
+        job.options = replace(job.options, **changed)
+    else:
+        raise SettingsError(f":{name}: no such command or setting", hint=":help lists them")
+
+
+def _number(name: str, text: str, *, whole: bool) -> float:
+    from charrnn.errors import SettingsError
+
+    try:
+        number = int(text) if whole else float(text)
+    except ValueError:
+        raise SettingsError(f":{name}: {text!r} is not {'a whole' if whole else 'a'} number") from None
+    if number < 0:
+        raise SettingsError(f":{name}: {text} is below 0")
+    return number

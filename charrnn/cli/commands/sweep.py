@@ -1,0 +1,203 @@
+"""`charrnn sweep`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charrnn.cli.commands.train import ProgressKind
+
+if TYPE_CHECKING:
+    from charrnn.sweep.directory import SweepDirectory
+    from charrnn.sweep.executors import Executor
+    from charrnn.sweep.plan import Plan, Trial
+    from charrnn.sweep.runner import SweepRunner
+    from charrnn.sweep.sources import Source
+
+EXAMPLE = (
+    "Example: charrnn sweep sweep.yaml --dry-run; charrnn sweep sweep.yaml --jobs 2; charrnn sweep sweep.yaml --resume"
+)
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file (YAML); docs/sweeps.md explains it.")],
+    directory: Annotated[
+        Path | None, typer.Option("--run-dir", "--dir", help="Where to write; default checkpoints/<name of the file>.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Trials at a time; processors are shared out. Default: one a processor.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting of all trials; repeatable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and end.")] = False,
+    print_commands: Annotated[
+        bool, typer.Option("--print-commands", help="Print a `charrnn train` line a trial, for any scheduler, and end.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Run what is missing, from where it stopped.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: also what failed.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the sweep in the directory.")] = False,
+    join: Annotated[
+        bool, typer.Option("--join", help="Help with a search that another process has begun in the same directory.")
+    ] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster, as in tcp://host:8786.")
+    ] = None,
+    progress: Annotated[
+        ProgressKind, typer.Option("--progress", help="Display; see charrnn train.")
+    ] = ProgressKind.auto,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the ranked results as one JSON object.")] = False,
+) -> None:
+    """Train many configurations, on all cores or many machines, and rank them."""
+    from charrnn.config.load import read_settings
+    from charrnn.sweep.directory import SweepDirectory
+    from charrnn.sweep.plan import read_plan
+
+    plan = read_plan(file, overrides or [])
+    folder = SweepDirectory(directory or Path("checkpoints") / plan.name)
+    if dry_run or print_commands:
+        _list(plan, file, folder, overrides or [], commands=print_commands, as_json=as_json)
+        return
+    if join:
+        _check_joinable(plan, folder)
+    lock: Any = nullcontext() if join else folder.lock()
+    # The executor first: what is not there, a scheduler say, leaves no directory behind.
+    with closing(_executor(plan, folder, jobs, scheduler)) as executor, lock:
+        if not join:
+            text = read_settings(file)
+            folder.open(plan, text, command=sys.argv, resume=resume, overwrite=overwrite)
+        source = _source(plan, folder, retry_failed=retry_failed, joining=join)
+        runner = _runner(plan, folder, source, executor)
+        counts = _run(runner, plan, "none" if quiet else progress.value)
+    _finish(runner, folder, counts, as_json=as_json, quiet=quiet)
+
+
+def _list(
+    plan: Plan, file: Path, folder: SweepDirectory, overrides: list[str], *, commands: bool, as_json: bool
+) -> None:
+    from charrnn.cli.output import write, write_json
+    from charrnn.errors import SettingsError
+
+    if plan.searches:
+        raise SettingsError("a search has no list of trials: each follows from the results before it")
+    if commands:
+        for trial in plan.trials:
+            write(shlex.join(["charrnn", *_words(plan, file, folder, overrides, trial)]) + "\n")
+    elif as_json:
+        write_json({"trials": [{"name": t.name, "overrides": t.overrides} for t in plan.trials]})
+    else:
+        for trial in plan.trials:
+            write(trial.name + "\n")
+        sys.stderr.write(f"{len(plan.trials)} trials\n")
+
+
+def _words(plan: Plan, file: Path, folder: SweepDirectory, overrides: list[str], trial: Trial) -> list[str]:
+    from charrnn.cli.trial import train_words
+    from charrnn.config.builtin import settings_path
+
+    budget = plan.file.budget
+    limits = {"training.max_steps": budget.trial_steps, "training.max_minutes": budget.trial_minutes}
+    common = {**plan.file.set, **{path: value for path, value in limits.items() if value is not None}}
+    base = settings_path(plan.file.base, beside=file.parent)
+    if base.stem == plan.file.base:  # a built-in one goes by its name everywhere
+        base = Path(plan.file.base)
+    words = train_words(str(base), {**common, **trial.overrides}, str(folder.folder(trial)))
+    for item in overrides:
+        words[3:3] = ["--set", item]
+    return words
+
+
+def _check_joinable(plan: Plan, folder: SweepDirectory) -> None:
+    from charrnn.errors import SettingsError
+
+    if plan.file.search is None:
+        raise SettingsError("--join is for sweeps with a search", hint="put a search into the sweep file")
+    if not folder.manifest.exists():
+        raise SettingsError(f"{folder.path}: there is no sweep to join", hint="start it without --join")
+    folder.check_base(plan)
+
+
+def _source(plan: Plan, folder: SweepDirectory, *, retry_failed: bool, joining: bool) -> Source:
+    from charrnn.sweep.sources import PlannedTrials
+
+    if plan.file.search is None:
+        return PlannedTrials(plan.trials, folder, retry_failed=retry_failed)
+    from charrnn.sweep.search import OptunaTrials
+
+    return OptunaTrials(plan, folder, retry_failed=retry_failed, joining=joining)
+
+
+def _executor(plan: Plan, folder: SweepDirectory, jobs: int | None, scheduler: str | None) -> Executor:
+    from charrnn.sweep.executors import LocalExecutor
+    from charrnn.training.group import available_cores
+
+    if scheduler is not None:
+        from charrnn.sweep.cluster import DaskExecutor
+
+        return DaskExecutor(scheduler, plan.config)
+    wanted = jobs or (available_cores() if plan.file.jobs == "auto" else plan.file.jobs)
+    return LocalExecutor(folder.base, wanted, plan.config)
+
+
+def _runner(plan: Plan, folder: SweepDirectory, source: Source, executor: Executor) -> SweepRunner:
+    from charrnn.sweep.runner import SweepRunner
+
+    minutes = plan.file.budget.total_minutes
+    return SweepRunner(folder, source, executor, total_seconds=None if minutes is None else 60.0 * minutes)
+
+
+def _run(runner: SweepRunner, plan: Plan, kind: str) -> dict[str, int]:
+    from charrnn.cli.signals import stop_signals, stopped_by
+    from charrnn.cli.views.sweep import sweep_view
+
+    with stop_signals(runner) as caught, sweep_view(kind, plan, runner) as view:
+        for event in runner.run():
+            view.show(event)
+        counts = dict(view.counts)
+    if runner.stop_requested:
+        raise stopped_by(
+            caught,
+            f"stopped; every trial is saved in {runner.directory.path}",
+            hint="continue with the same command and --resume",
+        )
+    return counts
+
+
+def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int], *, as_json: bool, quiet: bool) -> None:
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views.runs import rows_of, show_table, table_columns, write_csv
+    from charrnn.cli.views.sweep import short_names
+    from charrnn.errors import CharRNNError
+    from charrnn.runs.table import find_runs, ranked
+
+    runs = ranked([run for run in find_runs(folder.path) if run.status != "running"], "loss")
+    failed = [run for run in runs if run.status == "failed"]
+    columns = table_columns(runs)
+    facts = {"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])}
+    write_csv(folder.results_csv, runs, columns)
+    folder.write_results(rows_of(runs, columns))
+    if as_json:
+        write_json(facts)
+    elif not quiet:
+        heading = "name"
+        if sys.stdout.isatty():  # where whole names would leave room for nothing else
+            columns = table_columns(runs, limit=0, fewer=True)
+            heading, short = short_names([run.name for run in runs])
+            runs = [replace(run, name=short[run.name]) for run in runs]
+        show_table(str(folder.path), runs[:30], columns, name_heading=heading)
+    if runner.out_of_time:
+        sys.stderr.write(
+            f"the sweep's time is used up: {folder.path}; go on with --resume and a larger total_minutes\n"
+        )
+    if failed:
+        raise CharRNNError(
+            f"{len(failed)} of {len(runs)} trials failed, first {failed[0].name}: {folder.error_of(failed[0].name)}",
+            hint=f"see {failed[0].path / 'log.txt'}; run them again with --resume --retry-failed",
+        )

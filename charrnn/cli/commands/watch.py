@@ -1,0 +1,94 @@
+"""`charrnn watch`: a run as it goes on, from another terminal, by its history alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from charrnn.cli.views.training import RichView
+    from charrnn.runs.events import Event
+    from charrnn.runs.history import History
+
+EXAMPLE = "Example: charrnn watch checkpoints/lstm; charrnn watch checkpoints/lstm --once"
+
+_SAMPLE_BYTES = 20_000  # of the end of samples.txt
+
+
+def watch(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Show the state once and end.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a run that has not begun.")] = False,
+) -> None:
+    """Follow a run from another terminal; Ctrl-C ends."""
+    from rich.console import Console
+
+    from charrnn.cli.views.training import RichView
+    from charrnn.errors import DataError
+    from charrnn.runs.history import read_history
+
+    while wait and not once and not (run / "history.jsonl").exists():
+        time.sleep(interval)
+    history = read_history(run)
+    view = RichView(Console(), live=not once)
+    try:
+        shown = _feed(view, history, 0)
+        if once:
+            view.print_once()
+            return
+        while True:
+            time.sleep(interval)
+            try:
+                history = read_history(run)
+            except DataError:  # being replaced
+                continue
+            if len(history.rows) < shown:  # resumed, rolled back or begun anew
+                view.forget()
+                shown = 0
+            shown = _feed(view, history, shown)
+    except KeyboardInterrupt:
+        return
+    finally:
+        view.close()
+
+
+def _feed(view: RichView, history: History, shown: int) -> int:
+    """Show the rows after the first `shown`; how many there are now."""
+    for event in _events(history, shown):
+        view.show(event)
+    return len(history.rows)
+
+
+def _events(history: History, shown: int) -> Iterator[Event]:
+    """What the trainer told, as far as the files know it."""
+    from charrnn.runs.events import Evaluated, RunStarted, SampleMade, StepReport
+
+    if shown == 0:
+        t = history.config().training
+        limit = None if t.max_minutes is None else 60.0 * t.max_minutes
+        yield RunStarted(history.path, None, 0, 0, 0, 0, t.max_steps, limit, 0, ())
+    best = min((r["val_loss"] for r in history.rows[:shown] if r.get("val_loss") is not None), default=float("inf"))
+    for row in history.rows[shown:]:
+        if row.get("val_loss") is not None:
+            yield Evaluated(row["step"], row["val_loss"], row["val_loss"] < best)
+            best = min(best, row["val_loss"])
+        yield StepReport(**row)
+    sample = _last_sample(history.path / "samples.txt")
+    if sample is not None:
+        yield SampleMade(0, sample)
+
+
+def _last_sample(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _SAMPLE_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return None
+    return text.rpartition(" ---\n")[2].rstrip("\n") or None

@@ -1,0 +1,62 @@
+"""The memorisation check, as `eval` and `sample` tell it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from charrnn.nn.params import IdArray
+    from charrnn.runs.checkpoint import Checkpoint
+
+CHARACTERS = 5000
+_SEED = 1
+
+
+def memorised(loaded: Checkpoint, parts: dict[str, IdArray]) -> dict[str, Any]:
+    """What a text generated at temperature 1 shares with the training part.
+
+    Beside it, what real text that the model has not seen shares with it: what no copying looks like.
+    """
+    import numpy as np
+
+    from charrnn.data.vocabulary import default_prime
+    from charrnn.sampling.draw import generate_ids
+
+    prime = default_prime(loaded.vocabulary)
+    steps = generate_ids(loaded.build_model(), prime, length=CHARACTERS, seed=_SEED)
+    made = np.concatenate([ids.copy() for ids in steps]).astype(loaded.vocabulary.dtype)
+    out = {"characters": CHARACTERS, "generated": facts(made, parts["train"], loaded)}
+    if len(parts["val"]) > 1:
+        out["unseen_text"] = facts(np.asarray(parts["val"][:CHARACTERS]), parts["train"], loaded)
+    return out
+
+
+def facts(text: IdArray, source: IdArray, loaded: Checkpoint) -> dict[str, Any]:
+    """The numbers, and the longest piece itself."""
+    from charrnn.evaluation.memorisation import copied
+
+    found = copied(text, source)
+    piece = loaded.vocabulary.decode(text[found.start : found.start + found.longest])
+    return {
+        "shares": {str(n): share for n, share in found.shares.items()},
+        "longest": found.longest,
+        "longest_text": piece if isinstance(piece, str) else piece.decode("utf-8", "replace"),
+    }
+
+
+def show_memorised(report: dict[str, Any]) -> None:
+    """The table."""
+    from charrnn.cli.views.training import print_table
+
+    kinds = [name for name in ("generated", "unseen_text") if name in report]
+    heads = ("n-grams that stand in the training text", *(name.replace("_", "-") for name in kinds))
+    rows = [
+        (f"of {n} characters", *(percent(report[k]["shares"][n]) for k in kinds)) for n in report[kinds[0]]["shares"]
+    ]
+    rows.append(("longest piece, characters", *(f"{report[kind]['longest']:,}" for kind in kinds)))
+    print_table("memorisation", heads, rows)
+
+
+def percent(share: float) -> str:
+    """A share for the eye; a dash where there is none."""
+    return "-" if share != share else f"{100 * share:.1f}%"

@@ -1,0 +1,109 @@
+"""What `charrnn eval` says of single characters, lines and places of a text."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.output import visible, write, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from charrnn.api import TrainedModel
+    from charrnn.nn.params import IdArray
+
+_CONTEXT = 30
+_AT_ONCE = 1 << 12  # characters
+
+
+def pieces(model: TrainedModel, ids: IdArray) -> list[str]:
+    """The text symbol by symbol; bytes by their escapes where they are no character."""
+    vocabulary = model.vocabulary
+    if vocabulary.encoding != "bytes":
+        return list(str(vocabulary.decode(ids)))
+    return [bytes([int(vocabulary.values[k])]).decode("ascii", "backslashreplace") for k in ids]
+
+
+def per_character(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], kind: str) -> None:
+    """Every character's surprise, as JSON or in colour."""
+    texts = pieces(model, ids)
+    if kind == "json":
+        values = [
+            {"text": text, "nats": None if math.isnan(x) else x, "bits": None if math.isnan(x) else x / math.log(2)}
+            for text, x in zip(texts, nats.tolist(), strict=True)
+        ]
+        write_json({"characters": values})
+        return
+    from charrnn.cli.views.colour import Painter, colours_wanted
+
+    painter = Painter("surprise", enabled=colours_wanted())
+    painted = [painter.paint(text, x / math.log(2)) for text, x in zip(texts, nats.tolist(), strict=True)]
+    for start in range(0, len(painted), _AT_ONCE):
+        write("".join(painted[start : start + _AT_ONCE]))
+    write("" if texts and texts[-1] == "\n" else "\n")
+    sys.stderr.write(painter.legend())
+
+
+def per_line(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], *, as_json: bool) -> None:
+    """Loss and bits of every line."""
+    from charrnn.cli.views.training import print_table
+    from charrnn.evaluation.scoring import by_line
+
+    newline = int(model.vocabulary.encode("\n", unknown="skip")[0]) if _has_newline(model) else None
+    lines = by_line(ids, nats, newline)
+    texts = "".join(pieces(model, ids)).split("\n")
+    if as_json:
+        rows = [
+            {"line": r.number, "characters": r.characters, "nats": r.nats, "bits_per_char": r.bits_per_char, "text": t}
+            for r, t in zip(lines, texts, strict=False)
+        ]
+        write_json({"lines": rows})
+        return
+    table = [
+        (str(r.number), str(r.characters), f"{r.nats:.2f}", f"{r.bits_per_char:.3f}" if r.characters else "-", t[:60])
+        for r, t in zip(lines, texts, strict=False)
+    ]
+    print_table("line by line", ("line", "characters", "nats", "bits/char", "text"), table, text="text")
+
+
+def _has_newline(model: TrainedModel) -> bool:
+    return len(model.vocabulary.encode("\n", unknown="skip")) > 0
+
+
+def surprising(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], count: int, *, as_json: bool) -> None:
+    """The most surprising places, with what stands around them."""
+    from charrnn.cli.views.training import print_table
+    from charrnn.evaluation.scoring import most_surprising
+
+    texts = pieces(model, ids)
+    found: list[dict[str, Any]] = []
+    for spot in most_surprising(nats, count):
+        before = "".join(texts[: spot.position])
+        line = before.count("\n") + 1
+        found.append(
+            {
+                "position": spot.position,
+                "line": line,
+                "column": len(before) - before.rfind("\n"),
+                "character": texts[spot.position],
+                "bits": spot.bits,
+                "before": "".join(texts[max(0, spot.position - _CONTEXT) : spot.position]),
+                "after": "".join(texts[spot.position + 1 : spot.position + 1 + _CONTEXT]),
+            }
+        )
+    if as_json:
+        write_json({"positions": found})
+        return
+    rows = [
+        (
+            f"{spot['line']}:{spot['column']}",
+            f"{spot['bits']:.1f}",
+            visible(f"{spot['before']}»{spot['character']}«{spot['after']}").replace("\n", "⏎"),
+        )
+        for spot in found
+    ]
+    context = "»character« in its context"
+    print_table("the most surprising places", ("line:column", "bits", context), rows, text=context)

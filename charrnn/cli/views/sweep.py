@@ -1,0 +1,175 @@
+"""What a person sees while a sweep runs: a table that stays in place, or a line a trial. On stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.output import visible
+from charrnn.cli.views.training import clock
+
+if TYPE_CHECKING:
+    from charrnn.sweep.plan import Plan
+    from charrnn.sweep.runner import SweepEvent, SweepRunner
+
+
+class SweepView:
+    """Counts how trials end; the ancestor of views, and the silent one.
+
+    Args:
+        plan: of the sweep.
+        runner: knows which trials were done before.
+    """
+
+    def __init__(self, plan: Plan, runner: SweepRunner) -> None:
+        self.total = runner.source.total()
+        statuses = [runner.directory.status(trial) for trial in runner.directory.trials()]
+        self.counts: Counter[str] = Counter(s for s in statuses if s in ("done", "pruned"))
+
+    def show(self, event: SweepEvent) -> None:
+        """Hear of an event."""
+        from charrnn.sweep.runner import TrialEnded
+
+        if isinstance(event, TrialEnded):
+            self.counts[event.status] += 1
+
+    def close(self) -> None:
+        """Nothing to restore."""
+
+    def headline(self) -> str:
+        """How far the sweep is."""
+        parts = [f"{count} {name}" for name, count in sorted(self.counts.items())]
+        return f"{sum(self.counts.values())} of {self.total} trials over ({', '.join(parts) or 'none yet'})"
+
+
+class LineView(SweepView):
+    """A line when a trial starts and when it ends."""
+
+    def show(self, event: SweepEvent) -> None:
+        """Write the event's line, if it has one."""
+        from charrnn.sweep.runner import TrialEnded, TrialStarted
+
+        super().show(event)
+        if isinstance(event, TrialStarted):
+            self._say(f"{'goes on' if event.resumed else 'starts '}  {event.trial.name}")
+        elif isinstance(event, TrialEnded):
+            loss = "" if event.loss is None else f"  loss {event.loss:.4f}"
+            error = f"  {event.error}" if event.error else ""
+            status = "stopped" if event.status == "begun" else event.status
+            self._say(f"{status:<7}  {event.trial.name}{loss}{error}   {self.headline()}")
+
+    def _say(self, line: str) -> None:
+        sys.stderr.write(visible(line) + "\n")
+        sys.stderr.flush()
+
+
+def short_names(names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What tells trials apart, for a narrow column.
+
+    Args:
+        names: as in ``cell=gru,hidden_size=8,seed=1``.
+
+    Returns:
+        A heading and, for each name, what stands under it: the settings that differ, and their values alone. Where the
+        names do not all name the same settings, they stay as they are.
+    """
+    parts = [[part.rpartition("=") for part in name.split(",")] for name in names]
+    keys = [[key for key, _, _ in row] for row in parts]
+    if not keys or any(row != keys[0] for row in keys):
+        return "trial", {name: name for name in names}
+    kept = [k for k, column in enumerate(zip(*parts, strict=True)) if len(set(column)) > 1] or range(len(keys[0]))
+    short = [" ".join(row[k][2] for k in kept) for row in parts]
+    return " ".join(keys[0][k] or "trial" for k in kept), dict(zip(names, short, strict=True))
+
+
+class TableView(SweepView):
+    """Trials that run, and the best so far, drawn anew twice a second."""
+
+    interval_seconds = 0.5
+    best_shown = 8
+
+    def __init__(self, plan: Plan, runner: SweepRunner) -> None:
+        super().__init__(plan, runner)
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(stderr=True)
+        self._planned = [trial.name for trial in plan.trials]
+        self._begun = time.monotonic()
+        self._running: dict[str, dict[str, Any]] = {}
+        self._ended: list[tuple[float, str, str]] = []
+        self._failed: list[tuple[str, str]] = []
+        self._drawn = 0.0
+        for trial in runner.directory.trials():
+            loss = runner.directory.recorded(trial).get("loss")
+            if isinstance(loss, int | float):
+                self._ended.append((float(loss), trial.name, runner.directory.status(trial)))
+        self._live = Live(get_renderable=self._render, console=self._console, auto_refresh=False)
+        self._live.start(refresh=True)
+
+    def show(self, event: SweepEvent) -> None:
+        """Remember what the table shows, and draw it."""
+        from charrnn.sweep.runner import TrialEnded, TrialProgress, TrialStarted
+
+        super().show(event)
+        if isinstance(event, TrialStarted):
+            self._running[event.trial.name] = {}
+        elif isinstance(event, TrialProgress):
+            known = self._running.setdefault(event.trial.name, {})
+            known.update({k: v for k, v in event.row.items() if v is not None})
+        elif isinstance(event, TrialEnded):
+            self._running.pop(event.trial.name, None)
+            if event.loss is not None:
+                self._ended.append((event.loss, event.trial.name, event.status))
+            if event.status == "failed":
+                self._failed.append((event.trial.name, event.error))
+        now = time.monotonic()
+        if now - self._drawn >= self.interval_seconds:
+            self._drawn = now
+            self._live.refresh()
+
+    def close(self) -> None:
+        """Take the table away; the results follow."""
+        self._live.update(self._render(), refresh=True)
+        self._live.stop()
+
+    def _render(self) -> Any:
+        from rich.table import Table
+        from rich.text import Text
+
+        elapsed = clock(time.monotonic() - self._begun)
+        best = sorted(self._ended)
+        shown = [*self._running, *(name for _, name, _ in best), *(name for name, _ in self._failed)]
+        heading, short = short_names(list(dict.fromkeys([*self._planned, *shown])))
+        table = Table(title=Text(f"{self.headline()}   {elapsed}"), title_justify="left", expand=False)
+        table.add_column(heading, overflow="ellipsis", max_width=max(20, self._console.width - 44))
+        for name in ("state", "step", "train", "val"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for name, row in self._running.items():
+            losses = [f"{row[k]:.4f}" if k in row else "-" for k in ("train_loss", "val_loss")]
+            table.add_row(
+                Text(visible(short[name]), no_wrap=True), "running", f"{row.get('step', 0):,}", *losses, style="cyan"
+            )
+        room = max(1, min(self.best_shown, self._console.height - len(self._running) - 8))
+        for loss, name, status in best[:room]:
+            table.add_row(Text(visible(short[name]), no_wrap=True), status, "", "", f"{loss:.4f}")
+        for name, error in self._failed[-2:]:
+            table.add_row(Text(visible(f"{short[name]}: {error}"), no_wrap=True), "failed", "", "", "-", style="red")
+        return table
+
+
+@contextmanager
+def sweep_view(kind: str, plan: Plan, runner: SweepRunner) -> Iterator[SweepView]:
+    """The view for `kind`, one of those of `charrnn train --progress`."""
+    if kind == "auto":
+        kind = "rich" if sys.stderr.isatty() else "plain"
+    kinds = {"none": SweepView, "rich": TableView}
+    view = kinds.get(kind, LineView)(plan, runner)
+    try:
+        yield view
+    finally:
+        view.close()

@@ -1,0 +1,322 @@
+"""What a person sees while something runs; the only place that knows rich and tqdm. All of it goes to stderr.
+
+Texts come from corpora and models, so nothing is ever read as markup, and control characters are shown as escapes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.output import visible, write
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from charrnn.runs.events import Event, RolledBack, RunFinished, RunStarted, StepReport
+
+Show = Callable[["Event"], None]
+Progress = Callable[[int, "int | None"], None]
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """`values` as a row of at most `width` block characters, lowest to highest; means where there are more values."""
+    if not values or width < 1:
+        return ""
+    count = min(width, len(values))
+    edges = [round(k * len(values) / count) for k in range(count + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, high = min(means), max(means)
+    scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BLOCKS[round((mean - low) * scale)] for mean in means)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:05 or 2:03:04; a question mark for what is not known."""
+    if not math.isfinite(seconds):
+        return "?"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def byte_progress(label: str, *, quiet: bool = False) -> Iterator[Progress]:
+    """A callback `(done, total)` in bytes that draws a bar, on a terminal and once it takes long enough to wonder."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from tqdm import tqdm
+
+    bar = tqdm(desc=label, unit="B", unit_scale=True, leave=False, delay=0.5, file=sys.stderr)
+
+    def tick(done: int, total: int | None) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        yield tick
+    finally:
+        bar.close()
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: str = "") -> None:
+    """A table on standard output: ruled on a terminal, tab-separated elsewhere; numbers but in the first and `text`."""
+    if not sys.stdout.isatty():
+        write("".join("\t".join(row) + "\n" for row in (columns, *rows)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(visible(title)), title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(Text(column), justify="right" if index and column != text else "left")
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    Console().print(table)
+
+
+@contextmanager
+def train_view(kind: str) -> Iterator[Show]:
+    """How the events of a training run are shown.
+
+    Args:
+        kind: "auto" (rich on a terminal, plain lines elsewhere), "rich", "tqdm", "plain" or "none".
+    """
+    if kind == "auto":
+        kind = "rich" if sys.stderr.isatty() else "plain"
+    if kind == "none":
+        yield lambda event: None
+        return
+    views: dict[str, type[PlainView] | type[RichView]] = {"rich": RichView, "tqdm": TqdmView, "plain": PlainView}
+    view = views[kind]()
+    try:
+        yield view.show
+    finally:
+        view.close()
+
+
+class PlainView:
+    """One line a report; the first, and then at most one a second, so that a log stays readable."""
+
+    interval_seconds = 1.0
+
+    def __init__(self) -> None:
+        self._last = -math.inf
+
+    def show(self, event: Event) -> None:
+        """Write the event's line, if it has one."""
+        from charrnn.runs import events
+
+        if isinstance(event, events.RunStarted):
+            self._say(*_headline(event))
+        elif isinstance(event, events.StepReport):
+            now = time.monotonic()
+            if event.val_loss is not None or now - self._last >= self.interval_seconds:
+                self._last = now
+                self._say(_report_line(event))
+        elif isinstance(event, events.RolledBack):
+            self._say(_rolled_back(event))
+        elif isinstance(event, events.RunFinished):
+            self._say(*_closing(event))
+
+    def _say(self, *lines: str) -> None:
+        for line in lines:
+            sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """Nothing to restore."""
+
+
+class TqdmView(PlainView):
+    """A tqdm bar over steps with the losses beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: Any = None
+
+    def show(self, event: Event) -> None:
+        """Advance the bar."""
+        from tqdm import tqdm
+
+        from charrnn.runs import events
+
+        if isinstance(event, events.RunStarted):
+            self._say(*_headline(event))
+            self._bar = tqdm(total=event.total_steps, initial=event.step, unit="step", file=sys.stderr)
+        elif isinstance(event, events.StepReport):
+            self._bar.update(event.step - self._bar.n)
+            shown = {"train": f"{event.train_loss:.3f}"}
+            if event.val_loss is not None:
+                shown["val"] = f"{event.val_loss:.3f}"
+            self._bar.set_postfix(shown)
+        elif isinstance(event, events.RolledBack):
+            self._bar.write(_rolled_back(event), file=sys.stderr)
+        elif isinstance(event, events.RunFinished):
+            self._bar.close()
+            self._say(*_closing(event))
+
+    def close(self) -> None:
+        """End the bar's line."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class RichView:
+    """A panel that stays in place: progress, losses, a sparkline, and what the model writes now."""
+
+    interval_seconds = 1.0
+
+    def __init__(self, console: Console | None = None, *, live: bool = True) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = console or Console(stderr=True)
+        self.forget()
+        # Drawn between two steps, not by a thread: a thread would make the trainer wait for the interpreter's lock.
+        self._live = Live(get_renderable=self._render, console=self._console, auto_refresh=False)
+        self._drawn = -math.inf
+        if live:
+            self._live.start(refresh=True)
+
+    def forget(self) -> None:
+        """Begin again, as before the first event."""
+        self._started: RunStarted | None = None
+        self._report: StepReport | None = None
+        self._finished: RunFinished | None = None
+        self._val = self._best = math.nan
+        self._sample = ""
+        self._losses: deque[float] = deque(maxlen=2000)
+
+    def print_once(self) -> None:
+        """The panel as it is now, without a live display."""
+        self._console.print(self._render())
+
+    def show(self, event: Event) -> None:
+        """Remember what the panel shows, and draw it anew once a second."""
+        self._remember(event)
+        now = time.monotonic()
+        if self._live.is_started and now - self._drawn >= self.interval_seconds:
+            self._drawn = now
+            self._live.refresh()
+
+    def _remember(self, event: Event) -> None:
+        from charrnn.runs import events
+
+        if isinstance(event, events.RunStarted):
+            self._started = event
+            for note in event.notes:
+                self._console.print(f"note: {visible(note)}", markup=False)
+        elif isinstance(event, events.StepReport):
+            self._report = event
+            self._losses.append(event.train_loss)
+        elif isinstance(event, events.Evaluated):
+            self._val = event.val_loss
+            self._best = event.val_loss if event.best else self._best
+        elif isinstance(event, events.SampleMade):
+            self._sample = event.text
+        elif isinstance(event, events.RolledBack):
+            self._console.print(_rolled_back(event), markup=False)
+        elif isinstance(event, events.RunFinished):
+            self._finished = event
+
+    def close(self) -> None:
+        """Leave the last state on the screen, then say where the files are."""
+        self._live.stop()
+        if self._finished:
+            for line in _closing(self._finished):
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        from rich.console import Group
+        from rich.panel import Panel
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        start, row = self._started, self._report
+        if start is None:
+            return Text("preparing ...")
+        done = row.step if row else start.step
+        width = max(20, min(self._console.width, 100))
+        grid = Table.grid(padding=(0, 2))
+        for _ in range(4):
+            grid.add_column()
+        if row:
+            grid.add_row("train loss", f"{row.train_loss:.4f} nats", "validation", _nats_bits(self._val))
+            grid.add_row("bits/char", f"{row.train_loss / math.log(2):.4f} train", "best", _nats_bits(self._best))
+            grid.add_row("speed", f"{row.chars_per_second:,.0f} chars/s", "learning rate", f"{row.learning_rate:.2e}")
+            grid.add_row("epoch", f"{row.epoch:.2f}", "gradient norm", f"{row.grad_norm:.3f}")
+        size = "" if start.parameters is None else f"  {start.parameters:,} parameters"
+        title = f"charrnn  {visible(str(start.run_dir))}{size}"
+        of = f" of {start.total_steps:,}" if start.total_steps else ""
+        share, left = _progress(start, row)
+        steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {clock(left)} left")
+        bar = Table.grid()  # a bar by itself does not end its line
+        bar.add_row(ProgressBar(total=1.0, completed=share, width=width - 4))
+        room = max(3, min(10, self._console.height - 12))
+        shown = Text(visible(self._sample)[-width * room :], overflow="fold")
+        parts: list[RenderableType] = [
+            steps,
+            bar,
+            grid,
+            Text(sparkline(list(self._losses), width - 4), style="cyan"),
+            Panel(shown, title="the model writes", title_align="left", height=room + 2),
+        ]
+        return Panel(Group(*parts), title=Text(title), title_align="left", width=width)
+
+
+def _nats_bits(nats: float) -> str:
+    return "-" if math.isnan(nats) else f"{nats:.4f} nats, {nats / math.log(2):.4f} bits"
+
+
+def _progress(start: RunStarted, row: StepReport | None) -> tuple[float, float]:
+    """Share of the run that is done, by whichever bound is nearer, and seconds of training left."""
+    seconds = row.seconds if row else 0.0
+    step = row.step if row else start.step
+    shares = [step / start.total_steps] if start.total_steps else []
+    left = [(start.total_steps - step) * seconds / step] if start.total_steps and step and seconds else []
+    if start.max_seconds:
+        shares.append(seconds / start.max_seconds)
+        left.append(start.max_seconds - seconds)
+    return min(1.0, max(shares, default=0.0)), max(0.0, min(left, default=math.nan))
+
+
+def _headline(event: RunStarted) -> list[str]:
+    lines = [
+        f"{event.run_dir}: {event.parameters:,} parameters, {event.vocab_size} symbols, "
+        f"{event.train_chars:,} characters to learn from, {event.val_chars:,} to validate on"
+    ]
+    lines += [f"note: {visible(note)}" for note in event.notes]
+    return lines
+
+
+def _report_line(row: StepReport) -> str:
+    val = "" if row.val_loss is None else f"  val {row.val_loss:.4f} ({row.val_loss / math.log(2):.4f} bits/char)"
+    return (
+        f"step {row.step:>6}  epoch {row.epoch:.2f}  train {row.train_loss:.4f}{val}  |g| {row.grad_norm:.3f}  "
+        f"lr {row.learning_rate:.2e}  {row.chars_per_second:,.0f} chars/s  {clock(row.seconds)}"
+    )
+
+
+def _rolled_back(event: RolledBack) -> str:
+    return f"{event.reason}; back to step {event.to_step}, learning rate times {event.lr_scale:g} from here (rollback)"
+
+
+def _closing(event: RunFinished) -> list[str]:
+    s = event.summary
+    loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}"
+    lines = [f"{s['steps']:,} steps in {clock(s['seconds'])} ({s['chars_per_second']:,.0f} chars/s){loss}"]
+    if event.reason != "stopped":
+        lines.append(f"saved in {s['run_dir']}; now: charrnn sample {s['run_dir']} --temperature 0.7")
+    return lines

@@ -1,0 +1,26 @@
+"""Files that come with charrnn: the catalogue of corpora and the built-in settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def bundled_path(name: str) -> Path:
+    """`corpora/catalogue.yaml` or `configs/NAME.yaml`: inside an installed package, else in the checkout around it."""
+    installed = _PACKAGE / "_bundled" / name
+    return installed if installed.exists() else _PACKAGE.parent / name
+
+
+def settings_path(name: str, *, beside: Path = Path()) -> Path:
+    """The settings file called `name`: as a path, from the folder `beside`, or a built-in one without its suffix."""
+    path = Path(name)
+    if path.exists():
+        return path
+    if (beside / path).exists():
+        return beside / path
+    if path.suffix == "" and path.parent == Path():
+        built_in = bundled_path(f"configs/{name}.yaml")
+        return built_in if built_in.exists() else path
+    return path

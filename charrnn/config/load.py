@@ -1,0 +1,287 @@
+"""Load settings from YAML and write them back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from charrnn.config.messages import (
+    allowed_values,
+    nearest,
+    one_line,
+    translate,
+    unknown_setting,
+    wrong_name,
+    wrong_value,
+)
+from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings, renamed
+from charrnn.errors import SettingsError
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read the settings in a YAML file.
+
+    Args:
+        path: the file, in UTF-8.
+        overrides: ``section.name=value`` each, value a YAML scalar; they win over the file, later over earlier.
+
+    Raises:
+        SettingsError: no such file, not YAML, or a setting that is unknown, missing or impossible.
+    """
+    return parse_config(read_settings(path), where=one_line(path), overrides=overrides)
+
+
+def read_settings(path: Path) -> str:
+    """The text of a settings file.
+
+    Raises:
+        SettingsError: no such file, unreadable, or not UTF-8.
+    """
+    from charrnn.config.yaml import (
+        MAX_BYTES,  # here, because sampling and evaluation read no YAML and start faster without
+    )
+
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1).decode("utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"{one_line(path)}: no such settings file", hint=_files_near(path)) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{one_line(path)}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8"
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"{one_line(path)}: cannot be read: {reason}") from None
+
+
+def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Config:
+    """Read the settings in a YAML text; `where` names it in errors, the rest is as in `load_config`.
+
+    Raises:
+        SettingsError: see `load_config`.
+    """
+    from charrnn.config.yaml import load_yaml
+
+    obj = load_yaml(text, where=where)
+    return _build({} if obj is None else obj, where, overrides)
+
+
+def config_from_dict(obj: object, *, where: str) -> Config:
+    """Check settings given as nested dicts, as `config_to_dict` makes them and checkpoints keep them.
+
+    Args:
+        obj: sections of settings; not changed.
+        where: what to call it in errors.
+
+    Raises:
+        SettingsError: a setting that is unknown, missing or impossible.
+    """
+    return _build(obj, where, ())
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """All settings as nested dicts of plain values, defaults included."""
+    builtins: dict[str, Any] = msgspec.to_builtins(config)
+    return builtins
+
+
+def dump_config(config: Config) -> str:
+    """All settings as YAML, defaults included; `parse_config` reads them back as an equal `Config`."""
+    from charrnn.config.yaml import dump_yaml
+
+    return dump_yaml(config_to_dict(config))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a settings file, for editors; names come from the registries."""
+    _, parts = msgspec.json.schema_components([Config], ref_template="#/$defs/{name}")
+    owners = {name: kind.__name__ for name, kind in _sections().items()}
+    for path, names in _allowed_names().items():
+        section, _, name = path.partition(".")
+        parts[owners[section]]["properties"][name]["enum"] = list(names)
+    schema = parts.pop("Config")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "charrnn settings",
+        "$defs": parts,
+    }
+
+
+def describe(path: str) -> str:
+    """What the setting at `path`, say ``training.batch_size``, is and which values it takes.
+
+    Raises:
+        SettingsError: no such setting.
+    """
+    kinds = _kinds()
+    if path not in kinds:
+        section, _, key = path.rpartition(".")
+        raise unknown_setting("settings", section, key, _paths())
+    kind = kinds[path]
+    extra = (kind.extra_json_schema or {}) if isinstance(kind, inspect.Metadata) else {}
+    names = _allowed_names().get(path)
+    return f"{extra.get('description', '')} ({', '.join(names) if names else allowed_values(kind)})"
+
+
+def _allowed_names() -> dict[str, tuple[str, ...]]:
+    """Names that a setting may take, by the setting's path, sorted."""
+    from charrnn.nn.cells import CELLS
+    from charrnn.nn.clip import CLIPPERS
+    from charrnn.nn.optim import OPTIMIZERS
+    from charrnn.nn.schedule import SCHEDULES
+
+    return {
+        "model.cell": tuple(sorted(CELLS)),
+        "training.optimizer": tuple(sorted(OPTIMIZERS)),
+        "training.schedule": tuple(sorted(SCHEDULES)),
+        "training.grad_clip_mode": tuple(sorted(CLIPPERS)),
+    }
+
+
+def _sections() -> dict[str, type[msgspec.Struct]]:
+    """Class of each section by its name."""
+    return {"corpus": CorpusSettings, "model": ModelSettings, "training": TrainingSettings}
+
+
+@cache
+def _kinds() -> dict[str, inspect.Type]:
+    """Type of each setting by its path."""
+    found: dict[str, inspect.Type] = {}
+    for section, cls in _sections().items():
+        info = inspect.type_info(cls)
+        assert isinstance(info, inspect.StructType)
+        found |= {f"{section}.{field.name}": field.type for field in info.fields}
+    return found
+
+
+def _paths() -> list[str]:
+    """Paths of all sections and settings."""
+    return [*_sections(), *_kinds()]
+
+
+def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
+    """Check `obj` and what overrides it, in the order in which errors help most: names, then values, then sums."""
+    sections = _checked_names(obj, where)
+    origins: dict[str, str] = {}
+    for item in overrides:
+        path = _override(sections, item)
+        origins[path] = f"`overrides` {one_line(item)}"
+    kinds = _kinds()
+
+    def where_of(path: str) -> str:
+        return origins.get(path, where)
+
+    if "source" not in sections.get("corpus", {}):
+        raise SettingsError(f"{where}: corpus.source: missing", hint="name a corpus, a file, a glob or a directory")
+    for path, value in _leaves(sections):
+        # NaN passes no comparison and infinity passes most, so neither is left to the ranges.
+        if isinstance(value, float) and not math.isfinite(value):
+            allowed = allowed_values(kinds[path]).replace("number", "finite number")
+            raise wrong_value(where_of(path), path, value, allowed)
+    try:
+        config = msgspec.convert(sections, Config, strict=True)
+    except msgspec.ValidationError as error:
+        raise translate(error, sections, kinds=kinds, names=_allowed_names(), where_of=where_of) from None
+    for path, names in _allowed_names().items():
+        section, _, name = path.partition(".")
+        found = getattr(getattr(config, section), name)
+        if found not in names:
+            raise wrong_name(where_of(path), path, found, names)
+    _check_together(config, where)
+    return config
+
+
+def _checked_names(obj: object, where: str) -> dict[str, dict[str, object]]:
+    """A copy of `obj` whose sections and settings are all known."""
+    if not isinstance(obj, dict):
+        raise wrong_value(where, "settings", obj, f"a mapping of {', '.join(_sections())}")
+    paths = _paths()
+    sections: dict[str, dict[str, object]] = {}
+    for section, settings in obj.items():
+        if section not in _sections():
+            raise unknown_setting(where, "", section, paths)
+        if not isinstance(settings, dict):
+            raise wrong_value(where, section, settings, "a mapping of settings")
+        sections[section] = {}
+        for key, found in settings.items():
+            path, value = renamed(f"{section}.{key}", found)
+            if not isinstance(key, str) or path not in paths:
+                raise unknown_setting(where, section, key, paths)
+            name = path.partition(".")[2]
+            if name in sections[section]:
+                raise SettingsError(f"{where}: {path}: given twice, once under its old name")
+            sections[section][name] = value
+    return sections
+
+
+def _override(sections: dict[str, dict[str, object]], item: str) -> str:
+    """Put the value of ``section.name=value`` into `sections`; returns the path."""
+    from charrnn.config.yaml import load_scalar
+
+    path, equals, text = item.partition("=")
+    path = path.strip()
+    where = f"`overrides` {one_line(item)}"
+    if not equals:
+        raise SettingsError(f"{where}: no '=' in it", hint="write `overrides` section.name=value")
+    path, value = renamed(path, load_scalar(text, where=where))
+    section, _, name = path.rpartition(".")
+    if path not in _kinds():
+        if path in _sections():
+            raise SettingsError(
+                f"{where}: {path} is a section", hint=f"set one of its settings: `overrides` {path}.name=value"
+            )
+        raise unknown_setting(where, section, name, _paths())
+    sections.setdefault(section, {})[name] = value
+    return path
+
+
+def _leaves(sections: dict[str, dict[str, object]]) -> Iterator[tuple[str, object]]:
+    """Path and value of every setting given."""
+    for section, settings in sections.items():
+        for name, value in settings.items():
+            yield f"{section}.{name}", value
+
+
+def _check_together(config: Config, where: str) -> None:
+    """Rules about more than one setting."""
+    corpus, training = config.corpus, config.training
+    held_out = corpus.val_fraction + corpus.test_fraction
+    if held_out >= 1:
+        raise SettingsError(
+            f"{where}: corpus.val_fraction + corpus.test_fraction: found {held_out:g}, allowed: number < 1",
+            hint="leave some of the text for training",
+        )
+    size = config.model.embedding_size
+    if config.model.tie_weights and size not in (None, config.model.hidden_size):
+        raise SettingsError(
+            f"{where}: model.embedding_size: found {size}, allowed with model.tie_weights: null or the hidden size, "
+            f"{config.model.hidden_size}"
+        )
+    if training.epochs is None and training.max_steps is None and training.max_minutes is None:
+        raise SettingsError(
+            f"{where}: training: no stopping condition",
+            hint="set one of training.epochs, training.max_steps, training.max_minutes",
+        )
+
+
+def _files_near(path: Path) -> str | None:
+    """Files in the folder of a missing one that may have been meant."""
+    try:
+        names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
+    except OSError:
+        return f"there is no folder {path.parent}"
+    close = nearest(path.name, names) or nearest(path.name + ".yaml", names)
+    if close:
+        return f"did you mean {path.parent / close}?"
+    settings_files = [name for name in names if name.endswith((".yaml", ".yml"))]
+    if not settings_files:
+        return f"there is no settings file in {path.parent}"
+    return f"in {path.parent} there are: {', '.join(settings_files[:8])}{', ...' if len(settings_files) > 8 else ''}"

@@ -1,0 +1,203 @@
+"""Compression by a network: each symbol costs the bits of its surprise under the model.
+
+The text is cut into segments that are read side by side, as columns of one step, because single steps would take many
+times as long; each begins without a past. One coder takes the symbols of all segments, step by step. Probabilities
+become integer frequencies of a fixed total, at least 1 each, with one more for the escape.
+
+    header   magic, version, mode, streams, number of symbols, model (8 bytes of a hash), CRC-32 of the content
+    body     the coder's bytes
+
+Decoding repeats the same products in the same order: it needs the same machine and libraries, or it may lose its way in
+a rounding; the check sum tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.data.vocabulary import Vocabulary, default_prime
+from charrnn.errors import CheckpointError, DataError
+from charrnn.evaluation.compression.arithmetic import LARGEST_TOTAL, Decoder, Encoder
+from charrnn.evaluation.compression.symbols import largest, to_bytes, to_values
+from charrnn.nn.head import log_softmax
+from charrnn.nn.network import CharRNN
+from charrnn.nn.stepper import Stepper
+
+MAGIC = b"CRNN"
+_HEADER = struct.Struct("<4sBBHQ8sI")
+_TOTAL = LARGEST_TOTAL
+# A segment without a past costs some 200 bits more than one with it; so many symbols make that small.
+_SEGMENT = 20_000
+_MOST_STREAMS = 64
+
+Tick = Callable[[int, int], None]
+
+
+def model_mark(model: CharRNN) -> bytes:
+    """8 bytes that tell one model from another."""
+    return hashlib.sha256(model.params.flat.tobytes()).digest()[:8]
+
+
+def compress(
+    data: bytes,
+    model: CharRNN,
+    vocabulary: Vocabulary,
+    *,
+    streams: int | None = None,
+    tick: Tick = lambda done, of: None,
+) -> tuple[bytes, float]:
+    """Compress any bytes.
+
+    Args:
+        data: the content.
+        model: that predicts.
+        vocabulary: of the model.
+        streams: segments; None: one for each `_SEGMENT` symbols, at most 64.
+        tick: is told the symbols done and in all.
+
+    Returns:
+        The compressed file, and the bits that the model's probabilities say it needs.
+    """
+    mode, values = to_values(data, vocabulary)
+    streams = streams or min(_MOST_STREAMS, len(values) // _SEGMENT)
+    streams = max(1, min(streams, len(values)))
+    header = _HEADER.pack(MAGIC, 1, mode, streams, len(values), model_mark(model), zlib.crc32(data))
+    # Bytes that are no text have, to a model of characters, the ids of the ASCII characters that it knows.
+    ids = vocabulary.lookup(values)
+    known = ids != vocabulary.unknown_id
+    encoder, bits, width = Encoder(), 0.0, largest(mode)
+    for frequencies, places, feed in _walk(model, vocabulary, len(values), streams, tick):
+        for column, place in enumerate(places):
+            ends = np.cumsum(frequencies[:, column])
+            symbol = int(ids[place]) if known[place] else len(ends) - 1
+            start = int(ends[symbol - 1]) if symbol else 0
+            encoder.encode(start, int(ends[symbol]), _TOTAL)
+            bits -= float(np.log2(frequencies[symbol, column] / _TOTAL))
+            if not known[place]:
+                for start, total in _spelled(int(values[place]), width):
+                    encoder.encode(start, start + 1, total)
+                    bits += float(np.log2(total))
+        feed(np.where(known[places], ids[places], 0).astype(np.intp))
+    return header + encoder.finish(), bits
+
+
+def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: Tick = lambda done, of: None) -> bytes:
+    """The content of a compressed file.
+
+    Raises:
+        DataError: not such a file, cut short or damaged.
+        CheckpointError: made with another model.
+    """
+    if len(packed) < _HEADER.size or packed[:4] != MAGIC:
+        raise DataError("not a file that `charrnn compress` has made")
+    _, version, mode, streams, count, mark, check = _HEADER.unpack(packed[: _HEADER.size])
+    if version != 1 or mode not in (0, 1) or not 1 <= streams <= max(1, count):
+        raise DataError("the file's header is damaged, or of a newer version")
+    if mark != model_mark(model):
+        raise CheckpointError(
+            "the file was compressed with another model", hint="give the checkpoint that compressed it"
+        )
+    decoder, width = Decoder(packed[_HEADER.size :]), largest(mode)
+    if count > _most_symbols(len(packed) - _HEADER.size, len(vocabulary)):
+        raise DataError("the file is cut short")
+    found = bytearray()  # grows with what is really there, whatever a damaged header promises
+    for frequencies, places, feed in _walk(model, vocabulary, count, streams, tick):
+        fed, row = np.zeros(len(places), np.intp), np.zeros(len(places), np.uint32)
+        for column in range(len(places)):
+            ends = np.cumsum(frequencies[:, column])
+            symbol = int(np.searchsorted(ends, decoder.target(_TOTAL), side="right"))
+            decoder.accept(int(ends[symbol - 1]) if symbol else 0, int(ends[symbol]), _TOTAL)
+            if symbol < len(ends) - 1:
+                fed[column], row[column] = symbol, vocabulary.values[symbol]
+            else:
+                row[column] = _read_value(decoder, width)
+        if decoder.overrun:
+            raise DataError("the file is cut short or damaged")
+        found += row.tobytes()
+        feed(fed)
+    try:
+        data = to_bytes(mode, _in_order(np.frombuffer(found, np.uint32), streams))
+    except (ValueError, UnicodeError):
+        raise DataError("the file is damaged") from None
+    if zlib.crc32(data) != check:
+        raise DataError("the check sum is wrong: the file is damaged, or was made on a machine that rounds otherwise")
+    return data
+
+
+def _most_symbols(body: int, vocab_size: int) -> int:
+    """How many symbols so many bytes can hold, at most: even the likeliest leaves each other one a share of 1."""
+    least_bits = vocab_size / _TOTAL / math.log(2)  # log2(total / (total - V)) and less
+    return int(8 * (body + 8) / least_bits)
+
+
+def _in_order(found: npt.NDArray[np.uint32], streams: int) -> npt.NDArray[np.uint32]:
+    """Symbols as `_walk` meets them, step by step through all segments -> one segment after the other."""
+    starts, lengths = _segments(len(found), streams)
+    out, whole = np.empty_like(found), int(lengths.min())  # steps that all segments have; some have one more
+    out[(starts + np.arange(whole)[:, None]).ravel()] = found[: whole * streams]
+    out[starts[lengths > whole] + whole] = found[whole * streams :]
+    return out
+
+
+def _segments(count: int, streams: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where segments begin, and how long they are."""
+    starts = np.arange(streams, dtype=np.int64) * count // streams
+    return starts, np.diff(np.append(starts, count))
+
+
+def _walk(
+    model: CharRNN, vocabulary: Vocabulary, count: int, streams: int, tick: Tick
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Callable[[npt.NDArray[np.intp]], None]]]:
+    """Step by step: (V + 1, n) frequencies, the (n,) places they are for, and what to call with the ids found there."""
+    starts, lengths = _segments(count, streams)
+    stepper = Stepper(model, streams)
+    prime = int(default_prime(vocabulary)[0])
+    logits = stepper.step(np.full(streams, prime) if streams > 1 else prime)
+    for step in range(int(lengths.max(initial=0))):
+        active = np.flatnonzero(lengths > step)
+
+        def feed(ids: npt.NDArray[np.intp], active: npt.NDArray[np.intp] = active) -> None:
+            nonlocal logits
+            whole = np.zeros(streams, np.intp)
+            whole[active] = ids
+            logits = stepper.step(whole if streams > 1 else int(whole[0]))
+
+        yield frequencies_of(logits)[:, active], starts[active] + step, feed
+        if step % 64 == 0:
+            tick(min(count, step * streams), count)
+
+
+def frequencies_of(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """(V, B) logits -> (V + 1, B) frequencies that add up to the coder's total, each at least 1.
+
+    The last is the escape's; what rounding leaves over goes to the likeliest symbol.
+    """
+    p = np.exp(log_softmax(logits))
+    room = _TOTAL - len(p) - 1
+    out = np.ones((len(p) + 1, p.shape[1]), np.int64)
+    out[:-1] += np.floor(p * room).astype(np.int64)
+    best, columns = p.argmax(axis=0), np.arange(p.shape[1])
+    out[best, columns] += _TOTAL - out.sum(axis=0)
+    return out
+
+
+def _spelled(value: int, width: int) -> Iterator[tuple[int, int]]:
+    """A value below `width`, uniformly, in pieces that the coder takes."""
+    for shift, size in ((16, -(-width // (1 << 16))), (8, 1 << 8), (0, 1 << 8)) if width > 1 << 8 else ((0, width),):
+        yield (value >> shift) % size, size
+
+
+def _read_value(decoder: Decoder, width: int) -> int:
+    value = 0
+    for _, size in _spelled(0, width):
+        piece = decoder.target(size)
+        decoder.accept(piece, piece + 1, size)
+        value = value << 8 | piece
+    return value

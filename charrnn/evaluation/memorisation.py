@@ -1,0 +1,101 @@
+"""How much of a text is copied: the share of its n-grams that stand in another.
+
+The n-grams of the (short) text are hashed and sorted, then those of the (long) source are looked up among them, chunk
+by chunk, so that memory does not grow with the source. One hit of each hash is compared character by character. The
+hash of n symbols is a polynomial modulo 2^64; with an odd base prefix sums give all of them at once:
+
+    S_i = Σ_{k<i} x_k b^{-k}        hash(i, n) = b^i (S_{i+n} - S_i)
+
+Source: Karp and Rabin (1987).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.nn.params import IdArray
+
+LENGTHS = (8, 12, 16, 24, 32, 50)
+
+_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
+_CHUNK = 1 << 20
+_HASHES = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What a text shares with a source.
+
+    Attributes:
+        shares: n -> share of the text's n-grams that stand in the source; NaN where it has none so long.
+        longest: characters of the longest piece of the text that stands in the source.
+        start: where it begins in the text.
+        source_start: where it begins in the source (one of the places).
+    """
+
+    shares: dict[int, float]
+    longest: int
+    start: int
+    source_start: int
+
+
+def copied(text: IdArray, source: IdArray, lengths: Sequence[int] = LENGTHS) -> Copied:
+    """Compare two texts of ids of the same vocabulary.
+
+    Args:
+        text: (N,) the text in question, short.
+        source: (M,) what it may have been copied from; may be memory-mapped.
+        lengths: n of the n-grams.
+    """
+    shares = {}
+    for n in lengths:
+        found = occurrences(text, source, n)
+        shares[n] = float("nan") if not found.size else float((found >= 0).mean())
+    # A piece of n characters that stands in the source brings along all shorter ones: the longest is found by halving.
+    low, high, place = 0, len(text), (0, 0)
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = occurrences(text, source, middle)
+        if (found >= 0).any():
+            start = int(np.argmax(found >= 0))
+            low, place = middle, (start, int(found[start]))
+        else:
+            high = middle - 1
+    return Copied(shares, low, *place)
+
+
+def occurrences(text: IdArray, source: IdArray, n: int) -> npt.NDArray[np.int64]:
+    """For each n-gram of `text`, in order, a place in `source` where it stands, or -1."""
+    count = len(text) - n + 1
+    places = np.full(max(0, count), -1, np.int64)
+    if count < 1 or len(source) < n:
+        return places
+    wanted, which = np.unique(_hashes(text, n), return_inverse=True)
+    found = np.full(len(wanted), -1, np.int64)
+    for start in range(0, len(source) - n + 1, _CHUNK):
+        hashes = _hashes(source[start : start + _CHUNK + n - 1], n)
+        slots = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
+        hits = np.flatnonzero(wanted[slots] == hashes)
+        fresh = hits[found[slots[hits]] < 0]
+        found[slots[fresh[::-1]]] = fresh[::-1] + start  # the first of equal ones is written last
+    places = found[which]
+    window = np.arange(n)
+    for index in np.flatnonzero(places >= 0):  # two texts of one hash: not seen yet, but not impossible
+        if not np.array_equal(text[index + window], source[places[index] + window]):
+            places[index] = -1
+    return places
+
+
+def _hashes(ids: IdArray, n: int) -> _HASHES:
+    """(len - n + 1,) hashes of all n-grams; products and sums wrap around modulo 2^64."""
+    size = len(ids)
+    with np.errstate(over="ignore"):
+        powers = np.cumprod(np.full(size, _BASE, np.uint64))
+        inverse = np.cumprod(np.full(size, pow(_BASE, -1, 1 << 64), np.uint64))
+        sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum((ids.astype(np.uint64) + np.uint64(1)) * inverse)))
+        out: _HASHES = (sums[n:] - sums[:-n]) * powers[: size - n + 1]
+    return out

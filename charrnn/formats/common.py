@@ -1,0 +1,51 @@
+"""What all formats need: the network as if its symbols were one-hot, and what belongs beside the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from charrnn import __version__
+from charrnn.config.load import config_to_dict
+from charrnn.nn.params import Array
+from charrnn.runs.checkpoint import Checkpoint
+
+
+def plain_params(checkpoint: Checkpoint) -> dict[str, Array]:
+    """Parameters by name; an embedding is multiplied into the first layer's input weights, (G*H, V)."""
+    model = checkpoint.build_model()
+    params = {name: np.array(values) for name, values in model.params.items() if name != "embedding.weight"}
+    params["layers.0.weight_ih"] = np.array(model.input_weights())
+    return params
+
+
+def metadata(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Settings, vocabulary and origin, as plain values."""
+    config = config_to_dict(checkpoint.config)
+    config["model"] |= {"embedding_size": None, "tie_weights": False}  # see `plain_params`
+    return {
+        "format": "charrnn",
+        "version": __version__,
+        "config": config,
+        "vocabulary": checkpoint.vocabulary.to_meta(),
+        "counters": {k: v for k, v in checkpoint.counters.items() if k in ("step", "epoch", "chars", "best_val_loss")},
+    }
+
+
+def torch_names(checkpoint: Checkpoint) -> dict[str, Array]:
+    """Parameters as PyTorch's `nn.RNN`, `nn.LSTM` or `nn.GRU` (called `rnn`) and a linear `head` have them.
+
+    PyTorch has two biases where one is enough; ours is its first, and its second is 0 but for the GRU's n gate.
+    """
+    params, m = plain_params(checkpoint), checkpoint.config.model
+    out: dict[str, Array] = {}
+    for k in range(m.num_layers):
+        layer = {name.removeprefix(f"layers.{k}."): v for name, v in params.items() if name.startswith(f"layers.{k}.")}
+        out[f"rnn.weight_ih_l{k}"], out[f"rnn.weight_hh_l{k}"] = layer["weight_ih"], layer["weight_hh"]
+        out[f"rnn.bias_ih_l{k}"] = layer["bias"]
+        second = np.zeros_like(layer["bias"])
+        if "bias_hn" in layer:
+            second[-m.hidden_size :] = layer["bias_hn"]
+        out[f"rnn.bias_hh_l{k}"] = second
+    return out | {"head.weight": params["head.weight"], "head.bias": params["head.bias"]}

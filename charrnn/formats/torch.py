@@ -1,0 +1,107 @@
+"""PyTorch (extra `[torch]`): a state_dict, and beside it a script that needs nothing but PyTorch to sample from it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+from charrnn.errors import MissingExtraError, SettingsError
+from charrnn.files import write_atomically
+from charrnn.formats.common import metadata, torch_names
+from charrnn.runs.checkpoint import Checkpoint
+
+_SCRIPT = '''\
+"""Samples from FILE with PyTorch alone: python SCRIPT --temperature 0.7 --prime "The " --seed 1"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+FACTS = json.loads(r"""FACTS_HERE""")
+KINDS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+
+
+class CharRNN(torch.nn.Module):
+    """One-hot symbols, recurrent layers, a linear head."""
+
+    def __init__(self):
+        super().__init__()
+        self.size = len(FACTS["symbols"])
+        self.rnn = KINDS[FACTS["cell"]](self.size, FACTS["hidden_size"], FACTS["num_layers"])
+        self.head = torch.nn.Linear(FACTS["hidden_size"], self.size)
+
+    def forward(self, ids, state=None):
+        """(T, B) ids -> (T, B, V) logits and the state after them."""
+        h, state = self.rnn(torch.nn.functional.one_hot(ids, self.size).float(), state)
+        return self.head(h), state
+
+
+def load():
+    model = CharRNN()
+    model.load_state_dict(torch.load(Path(__file__).with_name("FILE"), weights_only=True))
+    return model.eval()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--prime", default="")
+    parser.add_argument("--length", type=int, default=300)
+    parser.add_argument("--temperature", type=float, default=0.8)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    symbols, as_bytes = FACTS["symbols"], FACTS["encoding"] == "bytes"
+    place = {symbol: k for k, symbol in enumerate(symbols)}
+    prime = list(args.prime.encode()) if as_bytes else [ord(c) for c in args.prime]
+    made = [place[symbol] for symbol in prime if symbol in place] or [place.get(10, 0)]
+    shown = len(made) if prime else 0
+    start = made[:]
+    made = made[:shown]
+    model, generator = load(), torch.Generator().manual_seed(args.seed)
+    with torch.no_grad():
+        logits, state = model(torch.tensor(start)[:, None])
+        for _ in range(args.length):
+            last = logits[-1, 0]
+            if args.temperature == 0:
+                symbol = int(last.argmax())
+            else:
+                p = torch.softmax(last / args.temperature, 0)
+                symbol = int(torch.multinomial(p, 1, generator=generator))
+            made.append(symbol)
+            logits, state = model(torch.tensor([[symbol]]), state)
+    values = [symbols[k] for k in made]
+    print(bytes(values).decode("utf-8", "replace") if as_bytes else "".join(map(chr, values)))
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
+    """Write the state_dict and the script.
+
+    Raises:
+        MissingExtraError: no PyTorch.
+        SettingsError: a name that the script beside it cannot have.
+    """
+    script = output.with_suffix(".py")
+    if script == output or set(output.name) & set('"\\'):
+        raise SettingsError(f"{output}: the weights need another name, as in model.pt; the script will be {script}")
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError("PyTorch", "torch", purpose="this export") from None
+    weights = {name: torch.from_numpy(values.copy()) for name, values in torch_names(checkpoint).items()}
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    write_atomically(output, buffer.getvalue())
+    m, meta = checkpoint.config.model, metadata(checkpoint)
+    facts = {
+        "cell": m.cell, "hidden_size": m.hidden_size, "num_layers": m.num_layers, **meta["vocabulary"],
+    }  # fmt: skip
+    text = _SCRIPT.replace("FACTS_HERE", json.dumps(facts)).replace("FILE", output.name).replace("SCRIPT", script.name)
+    write_atomically(script, text.encode())
+    return [output, script]

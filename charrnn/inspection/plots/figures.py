@@ -1,0 +1,50 @@
+"""What all pictures share: matplotlib without a display, styles that survive a grey printer, saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from charrnn.errors import MissingExtraError, SettingsError
+from charrnn.files import writing
+
+SUFFIXES = (".png", ".svg", ".pdf")
+# Line styles and marks tell runs apart first, colours second.
+STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
+MARKS = ("o", "s", "^", "D", "v")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555")
+
+
+def style(index: int) -> dict[str, Any]:
+    """Line style and colour of the run of that number."""
+    return {"linestyle": STYLES[index % len(STYLES)], "color": COLOURS[index % len(COLOURS)], "linewidth": 1.8}
+
+
+def plain(text: str) -> str:
+    """A name that matplotlib does not read as a formula, without control characters."""
+    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A figure that belongs to no window.
+
+    Raises:
+        MissingExtraError: no matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("matplotlib", "plots", purpose="a picture") from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Any, output: Path) -> None:
+    """Write a figure as its name's ending says.
+
+    Raises:
+        SettingsError: another ending, or the file cannot be written.
+    """
+    if output.suffix.lower() not in SUFFIXES:
+        raise SettingsError(f"{output}: the name must end in .png, .svg or .pdf")
+    with writing(output):
+        figure.savefig(output, dpi=150)

@@ -1,0 +1,42 @@
+"""A running mean of the weights, which predicts better than the weights of any one step.
+
+Source: Polyak and Juditsky (1992) for the mean; exponentially weighted as by Kingma and Ba (2015), section 7.2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from charrnn.nn.params import Array
+
+
+class WeightEMA:
+    """mean = d mean + (1 - d) weights after each step, with d = min(decay, (1 + n) / (10 + n)) after n steps.
+
+    The smaller d at first forgets the random weights of the beginning.
+
+    Args:
+        weights: (N,) as they are now.
+        decay: of the mean, per step.
+
+    Attributes:
+        mean: (N,).
+    """
+
+    def __init__(self, weights: Array, decay: float) -> None:
+        self.mean = weights.copy()
+        self._decay = decay
+        self._scratch = np.empty_like(weights)
+
+    def update(self, weights: Array, steps: int) -> None:
+        """Take in the (N,) weights after optimiser step number `steps`."""
+        keep = min(self._decay, (1 + steps) / (10 + steps))
+        np.subtract(weights, self.mean, out=self._scratch)
+        self._scratch *= 1.0 - keep
+        self.mean += self._scratch
+
+    def swap(self, weights: Array) -> None:
+        """Exchange the mean and the (N,) weights in place; twice is as before."""
+        self._scratch[...] = weights
+        weights[...] = self.mean
+        self.mean[...] = self._scratch

@@ -1,0 +1,211 @@
+"""A run's whole state in one `.npz` of plain arrays (format 1).
+
+    format          the number 1
+    meta            JSON: version, config, vocabulary, counters, kernel
+    params/<name>   every parameter
+    optim/<moment>  flat optimiser moments
+    state/<layer>/<name>  (H, B) recurrent state before the next window; name is h or c
+    rng             [seed, step]: every random draw is derived from these
+    cursor          [epoch, window]: the next window to train on
+
+A checkpoint alone is enough to sample, evaluate or resume. Nothing in it is executed or believed unchecked: see
+`charrnn.runs.npz`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from charrnn.config.load import config_from_dict, config_to_dict
+from charrnn.config.schema import Config
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.errors import CheckpointError, SettingsError
+from charrnn.files import atomic_writer
+from charrnn.nn.cells import CELLS
+from charrnn.nn.network import CharRNN
+from charrnn.runs.npz import read_arrays, write_arrays
+
+FORMAT = 1
+
+
+@dataclass
+class Checkpoint:
+    """What a file holds, checked.
+
+    Attributes:
+        config: the settings of the run.
+        vocabulary: symbols and ids.
+        params: name -> array.
+        moments: optimiser moments, (N,) each.
+        state: one (S, H, B) array a layer; empty where the run had no state to keep.
+        counters: step, epoch, chars, seconds, losses and what else the trainer counts.
+        cursor: (epoch, window) of the next window.
+        kernel: the matrix kernel the run used; results differ in the last bits between kernels.
+        version: of charrnn that wrote it.
+    """
+
+    config: Config
+    vocabulary: Vocabulary
+    params: dict[str, np.ndarray]
+    moments: dict[str, np.ndarray] = field(default_factory=dict)
+    state: list[np.ndarray] = field(default_factory=list)
+    counters: dict[str, Any] = field(default_factory=dict)
+    cursor: tuple[int, int] = (0, 0)
+    kernel: str = ""
+    version: str = ""
+
+    def build_model(self, *, dropout: bool = False) -> CharRNN:
+        """The network with these parameters; without dropout unless it is to be trained further."""
+        model = CharRNN(len(self.vocabulary), **self.config.model.network(dropout=dropout))
+        for name, values in self.params.items():
+            model.params[name][...] = values
+        return model
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; a crash leaves the previous file or the new one.
+
+    Raises:
+        OSError: the file cannot be written; the previous one stands.
+    """
+    c = checkpoint
+    meta = {
+        "version": c.version,
+        "config": config_to_dict(c.config),
+        "vocabulary": c.vocabulary.to_meta(),
+        "counters": c.counters,
+        "kernel": c.kernel,
+    }
+    arrays: dict[str, np.ndarray] = {
+        "format": np.array(FORMAT),
+        "meta": np.array(json.dumps(meta)),
+        "rng": np.array([c.config.training.seed, c.counters.get("step", 0)], dtype=np.uint64),
+        "cursor": np.array(c.cursor, dtype=np.int64),
+    }
+    arrays |= {f"params/{name}": values for name, values in c.params.items()}
+    arrays |= {f"optim/{name}": values for name, values in c.moments.items()}
+    names = CELLS[c.config.model.cell].state_names
+    for layer, states in enumerate(c.state):
+        arrays |= {f"state/{layer}/{name}": values for name, values in zip(names, states, strict=True)}
+    with atomic_writer(path) as file:
+        write_arrays(file, arrays)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and check a checkpoint.
+
+    Raises:
+        CheckpointError: missing, not a checkpoint, damaged, of a newer format, or not what its settings say.
+    """
+    arrays = read_arrays(path)
+    form = arrays.get("format")
+    if form is None or form.shape != () or form.dtype.kind not in "iu":
+        raise CheckpointError(f"{path}: not a charrnn checkpoint (no format number)")
+    if int(form) != FORMAT:
+        raise CheckpointError(
+            f"{path}: checkpoint format {int(form)}; this charrnn reads format {FORMAT}",
+            hint="upgrade charrnn: pip install -U charrnn",
+        )
+    try:
+        return _assemble(arrays)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
+    meta = _meta(arrays)
+    try:
+        config = config_from_dict(meta.config, where="its settings")
+    except SettingsError as error:
+        raise CheckpointError(error.message, hint=error.hint) from None
+    vocabulary = Vocabulary.from_meta(msgspec.to_builtins(meta.vocabulary))
+    shapes = CharRNN.param_shapes(len(vocabulary), **config.model.sizes())
+    params = {name: _expect(arrays, f"params/{name}", shape) for name, shape in shapes.items()}
+    size = sum(values.size for values in params.values())
+    moments = {
+        name.removeprefix("optim/"): _expect(arrays, name, (size,)) for name in arrays if name.startswith("optim/")
+    }
+    state = _state(arrays, config)
+    known = {"format", "meta", "rng", "cursor", *(f"params/{n}" for n in params), *(f"optim/{n}" for n in moments)}
+    if extra := sorted(name for name in set(arrays) - known if not name.startswith("state/")):
+        raise CheckpointError(f"holds {extra[0]!r}, which no checkpoint of this model has")
+    cursor = arrays.get("cursor")
+    if cursor is None or cursor.shape != (2,) or cursor.dtype != np.int64:
+        raise CheckpointError("cursor is missing or damaged")
+    place = (int(cursor[0]), int(cursor[1]))
+    return Checkpoint(config, vocabulary, params, moments, state, dict(meta.counters), place, meta.kernel, meta.version)
+
+
+def _state(arrays: dict[str, np.ndarray], config: Config) -> list[np.ndarray]:
+    """One (S, H, B) array a layer, or nothing where the run kept no state."""
+    if not any(name.startswith("state/") for name in arrays):
+        return []
+    names, m = CELLS[config.model.cell].state_names, config.model
+    first = _expect(arrays, f"state/0/{names[0]}", None)
+    if first.ndim != 2 or first.shape[0] != m.hidden_size:
+        raise CheckpointError(f"state/0/{names[0]} has shape {first.shape}, its settings need ({m.hidden_size}, B)")
+    return [
+        np.stack([_expect(arrays, f"state/{layer}/{name}", first.shape) for name in names])
+        for layer in range(m.num_layers)
+    ]
+
+
+class _Meta(msgspec.Struct):
+    """The types keep a hostile JSON text from growing in memory."""
+
+    version: str
+    kernel: str
+    config: dict[str, dict[str, str | int | float | bool | None]]
+    vocabulary: _Symbols
+    counters: dict[str, str | int | float | None]
+
+
+class _Symbols(msgspec.Struct):
+    encoding: str
+    symbols: list[int]
+
+
+def _meta(arrays: dict[str, np.ndarray]) -> _Meta:
+    array = arrays.get("meta")
+    if array is None or array.shape != () or array.dtype.kind != "U":
+        raise CheckpointError("not a charrnn checkpoint (no meta)")
+    try:
+        return msgspec.json.decode(str(array).encode(), type=_Meta)
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
+        raise CheckpointError(f"meta is damaged: {error}") from None
+
+
+def _expect(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...] | None) -> np.ndarray:
+    array = arrays.get(name)
+    if array is None:
+        raise CheckpointError(f"{name} is missing")
+    if array.dtype != np.float32:
+        raise CheckpointError(f"{name} is {array.dtype}, not float32")
+    if shape is not None and array.shape != shape:
+        raise CheckpointError(f"{name} has shape {array.shape}, its settings need {shape}")
+    return array
+
+
+def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) -> Path:
+    """The file that a command means by CKPT: a file, a run's `best.npz` or else `last.npz`, or the newest run's.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if path is None:
+        runs = [f.parent for pattern in ("*/last.npz", "*/*/last.npz") for f in runs_dir.glob(pattern)]  # sweeps too
+        if not runs:
+            raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train `config` FILE")
+        path = max(runs, key=lambda run: (run / "last.npz").stat().st_mtime_ns)
+    if path.is_dir():
+        found = [path / name for name in ("best.npz", "last.npz") if (path / name).is_file()]
+        if not found:
+            raise CheckpointError(f"{path}: the directory holds neither best.npz nor last.npz")
+        return found[0]
+    return path

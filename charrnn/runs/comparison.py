@@ -1,0 +1,90 @@
+"""Runs under the same budget, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from charrnn.errors import DataError
+from charrnn.runs.history import History, read_history
+from charrnn.runs.table import find_runs
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One of them.
+
+    Attributes:
+        name: of its directory.
+        cell: of its settings.
+        parameters: scalars.
+        loss: best validation loss, nats per character.
+        bits_per_char: the same in bits.
+        steps, epochs, seconds: trained.
+        chars_per_second: over the whole run.
+        target: loss (nats) that the next two are about.
+        seconds_to_target, steps_to_target: of training until the first validation at or below it; None: never.
+    """
+
+    name: str
+    cell: str
+    parameters: int
+    loss: float
+    bits_per_char: float
+    steps: int
+    epochs: float
+    seconds: float
+    chars_per_second: float
+    target: float
+    seconds_to_target: float | None
+    steps_to_target: int | None
+
+
+def compare_runs(folders: Sequence[Path], target: float | None) -> list[ComparedRun]:
+    """The table's rows, in the order of `folders`.
+
+    Args:
+        folders: run directories of trainings that have ended.
+        target: see `ComparedRun`; None: the worst of the best losses, which all reach.
+
+    Raises:
+        DataError: a run without validation.
+    """
+    histories = [read_history(folder) for folder in folders]
+    for history in histories:
+        if history.best is None:
+            raise DataError(f"{history.path}: nothing was validated", hint="set corpus.val_fraction and eval_every")
+    target = max(_loss(history) for history in histories) if target is None else target
+    found = []
+    for folder, history in zip(folders, histories, strict=True):
+        (run,) = find_runs(folder)
+        last, reached = history.rows[-1], _reached(history, target)
+        found.append(
+            ComparedRun(
+                name=folder.name,
+                cell=str(run.settings["model.cell"]),
+                parameters=int(run.facts["parameters"] or 0),
+                loss=_loss(history),
+                bits_per_char=_loss(history) / math.log(2),
+                steps=last["step"],
+                epochs=last["epoch"],
+                seconds=last["seconds"],
+                chars_per_second=last["chars"] / max(last["seconds"], 1e-9),
+                target=target,
+                seconds_to_target=None if reached is None else reached["seconds"],
+                steps_to_target=None if reached is None else int(reached["step"]),
+            )
+        )
+    return found
+
+
+def _loss(history: History) -> float:
+    assert history.best is not None
+    return float(history.best["val_loss"])
+
+
+def _reached(history: History, target: float) -> dict[str, float] | None:
+    rows = (row for row in history.rows if row.get("val_loss") is not None and row["val_loss"] <= target)
+    return next(rows, None)

@@ -1,0 +1,147 @@
+"""A run's directory: settings, checkpoints, history and samples."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from charrnn.config.load import dump_config
+from charrnn.config.schema import Config
+from charrnn.errors import SettingsError
+from charrnn.files import FileLock, LockedError, remove_stale, unwritable, write_atomically, writing
+from charrnn.runs.events import RolledBack, StepReport
+
+
+class RunDirectory:
+    """The files of one run; see the attributes for their names.
+
+    Args:
+        path: the directory; made by `open_new`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.last = path / "last.npz"
+        self.best = path / "best.npz"
+        self.history = path / "history.jsonl"
+        self.samples = path / "samples.txt"
+        self.summary = path / "summary.json"  # there once the run has reached its end
+
+    def open_new(self, config: Config, *, overwrite: bool) -> None:
+        """Make the directory and write the resolved settings.
+
+        Raises:
+            SettingsError, StorageError: it holds a run already, or cannot be written.
+        """
+        if not overwrite:
+            self.check_free()
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+            for file in self._files():
+                file.unlink(missing_ok=True)
+            write_atomically(self.config, dump_config(config).encode())
+
+    def _files(self) -> tuple[Path, ...]:
+        return (self.config, self.last, self.best, self.history, self.samples, self.summary)
+
+    def check_free(self) -> None:
+        """There is no run in it.
+
+        Raises:
+            SettingsError: there is.
+        """
+        if any(file.exists() for file in self._files()):
+            raise SettingsError(
+                f"{self.path}: the directory holds a run already",
+                hint="continue it with `resume`, replace it with `overwrite`, or choose another `run_dir`",
+            )
+
+    def reopen(self, config: Config) -> None:
+        """Rewrite the settings of a run that goes on.
+
+        Raises:
+            SettingsError, StorageError: the directory cannot be written.
+        """
+        with self._writing():
+            self.summary.unlink(missing_ok=True)  # a longer run than the one that ended
+            write_atomically(self.config, dump_config(config).encode())
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self.path, "the run directory", hint="choose another `run_dir`")
+
+    def lock(self) -> FileLock:
+        """Keeps other trainings out while the block runs; makes the directory.
+
+        Raises:
+            SettingsError: another training is at work in it, or it cannot be made.
+        """
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+        return _RunLock(self.path / ".lock", wait=False)
+
+    def append_report(self, report: StepReport) -> None:
+        """Add a row to the history."""
+        self._append_row(asdict(report))
+
+    def append_note(self, event: str, note: RolledBack) -> None:
+        """Add a row that is no report, under the name of what happened."""
+        self._append_row({"event": event, **asdict(note)})
+
+    def _append_row(self, row: dict[str, Any]) -> None:
+        with self.history.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def append_sample(self, step: int, text: str) -> None:
+        """Add a sample, under a line that says when it was made."""
+        with self.samples.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            file.write(f"--- step {step} ---\n{text}\n\n")
+
+    def write_summary(self, reason: str, summary: dict[str, Any]) -> None:
+        """Say that the run has ended, why, and what came out; without the run's place, so that it may be moved."""
+        facts = {k: v for k, v in summary.items() if k not in ("run_dir", "checkpoint", "best_checkpoint")}
+        write_atomically(self.summary, (json.dumps({"reason": reason, **finite(facts)}) + "\n").encode())
+
+    def sync_logs(self) -> tuple[int, int]:
+        """Force history and samples to the disk, before a checkpoint that counts on them; their sizes in bytes."""
+        sizes = []
+        for path in (self.history, self.samples):
+            size = 0
+            if path.exists():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+                    size = os.fstat(file.fileno()).st_size
+            sizes.append(size)
+        return sizes[0], sizes[1]
+
+    def cut_logs(self, history_bytes: int, samples_bytes: int) -> None:
+        """Drop what was written after a checkpoint, which the resumed run writes again; also a row cut by a crash."""
+        for path, size in ((self.history, history_bytes), (self.samples, samples_bytes)):
+            if path.exists() and path.stat().st_size > size:
+                with path.open("r+b") as file:
+                    file.truncate(size)
+
+
+def finite(facts: dict[str, Any]) -> dict[str, Any]:
+    """Numbers that JSON does not have as None."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.items()}
+
+
+class _RunLock(FileLock):
+    def __enter__(self) -> FileLock:
+        try:
+            held = super().__enter__()
+        except LockedError:
+            raise SettingsError(
+                f"{self.path.parent}: another training is at work in this run directory",
+                hint="wait for it, or choose another `run_dir`",
+            ) from None
+        except OSError as error:
+            raise unwritable(self.path.parent, error, "the run directory", hint="choose another `run_dir`") from None
+        remove_stale(self.path.parent)
+        return held

@@ -1,0 +1,125 @@
+"""What a training run reports, as it happens. The trainer yields these; showing them is somebody else's job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The run is about to take its first step.
+
+    Attributes:
+        run_dir: where it writes.
+        parameters: number of scalars to learn; None where it is not known (to somebody who only watches).
+        vocab_size: number of symbols.
+        train_chars, val_chars: size of the splits.
+        columns: streams in a batch; fewer than `training.batch_size` for short texts.
+        total_steps: steps the run will take, None where only time bounds it.
+        max_seconds: of training the run may take, None where only steps bound it.
+        step: steps already done by the run this one resumes.
+        notes: what a user should know about the text.
+    """
+
+    run_dir: Path
+    parameters: int | None
+    vocab_size: int
+    train_chars: int
+    val_chars: int
+    columns: int
+    total_steps: int | None
+    max_seconds: float | None
+    step: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """A row of the history.
+
+    Attributes:
+        step: optimiser steps done.
+        epoch: passes over the training text done, with fraction.
+        chars: characters trained on.
+        train_loss: nats per character, mean over the steps since the last report, each before its update.
+        val_loss: nats per character over the validation split; None where it was not measured now.
+        grad_norm: of the last step's gradient of the mean loss, before clipping and without weight decay.
+        learning_rate: that of the last step's update.
+        chars_per_second: since the last report, training alone.
+        seconds: of training so far, without evaluation, sampling and saving.
+    """
+
+    step: int
+    epoch: float
+    chars: int
+    train_loss: float
+    val_loss: float | None
+    grad_norm: float
+    learning_rate: float
+    chars_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The validation split was read.
+
+    Attributes:
+        val_loss: nats per character.
+        best: it is the lowest so far.
+    """
+
+    step: int
+    val_loss: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class SampleMade:
+    """What the model writes now."""
+
+    step: int
+    text: str
+
+
+@dataclass(frozen=True)
+class CheckpointSaved:
+    """A checkpoint is on the disk."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """A loss or gradient was no number; the run went back to its last checkpoint.
+
+    Attributes:
+        step: where it happened.
+        to_step: of the checkpoint.
+        lr_scale: what the learning rate is multiplied by from here on.
+        reason: what was not finite.
+    """
+
+    step: int
+    to_step: int
+    lr_scale: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """The run is over.
+
+    Attributes:
+        reason: "epochs", "max_steps", "max_minutes", "patience" or "stopped" (by a signal).
+        summary: what `charrnn train --json` prints.
+    """
+
+    reason: str
+    summary: dict[str, Any]
+
+
+Event = RunStarted | StepReport | Evaluated | SampleMade | CheckpointSaved | RolledBack | RunFinished

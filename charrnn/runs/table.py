@@ -1,0 +1,184 @@
+"""Many runs as one table: what each reached, with which settings, and which settings mattered."""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charrnn.config.load import config_to_dict
+from charrnn.config.messages import nearest, one_line
+from charrnn.errors import CharRNNError, SettingsError
+from charrnn.files import FileLock, LockedError
+from charrnn.runs.history import read_history
+
+Value = str | int | float | bool | None
+
+FACTS = (
+    "loss", "bits_per_char", "val_loss", "train_loss", "best_step", "steps", "epochs", "chars", "seconds",
+    "chars_per_second", "parameters",
+)  # fmt: skip
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq, "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as a row.
+
+    Attributes:
+        path: its directory.
+        name: from the directory that was searched.
+        status: "done", "running", "stopped" (can be resumed), "pruned" or "failed".
+        facts: `loss` is the best validation loss in nats (the training loss where nothing was validated); the others
+            are those of the last report. None where not known.
+        settings: by path, as in ``training.seed``.
+    """
+
+    path: Path
+    name: str
+    status: str
+    facts: dict[str, Value]
+    settings: dict[str, Value]
+
+    def value(self, column: str) -> Value:
+        """What stands in a column."""
+        if column in ("name", "status", "path"):
+            return str(getattr(self, column))
+        return self.facts[column] if column in self.facts else self.settings.get(column)
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """Every run directory in `folder` and below, by name; one that cannot be read is left out."""
+    runs = []
+    for config in sorted(folder.rglob("config.yaml")):
+        try:
+            runs.append(_read(config.parent, folder))
+        except (CharRNNError, OSError, ValueError, KeyError):
+            continue
+    return runs
+
+
+def _read(path: Path, folder: Path) -> Run:
+    history = read_history(path) if (path / "history.jsonl").exists() else None
+    if history is None and not (path / "trial.json").exists():
+        raise SettingsError(f"{path}: has not begun")
+    last: dict[str, Any] = history.rows[-1] if history and history.rows else {}
+    best: dict[str, Any] = (history.best if history else None) or {}
+    summary = _json(path / "summary.json")
+    validated = [x for x in (summary.get("best_val_loss"), best.get("val_loss")) if x is not None]
+    loss: float | None = min(validated, default=last.get("train_loss"))
+    facts: dict[str, Value] = {
+        "loss": loss,
+        "bits_per_char": None if loss is None else loss / math.log(2),
+        "val_loss": summary.get("val_loss"),
+        "train_loss": last.get("train_loss"),
+        "best_step": best.get("step"),
+        "steps": last.get("step", 0),
+        "epochs": last.get("epoch"),
+        "chars": last.get("chars"),
+        "seconds": last.get("seconds"),
+        "chars_per_second": last["chars"] / last["seconds"] if last.get("seconds") else None,
+        "parameters": summary.get("parameters"),
+    }
+    from charrnn.config.load import load_config
+
+    sections = config_to_dict(load_config(path / "config.yaml"))
+    settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
+    name = str(path.relative_to(folder)) if path != folder else path.name
+    return Run(path, name, _status(path, done=bool(summary)), facts, settings)
+
+
+def _status(path: Path, *, done: bool) -> str:
+    if done:
+        return "done"
+    if (path / ".lock").exists():
+        try:
+            with FileLock(path / ".lock", wait=False):
+                pass
+        except LockedError:
+            return "running"
+    recorded = _json(path / "trial.json").get("status")
+    return str(recorded) if recorded in ("pruned", "failed") else "stopped"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        obj = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return obj if isinstance(obj, dict) else {}
+
+
+def column_name(spelled: str, runs: Sequence[Run]) -> str:
+    """The column that somebody means: a fact, a setting's path, or its last part where that is enough.
+
+    Raises:
+        SettingsError: none, or several.
+    """
+    known = ["name", "status", "path", *FACTS]
+    paths = sorted({path for run in runs for path in run.settings})
+    if spelled in known or spelled in paths:
+        return spelled
+    ends = [path for path in paths if path.rpartition(".")[2] == spelled]
+    if len(ends) == 1:
+        return ends[0]
+    close = nearest(spelled, [*known, *paths, *(p.rpartition(".")[2] for p in paths)])
+    raise SettingsError(
+        f"{one_line(spelled)}: no such column" + (f" (did you mean {close}?)" if close else ""),
+        hint=f"{', '.join(known)}, or a setting as in model.cell",
+    )
+
+
+def selected(runs: Sequence[Run], conditions: Iterable[str]) -> list[Run]:
+    """The runs for which all conditions hold, each `COLUMN=VALUE` or with != < <= > >=.
+
+    Raises:
+        SettingsError: not a condition, or an unknown column.
+    """
+    kept = list(runs)
+    for condition in conditions:
+        match = re.fullmatch(r"\s*([A-Za-z_.]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", condition)
+        if not match:
+            raise SettingsError(f"`where` {one_line(condition)}: not COLUMN=VALUE, or with != < <= > >=")
+        column = column_name(match[1], runs)
+        kept = [run for run in kept if _holds(run.value(column), match[2], match[3])]
+    return kept
+
+
+def _holds(found: Value, sign: str, text: str) -> bool:
+    from charrnn.config.yaml import load_scalar
+
+    wanted = load_scalar(text, where=f"`where` {text}") if text else ""
+    if sign in ("=", "!="):
+        same = found == wanted or str(found) == text
+        return same if sign == "=" else not same
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return False
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float):
+        raise SettingsError(f"`where` ...{sign}{one_line(text)}: only numbers can be compared so")
+    return _OPERATORS[sign](found, wanted)
+
+
+def ranked(runs: Sequence[Run], column: str, *, reverse: bool = False) -> list[Run]:
+    """Sorted by a column, ascending; runs without a value there come last either way."""
+    with_value = [run for run in runs if run.value(column) is not None]
+    without = [run for run in runs if run.value(column) is None]
+
+    def key(run: Run) -> tuple[int, Any]:
+        value = run.value(column)
+        return (1, value) if isinstance(value, str) else (0, value)
+
+    return sorted(with_value, key=key, reverse=reverse) + without
+
+
+def varied_settings(runs: Sequence[Run]) -> list[str]:
+    """Paths of the settings in which the runs differ."""
+    paths = sorted({path for run in runs for path in run.settings})
+    return [path for path in paths if len({json.dumps(run.settings.get(path)) for run in runs}) > 1]

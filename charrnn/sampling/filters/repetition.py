@@ -1,0 +1,105 @@
+"""Filters against repetition: penalties on symbols of the last while, and DRY against loops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from charrnn.sampling.filters.filter import Filter, FloatArray, History, Moment
+
+_MOST = 1e6  # of a DRY penalty: more than any logit, and still finite where all symbols are penalised
+
+
+class Penalties(Filter):
+    """Makes symbols less likely that stand among the last ones.
+
+    Source: Keskar et al. (2019), CTRL, for the first penalty (with llama.cpp's care for negative logits); the other
+    two are those of OpenAI's interface.
+
+    Args:
+        window: how many of the last symbols count.
+        repetition: divides positive logits and multiplies negative ones; 1 changes nothing.
+        presence: subtracted once from the logit of each symbol in the window.
+        frequency: subtracted as often as the symbol stands there.
+    """
+
+    def __init__(self, window: int, repetition: float = 1.0, presence: float = 0.0, frequency: float = 0.0) -> None:
+        self.window, self.repetition, self.presence, self.frequency = window, repetition, presence, frequency
+
+    def apply(self, logits: FloatArray, moment: Moment) -> None:
+        """Change (V, N) logits in place."""
+        if not self.window:
+            return
+        recent, columns = moment.history[-self.window :], logits.shape[1]
+        places = recent * columns + np.arange(columns)
+        counts = np.bincount(places.ravel(), minlength=logits.size).reshape(logits.shape)
+        there = counts > 0
+        np.divide(logits, self.repetition, out=logits, where=there & (logits > 0.0))
+        np.multiply(logits, self.repetition, out=logits, where=there & (logits < 0.0))
+        logits -= counts * self.frequency + there * self.presence
+
+
+class Dry(Filter):
+    """Penalises symbols that would prolong a repeat of something said before ("don't repeat yourself").
+
+    If the last n symbols stood in the window before, and n is at least the allowed length, the symbol that followed
+    them then loses multiplier * base ** (n - allowed length) now; the longest such n counts.
+    Source: p-e-w (2024), text-generation-webui pull request 5677.
+
+    Args:
+        columns: N streams.
+        multiplier: strength.
+        base: growth; at least 1.
+        allowed_length: the shortest repeat that counts.
+        window: how many of the last symbols are searched.
+        breakers: ids that no repeat contains, and that are never penalised.
+    """
+
+    def __init__(
+        self,
+        columns: int,
+        *,
+        multiplier: float,
+        base: float,
+        allowed_length: int,
+        window: int,
+        breakers: Sequence[int] = (),
+    ) -> None:
+        self.multiplier, self.base, self.allowed_length, self.window = multiplier, base, allowed_length, window
+        self._breakers = np.array(breakers, np.intp)
+        # Row d - 1: how many symbols at the end agree with those d places before. One more symbol makes such a run
+        # longer by one or ends it, so nothing is searched twice.
+        self._runs = np.zeros((max(window - 1, 0), columns), np.intp)
+        self._since_breaker = np.zeros(columns, np.intp)
+
+    def accept(self, history: History) -> None:
+        """Count on; history[-1] is new."""
+        recent = history[-self.window :] if self.window else history[:0]
+        if not len(recent):
+            return
+        newest, earlier = recent[-1], recent[-2::-1]
+        runs = self._runs[: len(earlier)]
+        runs += 1
+        runs *= earlier == newest
+        self._since_breaker += 1
+        self._since_breaker[np.isin(newest, self._breakers)] = 0
+
+    def apply(self, logits: FloatArray, moment: Moment) -> None:
+        """Change (V, N) logits in place."""
+        recent = moment.history[-self.window :] if self.window else moment.history[:0]
+        lags = np.arange(1, len(recent))[:, None]
+        # A run may have begun before the window did; only what lies inside counts.
+        lengths = np.minimum(self._runs[: len(lags)], len(recent) - lags)
+        np.minimum(lengths, self._since_breaker, out=lengths)
+        rows, columns = np.nonzero(lengths >= self.allowed_length)
+        if not len(rows):
+            return
+        followers = recent[len(recent) - 1 - rows, columns]
+        longest = np.zeros(logits.shape, np.intp)
+        np.maximum.at(longest, (followers, columns), lengths[rows, columns])
+        longest[self._breakers] = 0
+        meant = longest >= self.allowed_length
+        with np.errstate(over="ignore"):
+            penalties = self.multiplier * self.base ** (longest[meant] - self.allowed_length).astype(np.float64)
+        logits[meant] -= np.minimum(penalties, _MOST)

@@ -1,0 +1,135 @@
+"""A run as a checkpoint and back: its state, which settings may change when it continues, and its closing summary."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from charrnn import __version__
+from charrnn.blas import kernel_name
+from charrnn.config.load import config_to_dict
+from charrnn.config.schema import Config
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.data.windows import WindowStream
+from charrnn.errors import CheckpointError, DataError, DivergenceError, SettingsError
+from charrnn.nn.network import CharRNN, State
+from charrnn.nn.params import Array
+from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.directory import RunDirectory
+from charrnn.training.progress import Counters
+
+# What may change between a run and its continuation; everything else makes it another run.
+MAY_CHANGE = frozenset(
+    f"training.{name}"
+    for name in (
+        *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),
+        *("on_divergence", "max_rollbacks", "rollback_lr_factor"),
+        *("tensorboard", "log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
+    )
+)
+
+
+def capture(
+    config: Config, vocabulary: Vocabulary, model: CharRNN, moments: dict[str, Array], state: State, counters: Counters
+) -> Checkpoint:
+    """A checkpoint of all of it; arrays are not copied.
+
+    Raises:
+        DivergenceError: a number in it is not finite.
+    """
+    for values in (model.params.flat, *moments.values(), *state):
+        if not np.isfinite(values).all():
+            raise DivergenceError(
+                f"step {counters.step}: a parameter or moment is no longer a finite number; nothing was saved",
+                hint="lower training.learning_rate or set training.grad_clip",
+            )
+    return Checkpoint(
+        config=config,
+        vocabulary=vocabulary,
+        params=dict(model.params),
+        moments=moments,
+        state=state,
+        counters=asdict(counters),
+        cursor=(counters.epoch, counters.window),
+        kernel=kernel_name(),
+        version=__version__,
+    )
+
+
+def restore(saved: Checkpoint, model: CharRNN, moments: dict[str, Array], state: State) -> None:
+    """Put parameters, moments (and the mean of the weights, where one is kept) and recurrent state back.
+
+    Raises:
+        CheckpointError: it holds other moments or another number of columns.
+    """
+    if set(saved.moments) != set(moments):
+        raise CheckpointError("the checkpoint does not hold the moments of this optimiser")
+    if [layer.shape for layer in saved.state] != [layer.shape for layer in state]:
+        raise CheckpointError("the checkpoint's recurrent state is not of this batch size")
+    for name, values in saved.params.items():
+        model.params[name][...] = values
+    for name, moment in moments.items():
+        moment[...] = saved.moments[name]
+    for layer, values in zip(state, saved.state, strict=True):
+        layer[...] = values
+
+
+def check_resumable(saved: Config, wanted: Config) -> None:
+    """Refuse to resume with settings that would make it another run.
+
+    Raises:
+        SettingsError: names the settings that differ and those that may.
+    """
+    before, after = config_to_dict(saved), config_to_dict(wanted)
+    changed = [
+        f"{section}.{name}"
+        for section, values in after.items()
+        for name, value in values.items()
+        if before[section][name] != value
+    ]
+    if refused := [name for name in changed if name not in MAY_CHANGE]:
+        raise SettingsError(
+            f"{refused[0]}: cannot change when a run is resumed"
+            + (f" (nor can {', '.join(refused[1:])})" if refused[1:] else ""),
+            hint=f"these may change: {', '.join(sorted(MAY_CHANGE))}",
+        )
+
+
+def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
+    """Refuse to go on with another text.
+
+    Raises:
+        DataError: it is another.
+    """
+    if saved.vocabulary != vocabulary or Counters.of(saved).text_sha256 != sha256:
+        raise DataError(
+            "the text is not the one this run was trained on",
+            hint="put the old text back, start another run with `run_dir`, or give this run's weights to a new one "
+            "with `init_from`",
+        )
+
+
+def summarise(n: Counters, stream: WindowStream, model: CharRNN, run_dir: RunDirectory) -> dict[str, Any]:
+    """What `charrnn train --json` prints: places, losses in nats, `bits_per_char` of the last loss, seconds, counts."""
+    loss = n.train_loss if n.val_loss is None else n.val_loss
+    return {
+        "run_dir": str(run_dir.path),
+        "checkpoint": str(run_dir.last),
+        "best_checkpoint": str(run_dir.best) if run_dir.best.exists() else None,
+        "steps": n.step,
+        "epochs": round(n.epoch + n.window / stream.windows_per_epoch, 6),
+        "chars": n.chars,
+        "overlap_chars_per_epoch": stream.repeated,
+        "seconds": n.seconds,
+        "chars_per_second": n.chars / n.seconds if n.seconds else 0.0,
+        "train_loss": n.train_loss,
+        "val_loss": n.val_loss,
+        "best_val_loss": n.best_val_loss,
+        "bits_per_char": None if loss is None else loss / math.log(2),
+        "perplexity": None if loss is None else math.exp(min(loss, 700.0)),
+        "parameters": model.params.size,
+        "vocab_size": model.vocab_size,
+    }

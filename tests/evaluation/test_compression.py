@@ -1,0 +1,192 @@
+"""Compression: any bytes come back, sizes are what the model's entropy says, damage is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.errors import CharRNNError, CheckpointError, DataError
+from charrnn.evaluation.compression.arithmetic import LARGEST_TOTAL, Decoder, Encoder
+from charrnn.evaluation.compression.codec import _HEADER, _most_symbols, compress, decompress, frequencies_of
+from charrnn.evaluation.loss import evaluate
+from charrnn.nn.network import CharRNN
+from tests.conftest import Run, assert_one_line_error
+
+WORDS = Vocabulary.of("abcdefgh .\né")
+RAW = Vocabulary.of(bytes(range(200)))
+
+
+def a_model(vocabulary: Vocabulary, seed: int = 0) -> CharRNN:
+    model = CharRNN(len(vocabulary), cell="gru", hidden_size=10)
+    model.init(np.random.default_rng(seed))
+    model.params.flat *= 3.0
+    return model
+
+
+MODELS = {"characters": (a_model(WORDS), WORDS), "bytes": (a_model(RAW), RAW)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.one_of(
+        st.binary(max_size=200),
+        st.text(max_size=100).map(lambda t: t.encode("utf-8", "surrogatepass")),
+        st.text(alphabet="abcdefgh .\né", max_size=300).map(str.encode),
+    ),
+    kind=st.sampled_from(sorted(MODELS)),
+    streams=st.sampled_from([None, 1, 2, 7]),
+)
+def test_any_bytes_come_back(data: bytes, kind: str, streams: int | None) -> None:
+    model, vocabulary = MODELS[kind]
+    packed, bits = compress(data, model, vocabulary, streams=streams)
+    assert decompress(packed, model, vocabulary) == data
+    assert 8 * (len(packed) - 28) == pytest.approx(bits, abs=24)
+
+
+@pytest.mark.parametrize("kind", sorted(MODELS))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"a", b"\x00", b"\n" * 3000, bytes(range(256)) * 4, b"\xef\xbb\xbfabc\r\n", ("\U0010ffff☃ü" * 60).encode(),
+        b"abc" + b"\xed\xa0\x80" + b"def", b"abcd ef. " * 2000,
+    ],
+    ids=["empty", "one", "zero", "equal", "binary", "mark", "unknown", "surrogate", "a line of 18,000"],
+)  # fmt: skip
+def test_extreme_files_come_back(kind: str, data: bytes) -> None:
+    model, vocabulary = MODELS[kind]
+    packed, _ = compress(data, model, vocabulary)
+    assert decompress(packed, model, vocabulary) == data
+
+
+def test_a_text_that_the_model_is_sure_of_takes_hardly_any_bits_and_comes_back() -> None:
+    vocabulary = Vocabulary.of("ab")
+    model = CharRNN(2, cell="rnn", hidden_size=2)
+    model.init(np.random.default_rng(0))
+    model.params["head.bias"][:] = (50.0, -50.0)
+    data = b"a" * 200_000
+    packed, bits = compress(data, model, vocabulary, streams=5000)
+    assert 8 * (len(packed) - 28) < bits + 16
+    assert len(packed) < 28 + 4
+    assert decompress(packed, model, vocabulary) == data
+    assert _most_symbols(2, 2) > 10**8  # a bound that refuses no file that the coder can have made
+
+
+def test_a_hostile_header_asks_for_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, vocabulary = MODELS["characters"]
+    packed = compress(b"abcdefgh .\n" * 30, model, vocabulary)[0]
+    magic, version, mode, _, _, mark, check = _HEADER.unpack(packed[: _HEADER.size])
+
+    def with_header(streams: int, count: int) -> bytes:
+        return _HEADER.pack(magic, version, mode, streams, count, mark, check) + packed[_HEADER.size :]
+
+    with pytest.raises(DataError, match="cut short"):  # the bytes end long before so many symbols
+        decompress(with_header(1, 1 << 30), model, vocabulary)
+    monkeypatch.setattr("charrnn.evaluation.compression.codec._walk", lambda *arguments: pytest.fail("it has begun"))
+    for streams, count in ((65535, 3), (1, 1 << 63), (0, 5)):
+        with pytest.raises(DataError):
+            decompress(with_header(streams, count), model, vocabulary)
+
+
+@given(
+    symbols=st.lists(st.integers(0, 9), max_size=300),
+    weights=st.lists(st.integers(1, LARGEST_TOTAL // 10), min_size=10, max_size=10),
+)
+def test_the_coder_alone(symbols: list[int], weights: list[int]) -> None:
+    ends = np.cumsum(weights).tolist()
+    total, encoder, bits = ends[-1], Encoder(), 0.0
+    for symbol in symbols:
+        encoder.encode(ends[symbol] - weights[symbol], ends[symbol], total)
+        bits += math.log2(total / weights[symbol])
+    data = encoder.finish()
+    assert 8 * len(data) <= bits * 1.0001 + 16
+    decoder, found = Decoder(data), []
+    for _ in symbols:
+        place = decoder.target(total)
+        symbol = next(k for k, end in enumerate(ends) if place < end)
+        decoder.accept(ends[symbol] - weights[symbol], ends[symbol], total)
+        found.append(symbol)
+    assert found == symbols
+    with pytest.raises(ValueError, match="cannot be coded"):
+        encoder.encode(3, 3, 10)
+
+
+def test_the_size_is_the_models_entropy() -> None:
+    model, vocabulary = MODELS["characters"]
+    rng = random.Random(1)
+    text = "".join(rng.choice("abcdefgh .\n") for _ in range(12_000))
+    packed, bits = compress(text.encode(), model, vocabulary, streams=1)
+    assert 8 * (len(packed) - 28) <= 1.001 * bits
+    # The bits are the model's own, from a line end on, but for the rounding of frequencies.
+    expected = evaluate(model, vocabulary.encode("\n" + text), streams=1).nats / math.log(2)
+    assert bits == pytest.approx(expected, rel=1e-3)
+    assert 8 * len(packed) == pytest.approx(expected, rel=1e-3, abs=8 * 28 + 16)  # header, last byte
+    several, _ = compress(text.encode(), model, vocabulary, streams=8)
+    assert len(several) < 1.01 * len(packed)
+
+
+def test_frequencies_fill_the_total_and_none_is_zero() -> None:
+    logits = np.array([[0.0, 1e4, -1e4], [0.0, 0.0, 0.0], [0.0, -1e4, -30.0]], np.float32)
+    found = frequencies_of(logits)
+    assert found.shape == (4, 3)
+    assert (found >= 1).all()
+    assert (found.sum(axis=0) == LARGEST_TOTAL).all()
+    np.testing.assert_allclose(found[:3, 0] / LARGEST_TOTAL, 1 / 3, rtol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(place=st.integers(0, 10**6), change=st.integers(1, 255), cut=st.integers(0, 10**6))
+def test_damage_is_refused_or_found_by_the_check_sum(place: int, change: int, cut: int) -> None:
+    model, vocabulary = MODELS["characters"]
+    data = b"abc defgh. " * 20
+    packed = bytearray(compress(data, model, vocabulary)[0])
+    packed[place % len(packed)] ^= change
+    for damaged in (bytes(packed), bytes(packed[: cut % len(packed)])):
+        try:
+            found = decompress(damaged, model, vocabulary)
+        except CharRNNError:
+            continue
+        assert found == data  # the last bits of padding
+
+
+def test_another_model_is_refused() -> None:
+    model, vocabulary = MODELS["characters"]
+    packed, _ = compress(b"abc", model, vocabulary)
+    with pytest.raises(CheckpointError, match="another model"):
+        decompress(packed, a_model(WORDS, 1), vocabulary)
+    with pytest.raises(DataError, match="not a file"):
+        decompress(b"hello", model, vocabulary)
+
+
+def test_the_commands(charrnn_here: Run, config_file: Path, text_file: Path, tmp_path: Path) -> None:
+    words = ("train", "--config", config_file, "--quiet", "--run-dir")
+    assert charrnn_here(*words, "a", "--set", "training.max_steps=150").returncode == 0
+    assert charrnn_here(*words, "b").returncode == 0
+    done = charrnn_here("compress", "a", text_file, "-o", "t.crnn", "--json", "--streams", "2")
+    assert done.returncode == 0, done.stderr
+    sizes = json.loads(done.stdout)["bytes"]
+    assert sizes["compressed"] == (tmp_path / "t.crnn").stat().st_size
+    assert sizes["content"] == text_file.stat().st_size
+    assert {"gzip", "xz", "bz2", "entropy"} <= set(sizes)
+    back = charrnn_here("decompress", "a", "t.crnn", "-o", "back.txt")
+    assert back.returncode == 0, back.stderr
+    assert (tmp_path / "back.txt").read_bytes() == text_file.read_bytes()
+    (tmp_path / "odd.bin").write_bytes(bytes(range(256)) * 3)
+    assert charrnn_here("compress", "a", "odd.bin", "-o", "o.crnn", "--no-baselines").returncode == 0
+    assert charrnn_here("decompress", "a", "o.crnn", "-o", "o.bin", "--quiet").returncode == 0
+    assert (tmp_path / "o.bin").read_bytes() == (tmp_path / "odd.bin").read_bytes()
+    assert_one_line_error(charrnn_here("decompress", "b", "t.crnn", "-o", "x"), 4, "t.crnn", "another model")
+    (tmp_path / "cut.crnn").write_bytes((tmp_path / "t.crnn").read_bytes()[:200])
+    assert_one_line_error(charrnn_here("decompress", "a", "cut.crnn", "-o", "x"), 3, "cut.crnn")
+    assert not (tmp_path / "x").exists()
+    assert_one_line_error(charrnn_here("compress", "a", "missing", "-o", "x"), 3, "missing")
+    assert_one_line_error(charrnn_here("compress", "a", text_file, "-o", "no/where"), 2, "cannot be written")
+    assert_one_line_error(charrnn_here("decompress", "a", "t.crnn", "-o", "no/where"), 2, "cannot be written")
+    assert_one_line_error(charrnn_here("decompress", "a", text_file, "-o", "x"), 3, "text.txt: not a file")

@@ -1,0 +1,268 @@
+"""Every format against the model itself, and every way back."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.errors import CharRNNError, CheckpointError, SettingsError
+from charrnn.evaluation.loss import evaluate
+from charrnn.formats import EXPORTERS, exporter
+from charrnn.formats.load import ArrayNames, import_model, read_vocabulary
+from charrnn.nn.cells import CELLS
+from charrnn.nn.stepper import Stepper
+from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from tests.checkpoints import TEXT, a_checkpoint
+from tests.conftest import Run, assert_one_line_error
+
+every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
+
+
+def logits(checkpoint: Checkpoint, ids: np.ndarray) -> np.ndarray:
+    """(T, B, V) step by step."""
+    stepper = Stepper(checkpoint.build_model(), ids.shape[1])
+    return np.stack([stepper.step(row).T.copy() for row in ids])
+
+
+IDS = np.random.default_rng(0).integers(0, len(set(TEXT)), (50, 3))
+
+
+@every_cell
+@pytest.mark.parametrize("model", [{}, {"embedding_size": 5}, {"tie_weights": True}], ids=str)
+def test_json_there_and_back(tmp_path: Path, cell: str, model: dict[str, Any]) -> None:
+    checkpoint = a_checkpoint(cell, **model)
+    exporter("json")(checkpoint, tmp_path / "m.json")
+    back = import_model(tmp_path / "m.json", None, source="y")
+    assert back.vocabulary == checkpoint.vocabulary
+    assert back.config.corpus.source == "x"
+    np.testing.assert_allclose(logits(back, IDS), logits(checkpoint, IDS), atol=1e-5)
+    if not model:
+        for name, values in checkpoint.params.items():
+            np.testing.assert_array_equal(back.params[name], values)
+
+
+@pytest.mark.extras
+@every_cell
+@pytest.mark.parametrize("encoding", ["utf-8", "bytes"])
+def test_safetensors_there_and_back(tmp_path: Path, cell: str, encoding: str) -> None:
+    numpy_format = pytest.importorskip("safetensors.numpy")
+    checkpoint = a_checkpoint(cell, encoding=encoding)
+    exporter("safetensors")(checkpoint, tmp_path / "m.safetensors")
+    arrays = numpy_format.load_file(tmp_path / "m.safetensors")
+    for name, values in checkpoint.params.items():
+        np.testing.assert_array_equal(arrays[name], values)
+    back = import_model(tmp_path / "m.safetensors", None, source="y")
+    assert back.vocabulary == checkpoint.vocabulary
+    np.testing.assert_array_equal(logits(back, IDS), logits(checkpoint, IDS))
+
+
+@pytest.mark.extras
+@every_cell
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("model", [{}, {"embedding_size": 5}], ids=str)
+def test_onnx_runs_to_the_same_logits(tmp_path: Path, cell: str, layers: int, model: dict[str, Any]) -> None:
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    checkpoint = a_checkpoint(cell, layers, **model)
+    exporter("onnx")(checkpoint, tmp_path / "m.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    expected = logits(checkpoint, IDS)
+    names = [i.name for i in session.get_inputs() if i.name != "ids"]
+    assert len(names) == layers * len(CELLS[cell].state_names)
+    state = {name: np.zeros((3, 12), np.float32) for name in names}
+    for ids, wanted in zip(IDS, expected, strict=True):
+        out = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"ids": ids, **state}), strict=True))
+        np.testing.assert_allclose(out["logits"], wanted, atol=1e-5)
+        state = {name: out[f"new_{name}"] for name in names}
+    facts = json.loads(session.get_modelmeta().custom_metadata_map["charrnn"])
+    assert facts["vocabulary"] == checkpoint.vocabulary.to_meta()
+
+
+@pytest.mark.parity
+@every_cell
+@pytest.mark.parametrize("encoding", ["utf-8", "bytes"])
+def test_torch_and_its_script(tmp_path: Path, cell: str, encoding: str) -> None:
+    torch = pytest.importorskip("torch")
+    checkpoint = a_checkpoint(cell, 2, encoding)
+    assert exporter("torch")(checkpoint, tmp_path / "m.pt") == [tmp_path / "m.pt", tmp_path / "m.py"]
+    weights = torch.load(tmp_path / "m.pt", weights_only=True)
+    kinds = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+    V = len(checkpoint.vocabulary)
+    network = torch.nn.ModuleDict({"rnn": kinds[cell](V, 12, 2), "head": torch.nn.Linear(12, V)})
+    network.load_state_dict(weights)
+    with torch.no_grad():
+        found = network["head"](network["rnn"](torch.nn.functional.one_hot(torch.tensor(IDS), V).float())[0])
+    np.testing.assert_allclose(found.numpy(), logits(checkpoint, IDS), atol=1e-5)
+    words = [sys.executable, "m.py", "--length", "40", "--temperature", "0", "--prime", "ab"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    from charrnn.api import TrainedModel
+
+    expected = "ab" + "".join(TrainedModel([checkpoint]).sample("ab", length=40, temperature=0.0))
+    assert done.stdout.rstrip("\n") == expected.rstrip("\n")
+    if (cell, encoding) != ("gru", "utf-8"):
+        return
+    again = [subprocess.run([*words[:4], "--seed", "3"], cwd=tmp_path, capture_output=True, check=True) for _ in "ab"]
+    assert again[0].stdout == again[1].stdout
+
+
+@pytest.mark.parity
+@every_cell
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize("biases", [False, True])
+def test_a_torch_network_evaluates_to_its_loss(
+    tmp_path: Path, cell: str, layers: int, embedded: bool, biases: bool
+) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(1)
+    V, H = len(set(TEXT)), 11
+    kinds = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+    parts = {"core": kinds[cell](6 if embedded else V, H, layers, bias=biases), "out": torch.nn.Linear(H, V)}
+    network = torch.nn.ModuleDict(parts | ({"table": torch.nn.Embedding(V, 6)} if embedded else {}))
+    path = tmp_path / "model.pt"
+    torch.save({"state_dict": network.state_dict(), "epoch": 3}, path)
+    (tmp_path / "text.txt").write_text(TEXT)
+    checkpoint = import_model(path, read_vocabulary(tmp_path / "text.txt"), source="text.txt")
+    ids = IDS[:, 0]
+    x = torch.tensor(ids[:-1])[:, None]
+    with torch.no_grad():
+        x = network["table"](x) if embedded else torch.nn.functional.one_hot(x, V).float()
+        out = network["out"](network["core"](x)[0])[:, 0]
+        expected = torch.nn.functional.cross_entropy(out, torch.tensor(ids[1:])).item()
+    found = evaluate(checkpoint.build_model(), ids.astype(np.uint8), streams=1).loss
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parity
+def test_the_commands_import_and_evaluate_to_its_loss(charrnn_here: Run, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(2)
+    text = "".join(np.random.default_rng(5).choice(list(TEXT), 250))
+    V = len(set(text))
+    network = torch.nn.ModuleDict(
+        {"embed": torch.nn.Embedding(V, 5), "lstm": torch.nn.LSTM(5, 9, 2), "decoder": torch.nn.Linear(9, V)}
+    )
+    torch.save(network.state_dict(), tmp_path / "m.pt")
+    (tmp_path / "text.txt").write_text(text)
+    done = charrnn_here("import", "m.pt", "--vocab", "text.txt", "--run-dir", "r")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(charrnn_here("eval", "r", "--text", "text.txt", "--no-baselines", "--json").stdout)
+    ids = torch.tensor([sorted(set(text)).index(c) for c in text])
+    with torch.no_grad():
+        out = network["decoder"](network["lstm"](network["embed"](ids[:-1, None]))[0])[:, 0]
+    assert report["loss"] == pytest.approx(torch.nn.functional.cross_entropy(out, ids[1:]).item(), abs=1e-5)
+    assert report["characters"] == 249
+
+
+@pytest.mark.parity
+def test_names_decide_where_shapes_do_not(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    V = len(set(TEXT))
+    network = torch.nn.ModuleDict(
+        {"a": torch.nn.GRU(V, 7), "b": torch.nn.GRU(V, 7), "x": torch.nn.Linear(7, V), "y": torch.nn.Linear(7, V)}
+    )
+    torch.save(network.state_dict(), tmp_path / "m.pt")
+    vocabulary = Vocabulary.of(TEXT)
+    with pytest.raises(CheckpointError, match="2 recurrent networks"):
+        import_model(tmp_path / "m.pt", vocabulary, source="x")
+    with pytest.raises(CheckpointError, match="2 linear layers"):
+        import_model(tmp_path / "m.pt", vocabulary, source="x", names=ArrayNames(rnn="b"))
+    found = import_model(tmp_path / "m.pt", vocabulary, source="x", names=ArrayNames(rnn="b", head="y"))
+    np.testing.assert_array_equal(found.params["head.weight"], network["y"].weight.detach().numpy())
+    with pytest.raises(CheckpointError, match="does not say"):
+        import_model(tmp_path / "m.pt", None, source="x")
+    both = torch.nn.ModuleDict({"r": torch.nn.LSTM(V, 7, bidirectional=True), "h": torch.nn.Linear(14, V)})
+    torch.save(both.state_dict(), tmp_path / "b.pt")
+    with pytest.raises(CheckpointError, match="bidirectional"):
+        import_model(tmp_path / "b.pt", vocabulary, source="x")
+    for name, value in (("list.pt", [1, 2]), ("empty.pt", {}), ("odd.pt", {"r.weight_ih_l0": torch.ones(7, V)})):
+        torch.save(value, tmp_path / name)
+        with pytest.raises(CheckpointError):
+            import_model(tmp_path / name, vocabulary, source="x")
+
+
+@pytest.mark.parity
+def test_other_things_that_torch_writes(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save(torch.nn.Linear(2, 3), tmp_path / "module.pt")
+    (tmp_path / "noise.pt").write_bytes(np.random.default_rng(0).bytes(3000))
+    torch.save([1, 2], tmp_path / "list.pt")
+    for name, reason in (("module", "pickled objects"), ("noise", "not a PyTorch file"), ("list", "not a state_dict")):
+        with pytest.raises(CheckpointError, match=reason) as caught:
+            import_model(tmp_path / f"{name}.pt", Vocabulary.of("abc"), source="x")
+        assert len(caught.value.message) < 300
+        assert "state_dict()" in str(caught.value.hint)
+    for name in ("model.py", 'm"x.pt'):
+        with pytest.raises(SettingsError, match="another name"):
+            exporter("torch")(a_checkpoint(), tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
+def test_files_that_are_no_model(tmp_path: Path) -> None:
+    for name, data in (("a.json", b"{}"), ("b.json", b"["), ("c.json", b'{"params": {"x": [1, [2]]}}')):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(CharRNNError) as caught:
+            import_model(tmp_path / name, Vocabulary.of("ab"), source="x")
+        assert len(caught.value.message.splitlines()) == 1
+    (tmp_path / "v.json").write_text('["b", "a"]')
+    with pytest.raises(CheckpointError, match="order"):
+        read_vocabulary(tmp_path / "v.json")
+    (tmp_path / "v.json").write_text('["ab"]')
+    with pytest.raises(CheckpointError, match="single characters"):
+        read_vocabulary(tmp_path / "v.json")
+
+
+def test_the_commands(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:
+    assert charrnn_here("train", "--config", config_file, "--quiet", "--run-dir", "a").returncode == 0
+    done = charrnn_here("export", "a", "--to", "json", "--output", "m.json")
+    assert done.stderr == "wrote m.json\n"
+    assert charrnn_here("import", "m.json", "--run-dir", "b").returncode == 0
+    words = ("--seed", "1", "--length", "50")
+    assert charrnn_here("sample", "a", *words).stdout == charrnn_here("sample", "b", *words).stdout
+    losses = [
+        json.loads(charrnn_here("eval", run, "--text", "text.txt", "--no-baselines", "--json").stdout)["loss"]
+        for run in ("a", "b")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert_one_line_error(charrnn_here("import", "m.json", "--run-dir", "b"), 2, "holds a run already")
+    assert_one_line_error(charrnn_here("import", "text.txt", "--run-dir", "c"), 4 if _has_torch() else 6, "")
+    assert_one_line_error(
+        charrnn_here("export", "a", "--to", "json", "--output", "no/where.json"), 2, "cannot be written"
+    )
+    assert not (tmp_path / "c").exists()
+    assert find_checkpoint(tmp_path / "b") == tmp_path / "b" / "last.npz"
+    assert load_checkpoint(tmp_path / "b" / "last.npz").config.model.cell == "gru"
+
+
+def _has_torch() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("torch") is not None
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
+def test_every_format_has_a_suffix(name: str) -> None:
+    from charrnn.cli.commands.export import Format
+    from charrnn.formats import SUFFIXES
+
+    assert name in SUFFIXES
+    assert name in {f.value for f in Format}
+
+
+def test_the_page_holds_everything_and_no_text_ends_its_script(tmp_path: Path) -> None:
+    checkpoint = a_checkpoint()
+    exporter("html")(checkpoint, tmp_path / "p.html")
+    page = (tmp_path / "p.html").read_text()
+    facts = json.loads(re.search(r"const facts = (.*);\n", page)[1])  # type: ignore[index]
+    assert facts["symbols"] == checkpoint.vocabulary.to_meta()["symbols"]
+    assert page.count("<script>") == page.count("</script>") == 1
+    assert "http://" not in page
+    assert "https://" not in page

@@ -1,0 +1,92 @@
+"""Networks learn: they memorise a text, and reach the entropy of a source without going below it."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from charrnn.evaluation.loss import evaluate
+from charrnn.nn.cells import CELLS
+from charrnn.nn.clip import clip_by_norm, global_norm
+from charrnn.nn.network import CharRNN
+from charrnn.nn.optim import Adam
+from tests.conftest import SENTENCES
+from tests.strategies import make_case
+
+
+def train_on(model: CharRNN, inputs: np.ndarray, targets: np.ndarray, *, steps: int, rate: float) -> float:
+    """Train on one window again and again; the last loss in nats per character."""
+    optimizer = Adam(model.params.size, model.dtype)
+    nats = math.inf
+    for _ in range(steps):
+        nats = model.loss_and_grad(inputs, targets, model.zero_state(inputs.shape[1])) / inputs.size
+        grad = model.grads.flat
+        clip_by_norm(grad, 1.0, global_norm(grad))
+        optimizer.step(model.params.flat, grad, rate)
+        if nats < 0.02:
+            break
+    return nats
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_two_hundred_characters_are_memorised(cell: str) -> None:
+    text = np.frombuffer((SENTENCES * 2)[:201].encode(), np.uint8)
+    symbols, ids = np.unique(text, return_inverse=True)
+    model = CharRNN(len(symbols), cell=cell, hidden_size=64)
+    model.init(np.random.default_rng(0))
+    assert train_on(model, ids[:-1, None], ids[1:, None], steps=400, rate=0.01) < 0.05
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_a_markov_source_is_learned_to_its_entropy_and_not_below(cell: str) -> None:
+    stay = np.array([0.9, 0.7])  # two states that show themselves: P(0|0) and P(1|1)
+    rng = np.random.default_rng(0)
+    draws, ids = rng.random(120_000), np.zeros(120_000, np.intp)
+    for k in range(1, len(ids)):
+        ids[k] = ids[k - 1] if draws[k] < stay[ids[k - 1]] else 1 - ids[k - 1]
+    share = np.array([1 - stay[1], 1 - stay[0]]) / (2 - stay.sum())  # the chain's stationary distribution
+    entropy = float(-(share * (stay * np.log(stay) + (1 - stay) * np.log(1 - stay))).sum())
+    train, val = ids[:90_000], ids[90_000:]
+    model = CharRNN(2, cell=cell, hidden_size=8)
+    model.init(rng)
+    optimizer = Adam(model.params.size, model.dtype)
+    columns = train[: len(train) // 30 * 30].reshape(30, -1).T
+    state = model.zero_state(30)
+    for step in range(300):
+        start = step * 40 % (len(columns) - 41)
+        window = columns[start : start + 41]
+        model.loss_and_grad(window[:-1], window[1:], state)
+        optimizer.step(model.params.flat, model.grads.flat, 0.02 * (1 - step / 300))
+    # What this very text costs under the true probabilities: the noise of a finite text is in both numbers.
+    ideal = -np.log(np.where(val[1:] == val[:-1], stay[val[:-1]], 1 - stay[val[:-1]])).mean()
+    loss = evaluate(model, val.astype(np.uint8)).loss
+    assert loss < ideal * 1.02
+    assert loss > ideal - 3 * 0.9 / math.sqrt(len(val))
+    assert abs(ideal - entropy) < 0.02
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+@pytest.mark.parametrize("L", [1, 2])
+def test_a_training_step_allocates_next_to_nothing(cell: str, L: int) -> None:
+    case = make_case(cell, T=32, B=16, V=50, H=64, L=L, dtype=np.float32)
+    state = case.fresh_state()
+    for _ in range(2):
+        case.model.loss_and_grad(case.inputs, case.targets, state)
+    tracemalloc.start()
+    case.model.loss_and_grad(case.inputs, case.targets, state)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    window = 32 * 16 * 64 * 4  # bytes of one window of states
+    assert peak < window, f"{peak} bytes at the peak of a step"
+
+
+def test_the_gradient_is_of_the_mean_and_the_loss_is_the_sum() -> None:
+    case = make_case("lstm")
+    total = case.model.loss_and_grad(case.inputs, case.targets, case.fresh_state())
+    mean_grad = case.model.grads.flat.copy()
+    assert total == pytest.approx(case.model.loss(case.inputs, case.targets, case.fresh_state()).sum())
+    case.model.loss_and_grad(case.inputs, case.targets, case.fresh_state(), scale=1.0)
+    np.testing.assert_allclose(case.model.grads.flat, mean_grad * case.inputs.size, rtol=1e-9, atol=1e-12)

@@ -1,0 +1,33 @@
+"""Histories are read as they stand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from charrnn.errors import DataError
+from charrnn.runs.history import read_history
+
+
+def test_rows_events_and_a_torn_end(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_text(
+        '{"step": 1, "train_loss": 3.0, "val_loss": null}\n{"event": "rollback", "step": 2}\n'
+        '{"step": 3, "train_loss": 2.0, "val_loss": 2.5}\n{"step": 4, "trai'
+    )
+    history = read_history(tmp_path)
+    assert history.column("step") == [1.0, 3.0]
+    assert math.isnan(history.column("val_loss")[0])
+    assert history.best == history.rows[1]
+    assert [event["event"] for event in history.events] == ["rollback"]
+    assert read_history(tmp_path / "history.jsonl") == history
+
+
+@pytest.mark.parametrize("content", ["x\n", "[]\n", '{"train_loss": 1}\n', '{"step": "a"}\n'])
+def test_what_is_no_history_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "history.jsonl").write_text(content)
+    with pytest.raises(DataError, match="line 1"):
+        read_history(tmp_path)
+    with pytest.raises(DataError, match=r"no history\.jsonl"):
+        read_history(tmp_path / "nowhere")

@@ -1,0 +1,215 @@
+"""How samples end, what is measured, ensembles, beams and expressions: against plain references."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.errors import SettingsError
+from charrnn.evaluation.loss import evaluate, mixed_surprisals
+from charrnn.nn.ensemble import EnsembleStepper
+from charrnn.nn.network import CharRNN
+from charrnn.nn.stepper import Stepper
+from charrnn.sampling.beam import beam_search
+from charrnn.sampling.draw import generate_text
+from charrnn.sampling.generate import Character, Control, Sample, generate
+from charrnn.sampling.options import SamplerOptions
+
+TEXT = "abcde .\n"
+VOCABULARY = Vocabulary.of(TEXT)
+PRIME = VOCABULARY.encode("ab")
+
+
+def a_model(seed: int = 0, cell: str = "gru", hidden: int = 12) -> CharRNN:
+    model = CharRNN(len(VOCABULARY), cell=cell, hidden_size=hidden)
+    model.init(np.random.default_rng(seed))
+    model.params.flat *= 3.0
+    return model
+
+
+MODEL = a_model()
+
+
+def run(control: Control, *, count: int = 1, seed: int = 3, models: list[CharRNN] | None = None) -> list[Sample]:
+    samples: list[Sample] = []
+    seen: list[list[Character]] = [[] for _ in range(count)]
+    for k, character in generate(
+        models or [MODEL], VOCABULARY, PRIME, seed=seed, control=control, num_samples=count, samples=samples
+    ):
+        seen[k].append(character)
+    assert seen == [sample.characters for sample in samples] or control.measure
+    return samples
+
+
+def plain(length: int, seed: int = 3) -> str:
+    return "".join(generate_text(MODEL, VOCABULARY, PRIME, length=length, seed=seed))
+
+
+def test_without_an_end_it_is_the_plain_sample() -> None:
+    (sample,) = run(Control(length=80))
+    assert sample.text == plain(80)
+    assert sample.finish == "length"
+
+
+@pytest.mark.parametrize("stops", [("e",), ("d ", "ab"), ("\n",), ("abc", "bca", "cab"), ("nothing",), ("aa", "aaa")])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_stop_cuts_before_its_first_occurrence(stops: tuple[str, ...], seed: int) -> None:
+    whole = plain(120, seed)
+    (sample,) = run(Control(length=120, stop=stops), seed=seed)
+    ends = [(whole.find(stop) + len(stop), whole.find(stop)) for stop in stops if stop in whole]
+    assert sample.text == (whole[: min(ends)[1]] if ends else whole)
+    assert sample.finish == ("stop" if ends else "length")
+
+
+def test_nothing_is_held_back_longer_than_needed() -> None:
+    stop = "e.e.e."
+    released = ""
+    for made, (_, character) in enumerate(
+        generate([MODEL], VOCABULARY, PRIME, seed=3, control=Control(length=60, stop=(stop,)))
+    ):
+        released += character.text
+        assert len(released) == made + 1
+    assert plain(60).startswith(released)
+
+
+@pytest.mark.parametrize("words", [1, 2, 5])
+def test_words(words: int) -> None:
+    whole = plain(400)
+    (sample,) = run(Control(length=400, until_words=words))
+    assert len(sample.text.split()) == words
+    assert whole.startswith(sample.text)
+    assert whole[len(sample.text)].isspace()
+    assert sample.finish == "words"
+
+
+def test_a_sample_does_not_depend_on_its_neighbours() -> None:
+    control = Control(length=60, stop=("e.",), measure=True)
+    many = run(control, count=7)
+    assert len({sample.text for sample in many}) > 3
+    assert [s.text for s in run(control, count=2)] == [s.text for s in many[:2]]
+    one = run(control)[0]
+    assert one.text == many[0].text
+    assert one.nats == pytest.approx(many[0].nats, rel=1e-4)
+
+
+def test_nats_are_those_of_evaluation_and_entropy_is_its_mean() -> None:
+    (sample,) = run(Control(length=50, measure=True))
+    ids = VOCABULARY.encode("ab" + sample.text)
+    assert sample.nats == pytest.approx(evaluate(MODEL, ids, streams=1).nats - evaluate(MODEL, PRIME).nats, rel=1e-4)
+    stepper = Stepper(MODEL)
+    for k, symbol in enumerate(ids[:-1]):
+        logits = stepper.step(int(symbol))[:, 0].astype(float)
+        p = np.exp(logits - logits.max())
+        p /= p.sum()
+        if k >= 1:
+            assert sample.characters[k - 1].entropy == pytest.approx(-(p * np.log(p)).sum(), rel=1e-4)
+
+
+def probabilities(model: CharRNN, ids: np.ndarray) -> np.ndarray:
+    stepper = Stepper(model)
+    for symbol in ids:
+        logits = stepper.step(int(symbol))[:, 0].astype(float)
+    p = np.exp(logits - logits.max())
+    return p / p.sum()
+
+
+def test_an_ensemble_is_the_mean_of_probabilities() -> None:
+    models = [a_model(0), a_model(1, "lstm", 7), a_model(2, "rnn", 5)]
+    ids = VOCABULARY.encode("abeddc ab.\nac")
+    stepper = EnsembleStepper(models)
+    for symbol in ids:
+        found = np.exp(stepper.step(int(symbol))[:, 0])
+    expected = np.mean([probabilities(model, ids) for model in models], axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    state = stepper.state
+    other = EnsembleStepper(models, 2)
+    other.state = [np.repeat(layer, 2, axis=2) for layer in state]
+    both, alone = other.step(np.array([1, 2])), stepper.step(1)
+    np.testing.assert_allclose(both[:, :1], alone, rtol=1e-4)
+    nats = mixed_surprisals(models, ids, streams=1)
+    for k in (0, 4, 10):
+        p = np.mean([probabilities(model, ids[: k + 1]) for model in models], axis=0)
+        assert nats[k] == pytest.approx(-math.log(p[ids[k + 1]]), rel=1e-4)
+    assert mixed_surprisals([MODEL], ids, streams=1).sum() == pytest.approx(evaluate(MODEL, ids).nats, rel=1e-5)
+
+
+def test_a_wide_beam_finds_the_likeliest_of_all_texts() -> None:
+    V, length = len(VOCABULARY), 3
+    best = beam_search([MODEL], PRIME, length=length, width=V**length)
+    assert len(best) == V**length
+    scores = {}
+    for text in itertools.product(range(V), repeat=length):
+        ids = np.concatenate((PRIME, np.array(text, PRIME.dtype)))
+        scores[text] = -(evaluate(MODEL, ids).nats - evaluate(MODEL, PRIME).nats) / length
+    likeliest = max(scores, key=scores.__getitem__)
+    assert best[0].ids == likeliest
+    assert best[0].score == pytest.approx(scores[likeliest], rel=1e-4)
+    assert [h.score for h in best] == sorted((h.score for h in best), reverse=True)
+    narrow = beam_search([MODEL], PRIME, length=length, width=1)
+    greedy = list(
+        generate_text(MODEL, VOCABULARY, PRIME, length=length, seed=0, options=SamplerOptions(temperature=0.0))
+    )
+    assert VOCABULARY.decode(np.array(narrow[0].ids)) == "".join(greedy)
+
+
+def test_beams_end_and_obey_bans() -> None:
+    end = int(np.argmax(probabilities(MODEL, PRIME)))  # the likeliest, so that one text is over at once
+    found = beam_search([MODEL], PRIME, length=12, width=6, ends=(end,), banned=(2,), length_penalty=0.0)
+    assert len({h.ids for h in found}) == 6
+    assert found[0].ids == ()
+    for hypothesis in found:
+        assert end not in hypothesis.ids
+        assert 2 not in hypothesis.ids
+        assert len(hypothesis.nats) == len(hypothesis.ids)
+    assert beam_search([MODEL], PRIME, length=5, width=3, banned=range(len(VOCABULARY))) == []
+
+
+@pytest.mark.extras
+class TestConstraints:
+    @pytest.fixture(autouse=True)
+    def _needs_interegular(self) -> None:
+        pytest.importorskip("interegular")
+
+    @pytest.mark.parametrize(
+        "expression",
+        ["[abc]{3}", "a+b|c*d", "(ab|cd)+\\.", "[^e]*", "[a-e]+( [a-e]+){1,4}\\.", "a?", ".*dead.*", "x|b"],
+    )
+    def test_every_sample_matches_as_a_whole(self, expression: str) -> None:
+        from charrnn.sampling.constraint import Constraint
+
+        constraint = Constraint(expression, VOCABULARY)
+        for length in (max(1, constraint.shortest), 9, 30):
+            for sample in run(Control(length=length, constraint=constraint), count=20):
+                assert re.fullmatch(expression, sample.text), (expression, sample.text)
+                assert sample.finish in ("match", "length")
+
+    def test_it_ends_where_nothing_can_follow_and_stays_likely(self) -> None:
+        from charrnn.sampling.constraint import Constraint
+
+        (sample,) = run(Control(length=50, constraint=Constraint("[a-e]{4}", VOCABULARY)))
+        assert (len(sample.text), sample.finish) == (4, "match")
+        (free,) = run(Control(length=40, constraint=Constraint("(.|\\n)*", VOCABULARY)))
+        assert free.text == plain(40)
+
+    @pytest.mark.parametrize(
+        ("expression", "part"),
+        [("(", "is no regular expression"), ("(?<=a)b", "cannot be used"), ("[x-z]+", "no text"), ("z", "no text")],
+    )
+    def test_what_cannot_be(self, expression: str, part: str) -> None:
+        from charrnn.sampling.constraint import Constraint
+
+        with pytest.raises(SettingsError, match=part):
+            Constraint(expression, VOCABULARY)
+
+    def test_too_short_a_length_and_bytes(self) -> None:
+        from charrnn.sampling.constraint import Constraint
+
+        with pytest.raises(SettingsError, match="shortest match has 5"):
+            run(Control(length=4, constraint=Constraint("abcde", VOCABULARY)))
+        with pytest.raises(SettingsError, match="bytes"):
+            Constraint("a", Vocabulary.of(b"abc"))

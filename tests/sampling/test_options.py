@@ -1,0 +1,186 @@
+"""Settings and flags: what is refused, and how characters become ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn.cli.commands.sampling.flags import SamplerFlags
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.errors import SettingsError
+from charrnn.sampling.filters.chain import build_chain
+from charrnn.sampling.options import FIELDS, ORDER, SamplerOptions, SamplingOptions
+from tests.conftest import ROOT, Run, assert_one_line_error
+
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({"temperature": -0.1}, "temperature: must be a finite number, 0 or more"),
+    ({"temperature": math.inf}, "temperature"),
+    ({"temperature": math.nan}, "temperature"),
+    ({"top_k": -1}, "top_k"),
+    ({"top_p": 1.5}, "top_p: must be between 0 and 1, not 1.5"),
+    ({"min_p": -0.1}, "min_p"),
+    ({"typical": math.nan}, "typical"),
+    ({"top_n_sigma": -1.0}, "top_n_sigma"),
+    ({"mirostat_tau": math.inf}, "mirostat_tau"),
+    ({"mirostat_eta": 1.1}, "mirostat_eta"),
+    ({"repetition_penalty": 0.0}, "repetition_penalty: must be between 1e-06 and 1,000,000, not 0.0"),
+    ({"presence_penalty": math.inf}, "presence_penalty"),
+    ({"frequency_penalty": -2e6}, "frequency_penalty"),
+    ({"penalty_window": -1}, "penalty_window"),
+    ({"dry_multiplier": -1.0}, "dry_multiplier"),
+    ({"dry_base": 0.9}, "dry_base"),
+    ({"dry_allowed_length": 0}, "dry_allowed_length"),
+    ({"dry_window": -5}, "dry_window"),
+    ({"dry_breakers": (-1,)}, "dry_breakers"),
+    ({"xtc_probability": 2.0}, "xtc_probability"),
+    ({"xtc_threshold": 0.0}, "xtc_threshold: must be above 0"),
+    ({"logit_bias": ((1, math.inf),)}, "logit_bias"),
+    ({"logit_bias": ((1, math.nan),)}, "logit_bias"),
+    ({"logit_bias": ((-1, 1.0),)}, "logit_bias"),
+    ({"logit_bias": ((1, 1.0), (1, 2.0))}, "logit_bias: a symbol is given twice"),
+    ({"ban": (-1,)}, "ban"),
+    ({"dynamic_temperature": (1.0, 0.5)}, "dynamic_temperature"),
+    ({"dynamic_temperature": (-1.0, 0.5)}, "dynamic_temperature"),
+    ({"dynamic_temperature": (0.5, math.nan)}, "dynamic_temperature"),
+    ({"dynamic_temperature": (0.5, 1.5), "temperature": 0.7}, "give one of the two"),
+    ({"dynamic_exponent": 0.0}, "dynamic_exponent"),
+    ({"order": ("top_k", "topp")}, "order: no filter is called 'topp'"),
+    ({"order": ("top_k", "top_k")}, "order: top_k is given twice"),
+    ({"order": ("top_k",), "min_p": 0.1}, "order: min_p is switched on but not in the order"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), WRONG, ids=lambda x: str(x)[:50])
+def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)) as caught:
+        SamplerOptions(**settings)  # type: ignore[arg-type]
+    # The command line turns the name before the colon into a flag's.
+    assert caught.value.message.split(":")[0] in FIELDS
+
+
+def test_a_wrong_order_is_told_the_allowed_names() -> None:
+    with pytest.raises(SettingsError) as caught:
+        SamplerOptions(order=("nonsense",))
+    assert all(name in (caught.value.hint or "") for name in ORDER)
+
+
+def test_the_defaults_are_neutral_and_extend_the_plain_ones() -> None:
+    options = SamplerOptions()
+    assert options.active() == ()
+    assert isinstance(options, SamplingOptions)
+    for field in dataclasses.fields(SamplingOptions):
+        assert getattr(options, field.name) == getattr(SamplingOptions(), field.name)
+    assert [n for n in ORDER if n in ("top_k", "top_p", "temperature")] == ["top_k", "top_p", "temperature"]
+
+
+@pytest.mark.parametrize("settings", [{"ban": (9,)}, {"logit_bias": ((9, 1.0),)}, {"dry_breakers": (9,), "min_p": 0.1}])
+def test_ids_must_be_the_models(settings: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match="id 9 is not among"):
+        build_chain(SamplerOptions(**settings), 9, 1, np.array([0]))  # type: ignore[arg-type]
+
+
+def test_one_symbol_must_stay() -> None:
+    options = SamplerOptions(ban=(0, 1), logit_bias=((2, -math.inf),))
+    with pytest.raises(SettingsError, match="every symbol"):
+        build_chain(options, 3, 1, np.array([0]))
+
+
+def test_every_setting_has_a_flag_and_the_same_default() -> None:
+    assert tuple(f.name for f in dataclasses.fields(SamplerFlags)) == FIELDS
+    assert SamplerFlags().options(Vocabulary.of("ab")) == SamplerOptions()
+
+
+def test_characters_become_ids() -> None:
+    vocabulary = Vocabulary.of("\n=\\abé☃")
+    found = {c: int(vocabulary.encode(c)[0]) for c in "\n=\\abé☃"}
+
+    def bias(text: str) -> tuple[tuple[int, float], ...]:
+        return SamplerFlags(logit_bias=[text]).options(vocabulary).logit_bias
+
+    assert bias("a=-2.5") == ((found["a"], -2.5),)
+    assert bias(r"\n=-inf") == bias("\n=-inf") == ((found["\n"], -math.inf),)
+    assert bias("==1") == ((found["="], 1.0),)
+    assert bias(r"\\=1") == bias("\\=1") == ((found["\\"], 1.0),)
+    assert bias(r"\xe9=1") == bias("é=1") == ((found["é"], 1.0),)
+    assert bias(r"\u2603=1") == bias(r"\U00002603=1") == ((found["☃"], 1.0),)
+    flags = SamplerFlags(ban=r"ab\nzzz", dry_breakers=r"\n", order="top-k, min_p,dry,bias")
+    options = flags.options(vocabulary)
+    assert options.ban == (found["a"], found["b"], found["\n"])  # no model writes characters it does not know
+    assert options.dry_breakers == (found["\n"],)
+    assert options.order == ("top_k", "min_p", "dry", "bias")
+    assert SamplerFlags(dynamic_temperature="0.5:1.5").options(vocabulary).dynamic_temperature == (0.5, 1.5)
+
+
+def test_bytes_become_ids() -> None:
+    vocabulary = Vocabulary.of("aé".encode())
+    assert SamplerFlags(ban=r"a\xa9").options(vocabulary).ban == (0, 1)
+    with pytest.raises(SettingsError, match="'é' is 2 bytes to this model"):
+        SamplerFlags(ban="é").options(vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (SamplerFlags(logit_bias=["e"]), "--logit-bias: 'e' is not a character"),
+        (SamplerFlags(logit_bias=["=2"]), "--logit-bias"),
+        (SamplerFlags(logit_bias=["ab=2"]), "--logit-bias"),
+        (SamplerFlags(logit_bias=["a=x"]), "--logit-bias"),
+        (SamplerFlags(logit_bias=["a=inf"]), "--logit-bias"),
+        (SamplerFlags(logit_bias=["z=1"]), "--logit-bias: the model has no 'z'"),
+        (SamplerFlags(ban=r"\U001fffff"), "a character that does not exist"),
+        (SamplerFlags(dynamic_temperature="1"), "--dynamic-temperature: '1' is not LOW:HIGH"),
+        (SamplerFlags(dynamic_temperature="a:b"), "--dynamic-temperature"),
+        (SamplerFlags(dynamic_temperature="1:2:3"), "--dynamic-temperature"),
+        (SamplerFlags(top_n_sigma=-1.0), "--top-n-sigma: must be between"),
+        (SamplerFlags(order=""), "--order"),
+    ],
+    ids=str,
+)
+def test_wrong_flags_are_refused(flags: SamplerFlags, message: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        flags.options(Vocabulary.of("ab"))
+
+
+def test_the_page_on_sampling_names_every_filter_and_flag() -> None:
+    page = (ROOT / "docs" / "sampling.md").read_text(encoding="utf-8")
+    for name in (*FIELDS, *ORDER):
+        assert name.replace("_", "-") in page, name
+
+
+def test_the_flags_work(charrnn_here: Run, config_file: Path) -> None:
+    assert charrnn_here("train", "-c", config_file, "-q").returncode == 0
+
+    def sample(*flags: object) -> str:
+        done = charrnn_here("sample", "--seed", 1, "--length", 80, "--prime", "the ", "--no-include-prime", *flags)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        return done.stdout[:-1]
+
+    plain = sample()
+    assert plain == sample("--order", "temperature,top-p,top-k")  # nothing is on
+    assert not set(sample("--ban", "aeiou ")) & set("aeiou ")
+    changed = [
+        ("--top-k", 3), ("--top-p", 0.3), ("--min-p", 0.5), ("--typical", 0.3), ("--top-n-sigma", 0.5),
+        ("--mirostat-tau", 1, "--mirostat-eta", 0.3),
+        ("--repetition-penalty", 2, "--presence-penalty", -0.5, "--frequency-penalty", 1, "--penalty-window", 20),
+        ("--dry-multiplier", 2, "--dry-base", 2, "--dry-allowed-length", 1, "--dry-breakers", "."),
+        ("--xtc-probability", 1, "--xtc-threshold", 0.05), ("--logit-bias", "t=-2", "--logit-bias", "e=-inf"),
+        ("--dynamic-temperature", "0.2:0.8", "--dynamic-exponent", 2),
+    ]  # fmt: skip
+    for flags in changed:
+        assert sample(*flags) != plain, flags
+    everything = [word for flags in changed for word in flags]
+    assert len(sample(*everything)) == 80
+    assert sample(*everything, "--num-samples", 2).split("\n---\n")[0] == sample(*everything)
+    wrong = [
+        (("--min-p", 1.5), "--min-p"), (("--xtc-threshold", 0), "--xtc-threshold"),
+        (("--order", "top-k,nonsense"), "allowed: bias"), (("--order", "top-k", "--min-p", 0.1), "--order"),
+        (("--logit-bias", "e"), "--logit-bias"), (("--dynamic-temperature", "2:1"), "--dynamic-temperature"),
+        (("--ban", "abcdefghijklmnopqrstuvwxyz. \\n"), "every symbol"), (("--temperature", "nan"), "--temperature"),
+    ]  # fmt: skip
+    for flags, part in wrong:
+        assert_one_line_error(charrnn_here("sample", *flags), 2, part)

@@ -1,0 +1,159 @@
+"""Runs: deterministic, resumable, stopping when told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn.config.load import parse_config
+from charrnn.config.schema import Config
+from charrnn.errors import DataError, DivergenceError, SettingsError
+from charrnn.nn.cells import CELLS
+from charrnn.nn.optim import OPTIMIZERS
+from charrnn.runs.checkpoint import load_checkpoint
+from charrnn.runs.events import RunFinished, SampleMade, StepReport
+from charrnn.training.snapshot import check_resumable
+from tests.conftest import SENTENCES
+from tests.training.small_runs import config, finish, history, start
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_the_same_settings_give_the_same_bits(tmp_path: Path, cell: str) -> None:
+    first, second = start(tmp_path / "a", config(cell)), start(tmp_path / "b", config(cell))
+    finish(first)
+    finish(second)
+    np.testing.assert_array_equal(first.model.params.flat, second.model.params.flat)
+    assert history(tmp_path / "a") == history(tmp_path / "b")
+    other = start(tmp_path / "c", config(cell, "training.seed=1"))
+    finish(other)
+    assert (first.model.params.flat != other.model.params.flat).any()
+
+
+@pytest.mark.parametrize(
+    ("cell", "optimizer"), [(c, "adam") for c in sorted(CELLS)] + [("gru", o) for o in sorted(OPTIMIZERS)]
+)
+def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path, cell: str, optimizer: str) -> None:
+    settings = config(cell, f"training.optimizer={optimizer}")
+    whole = start(tmp_path / "a", settings)
+    finish(whole)
+    broken = start(tmp_path / "b", settings)
+    for event in broken.run():
+        if isinstance(event, StepReport) and event.step >= 13:
+            break  # as a kill would: what was done since the last checkpoint is lost
+    resumed = start(tmp_path / "b", settings, resume=True)
+    assert 0 < resumed.counters.step < whole.counters.step
+    finish(resumed)
+    np.testing.assert_array_equal(resumed.model.params.flat, whole.model.params.flat)
+    assert history(tmp_path / "b") == history(tmp_path / "a")
+
+
+def test_a_run_learns_and_writes_its_files(tmp_path: Path) -> None:
+    trainer = start(tmp_path / "a", config("gru", "training.epochs=6"))
+    events = finish(trainer)
+    finished = events[-1]
+    assert isinstance(finished, RunFinished)
+    assert finished.reason == "epochs"
+    rows = history(tmp_path / "a")
+    assert rows[-1]["train_loss"] < 0.8 * rows[0]["train_loss"]  # type: ignore[operator]
+    assert rows[-1]["val_loss"] is not None
+    summary = finished.summary
+    assert summary["best_val_loss"] == min(r["val_loss"] for r in rows if r["val_loss"])  # type: ignore[type-var]
+    assert summary["bits_per_char"] == pytest.approx(summary["val_loss"] / math.log(2))
+    assert summary["chars"] == rows[-1]["chars"]
+    assert load_checkpoint(tmp_path / "a" / "best.npz").counters["val_loss"] == summary["best_val_loss"]
+    samples = [e.text for e in events if isinstance(e, SampleMade)]
+    assert len(samples[0]) == 10
+    assert (tmp_path / "a" / "samples.txt").read_text().count("--- step") == len(samples)
+    shown = (tmp_path / "a" / "config.yaml").read_text()
+    assert parse_config(shown, where="test") == trainer.config
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("training.max_steps=4", "max_steps"),
+        ("training.max_minutes=0.0001", "max_minutes"),
+        ("training.epochs=0.5", "epochs"),
+    ],
+)
+def test_runs_end_when_told(tmp_path: Path, override: str, reason: str) -> None:
+    finished = finish(start(tmp_path / "a", config("rnn", override)))[-1]
+    assert isinstance(finished, RunFinished)
+    assert finished.reason == reason
+    assert (tmp_path / "a" / "last.npz").exists()
+
+
+def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
+    settings = config("rnn", "training.patience=2", "training.learning_rate=1e-30", "training.epochs=50")
+    trainer = start(tmp_path / "a", settings)
+    finished = finish(trainer)[-1]
+    assert isinstance(finished, RunFinished)
+    assert finished.reason == "patience"
+    assert trainer.counters.evals_since_best == 2
+
+
+def test_a_stop_request_finishes_the_step_and_saves(tmp_path: Path) -> None:
+    trainer = start(tmp_path / "a", config())
+    for event in trainer.run():
+        if isinstance(event, StepReport):
+            trainer.stop_requested = True
+    assert load_checkpoint(tmp_path / "a" / "last.npz").counters["step"] == trainer.counters.step < 20
+
+
+def test_divergence_reaches_no_checkpoint(tmp_path: Path) -> None:
+    settings = config("rnn", "training.optimizer=sgd", "training.learning_rate=1e38", "training.grad_clip=null")
+    trainer = start(tmp_path / "a", settings)
+    with pytest.raises(DivergenceError, match="nothing of this step was kept"), np.errstate(all="ignore"):
+        finish(trainer)
+    for path in (tmp_path / "a").glob("*.npz"):
+        load_checkpoint(path)  # refuses values that are not finite
+
+
+def test_only_settings_that_make_no_other_run_may_change() -> None:
+    before = config()
+    check_resumable(before, config("lstm", "training.epochs=9", "training.learning_rate=0.1", "training.log_every=1"))
+    with pytest.raises(SettingsError, match=r"model\.hidden_size: cannot change"):
+        check_resumable(before, config("lstm", "model.hidden_size=13"))
+
+
+def test_another_text_cannot_be_resumed_on(tmp_path: Path) -> None:
+    finish(start(tmp_path / "a", config()))
+    with pytest.raises(DataError, match="not the one this run was trained on"):
+        start(tmp_path / "a", config(), text=SENTENCES * 9, resume=True)
+
+
+def test_documents_do_not_see_each_other(tmp_path: Path) -> None:
+    settings = config("gru", "training.max_steps=6")
+    with_resets = replace_separator(settings, ". ")
+    a, b = start(tmp_path / "a", settings), start(tmp_path / "b", with_resets)
+    finish(a)
+    finish(b)
+    assert (a.model.params.flat != b.model.params.flat).any()
+    assert a.counters.chars == b.counters.chars
+
+
+def replace_separator(settings: Config, separator: str) -> Config:
+    import msgspec
+
+    return msgspec.structs.replace(
+        settings, corpus=msgspec.structs.replace(settings.corpus, document_separator=separator)
+    )
+
+
+def test_a_run_without_validation(tmp_path: Path) -> None:
+    finished = finish(start(tmp_path / "a", config("rnn", "corpus.val_fraction=0")))[-1]
+    assert isinstance(finished, RunFinished)
+    assert finished.summary["val_loss"] is None
+    assert finished.summary["bits_per_char"] > 0
+    assert finished.summary["best_checkpoint"] is None
+
+
+def test_reports_are_frozen() -> None:
+    report = StepReport(1, 0.1, 2, 3.0, None, 1.0, 0.1, 5.0, 1.0)
+    assert replace(report, step=2).step == 2
+    with pytest.raises(AttributeError):
+        report.step = 3  # type: ignore[misc]
