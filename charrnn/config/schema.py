@@ -119,6 +119,10 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Share | None,
         Meta(description="decay a step of the running mean of the weights that is validated and kept; null: no mean"),
     ] = None
+    state_reset: Annotated[
+        Share,
+        Meta(description="probability that a stream begins a window from the zero state rather than the carried one"),
+    ] = 0.02
     random_offsets: Annotated[bool, Meta(description="begin each pass over the text at another character")] = False
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random number of the run")] = 1337
     replicas: Annotated[

@@ -15,7 +15,7 @@ import numpy as np
 
 from charrnn.blas import blas_threads
 from charrnn.errors import DataError, MissingExtraError
-from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.dropout import DropoutKey, reset_states
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import FlatParams
 from charrnn.training.replicas import Plan, available_cores, columns_of
@@ -100,7 +100,7 @@ class MpiGroup:
         self._world, self.rank = ranks, ranks.rank
         self._stream = plan.stream()
         self._columns = columns_of(ranks.rank, ranks.size, columns)
-        self._count = columns
+        self._count, self._state_reset = columns, plan.state_reset
         self.model = CharRNN(plan.vocab_size, **plan.network)
         size = self.model.params.size
         self._message = np.zeros(size + _EXTRAS, np.float32)
@@ -133,11 +133,14 @@ class MpiGroup:
         window = self._stream.window(index, self._columns, offset=offset)
         nats = 0.0
         if window.inputs.shape[1]:
+            key = DropoutKey(seed, step, self._columns.start)
+            state = [layer[:, :, self._columns] for layer in self.state]
+            reset_states(state, self._state_reset, key)
             nats = self.model.loss_and_grad(
                 window.inputs,
                 window.targets,
-                [layer[:, :, self._columns] for layer in self.state],
-                dropout_key=DropoutKey(seed, step, self._columns.start),
+                state,
+                dropout_key=key,
                 resets=window.resets,
                 scale=1.0 / (len(window.inputs) * self._count),
             )

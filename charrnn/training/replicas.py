@@ -33,7 +33,7 @@ from charrnn.data.encode import EncodedText
 from charrnn.data.windows import Window, WindowStream
 from charrnn.errors import CharRNNError
 from charrnn.nn.cells import CELLS
-from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.dropout import DropoutKey, reset_states
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array, FlatParams, IdArray
 
@@ -57,6 +57,7 @@ class Plan:
         separator: ids that end a document.
         offsets: windows begin elsewhere in each epoch.
         batch_size, seq_length: of the whole batch.
+        state_reset: probability that a column begins a window from zero.
         count, rank: number of replicas and which one this is.
     """
 
@@ -70,6 +71,7 @@ class Plan:
     offsets: bool
     batch_size: int
     seq_length: int
+    state_reset: float
     count: int
     rank: int = 0
 
@@ -94,6 +96,7 @@ def plan_of(config: Config, text: EncodedText, train_size: int, separator: IdArr
         offsets=t.random_offsets,
         batch_size=t.batch_size,
         seq_length=t.seq_length,
+        state_reset=t.state_reset,
         count=count,
     )
 
@@ -165,7 +168,7 @@ class Replica:
 
     def __init__(self, plan: Plan, memory: SharedMemory, stream: WindowStream) -> None:
         self.columns = columns_of(plan.rank, plan.count, stream.columns)
-        self.stream = stream
+        self.stream, self._state_reset = stream, plan.state_reset
         self.model = CharRNN(plan.vocab_size, **plan.network, params=memory.params)
         self.model.grads = memory.grads[plan.rank]
         self.state = [layer[:, :, self.columns] for layer in memory.state]
@@ -173,11 +176,13 @@ class Replica:
     def run(self, index: int, offset: int, seed: int, step: int) -> float:
         """Gradient of this share of window `index` into its own slot; the share's sum of nats."""
         window: Window = self.stream.window(index, self.columns, offset=offset)
+        key = DropoutKey(seed, step, self.columns.start)
+        reset_states(self.state, self._state_reset, key)
         return self.model.loss_and_grad(
             window.inputs,
             window.targets,
             self.state,
-            dropout_key=DropoutKey(seed, step, self.columns.start),
+            dropout_key=key,
             resets=window.resets,
             scale=1.0 / (len(window.inputs) * self.stream.columns),
         )

@@ -172,7 +172,7 @@ def _prepare(
     if not folder.last.is_file():
         raise SettingsError(f"{folder.path}: there is no run to resume (no last.npz)", hint="start it without --resume")
     saved = load_checkpoint(folder.last)
-    check_resumable(saved.config, settings)
+    settings = check_resumable(saved.config, settings)
     text = encode(settings, quiet=quiet, known=saved.vocabulary)
     _lead(ranks, settings, text, init_from=None, resume_from=saved)
     trainer = Trainer(settings, text, folder, resume_from=saved, ranks=ranks)
