@@ -27,6 +27,7 @@ from tests.training.reference_rules import (
     begins_document,
     clipped,
     drawn,
+    forgets,
     rate,
     unit_mask,
     update,
@@ -164,6 +165,8 @@ class Loop:
             n.state = self._zeros(self.windows.columns)
         inputs, targets, resets = self.windows.cut(n.epoch, n.window)
         key = {"seed": t["seed"], "step": n.step}
+        for layer in n.state:
+            layer[:, :, forgets(self.windows.columns, t["state_reset"], **key)] = 0.0
         layers, shape = range(m["num_layers"]), (m["hidden_size"], *inputs.shape)
         units = weights = None
         if m["dropout"]:

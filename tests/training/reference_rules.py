@@ -76,7 +76,7 @@ def _draws(key: list[int], counter: list[int], count: int) -> np.ndarray:
 
 
 def _mask(draws: np.ndarray, share: float) -> np.ndarray:
-    threshold = round(share * 65536)
+    threshold = min(round(share * 65536), 65535)
     return np.where(draws < threshold, 0.0, 65536 / (65536 - threshold))
 
 
@@ -97,6 +97,16 @@ def unit_mask(
 def weight_mask(shape: tuple[int, int], share: float, *, seed: int, step: int, layer: int) -> np.ndarray:
     """(G*H, H): key (seed, 2**32 + layer), counter (0, 0, 0, step)."""
     return _mask(_draws([seed, 2**32 + layer], [0, 0, 0, step], shape[0] * shape[1]).reshape(shape), share)
+
+
+def forgets(columns: int, share: float, *, seed: int, step: int) -> np.ndarray:
+    """(B,) whether a column begins from zero: key (seed, 2**33), counter (0, 0, block, step), 64 bits a column."""
+    words = [
+        int(word)
+        for block in range((columns + 15) // 16)
+        for word in np.random.Philox(key=[seed, 2**33], counter=[0, 0, block, step]).random_raw(16)
+    ]
+    return np.array([word < share * 2**64 for word in words[:columns]])
 
 
 def begins_document(text: list[int], position: int, separator: list[int] | None) -> bool:

@@ -143,6 +143,8 @@ ROWS = [
     Row("training.weight_decay", "0.1", given=SGD),
     Row("training.ema_decay", "0.6", "kept evaluated sample"),
     Row("training.ema_decay", "0.1", "kept evaluated"),
+    Row("training.state_reset", "0.4"),
+    Row("training.state_reset", "0.0", against="0.1", given="training.batch_size=18 model.cell=lstm"),
     Row("training.random_offsets", "true"),
     Row("training.seed", "7", "first weights report sample"),
     Row("training.seed", "8", "first weights report sample", f"{EVERYTHING} model.cell=rnn training.optimizer=adamw"),
