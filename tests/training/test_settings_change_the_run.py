@@ -150,7 +150,7 @@ ROWS = [
     Row("training.seed", "8", "first weights report sample", f"{EVERYTHING} model.cell=rnn training.optimizer=adamw"),
     Row("training.seed", "9", "first weights report sample", f"{EVERYTHING} model.cell=lstm model.embedding_size=3"),
     Row("training.seed", "10", "first weights report sample", f"{EVERYTHING} model.tie_weights=true"),
-    Row("training.replicas", "2", "replicas", "training.batch_size=5"),
+    Row("training.replicas", "2", "replicas", "training.batch_size=5 training.state_reset=0.3"),
     Row("training.log_every", "2", "report"),
     Row("training.eval_every", "3", "evaluated report"),
     Row("training.eval_every", "null", "evaluated report", against="5"),
