@@ -114,7 +114,7 @@ def charrnn_sampler(size: Size) -> Step:
     from charrnn.nn.network import CharRNN
     from charrnn.sampling.draw import SamplingOptions, generate_ids
 
-    model = CharRNN(size.V, cell=size.cell, hidden_size=size.H, num_layers=size.L, ride=False)
+    model = CharRNN(size.V, cell=size.cell, hidden_size=size.H, num_layers=size.L, fuse_one_hot=False)
     model.init(np.random.default_rng(0))
     options = SamplingOptions(temperature=0.8)
     ids = generate_ids(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from charrnn.nn.cells.base import Cell
 from charrnn.nn.cells.gru import GRU
 from charrnn.nn.cells.lstm import LSTM
 from charrnn.nn.cells.recurrent import RecurrentCell
@@ -10,4 +9,4 @@ from charrnn.nn.cells.rnn import RNN
 
 CELLS: dict[str, type[RecurrentCell]] = {cls.name: cls for cls in (RNN, LSTM, GRU)}
 
-__all__ = ["CELLS", "GRU", "LSTM", "RNN", "Cell", "RecurrentCell"]
+__all__ = ["CELLS", "GRU", "LSTM", "RNN", "RecurrentCell"]
