@@ -54,6 +54,10 @@ class _JavaScript:
         """See `Writer`."""
         return name
 
+    def number(self, value: float) -> str:
+        """See `Writer`."""
+        return repr(value)
+
     def binary(self, operator: str, left: str, right: str) -> str:
         """See `Writer`."""
         return f"({left} {operator} {right})"

@@ -142,6 +142,10 @@ class _Nodes:
         """See `Writer`."""
         return self._names[name]
 
+    def number(self, value: float) -> str:
+        """See `Writer`."""
+        return self._graph.constant(f"constant_{value!r}", np.float32(value))
+
     def binary(self, operator: str, left: str, right: str) -> str:
         """See `Writer`."""
         return self._graph.node(self._KINDS[operator], left, right)

@@ -1,6 +1,7 @@
 """A cell's equations as data, from which every export is made.
 
-One equation per line, `name = expression` with + - * and the functions sigmoid and tanh of numbers per unit. The names:
+One equation per line, `name = expression` with numbers, + - * and the functions sigmoid and tanh, unit by unit. The
+names:
 
     x_g    the input's part of gate g's pre-activation, with the bias       (W_ih x + b)_g
     u_g    its recurrent part, with a bias of its own if it has one         (W_hh h + b_hg)_g
@@ -24,6 +25,9 @@ class Writer(Protocol[T]):
 
     def name(self, name: str) -> T:
         """A gate, a state or a pre-activation."""
+
+    def number(self, value: float) -> T:
+        """A constant."""
 
     def binary(self, operator: str, left: T, right: T) -> T:
         """One of + - *."""
@@ -52,11 +56,13 @@ def translate(node: ast.expr, writer: Writer[T]) -> T:
     """An expression in a writer's language.
 
     Raises:
-        ValueError: something else than names, + - *, sigmoid and tanh.
+        ValueError: something else than names, numbers, + - *, sigmoid and tanh.
     """
     match node:
         case ast.Name(id=name):
             return writer.name(name)
+        case ast.Constant(value=int() | float() as value):
+            return writer.number(float(value))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
             return writer.binary(OPERATORS[type(op)], translate(left, writer), translate(right, writer))
         case ast.Call(func=ast.Name(id=function), args=[argument]) if function in FUNCTIONS:
