@@ -17,6 +17,8 @@ import numpy as np
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.windows import WindowStream
+from charrnn.errors import SettingsError
+from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey, reset_states
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import FlatParams, IdArray
@@ -34,6 +36,7 @@ class ReplicaSpec:
         vocab_size: V.
         sizes: what decides the parameters' shapes.
         network: the network as `CharRNN` takes it, sizes and dropout.
+        cell_module: where the cell's class is; imported where it is not known.
         ids_path, ids_dtype, train_size: the encoded text and how much of it is trained on.
         separator: ids that end a document.
         offsets: windows begin elsewhere in each epoch.
@@ -46,6 +49,7 @@ class ReplicaSpec:
     vocab_size: int
     sizes: dict[str, Any]
     network: dict[str, Any]
+    cell_module: str
     ids_path: str
     ids_dtype: str
     train_size: int
@@ -74,6 +78,7 @@ def replica_spec(
         vocab_size=len(text.vocabulary),
         sizes=m.sizes(),
         network=m.network(),
+        cell_module=CELLS[m.cell].__module__,
         ids_path=str(text.path),
         ids_dtype=text.ids.dtype.str,
         train_size=train_size,
@@ -223,9 +228,18 @@ class LocalGroup:
 
 
 def group_of(plan: ReplicaSpec, stream: WindowStream) -> Group:
-    """The group on this machine that a plan asks for."""
+    """The group on this machine that a plan asks for.
+
+    Raises:
+        SettingsError: other processes cannot load the cell.
+    """
     if plan.count == 1:
         return LocalGroup(plan, stream)
+    if plan.cell_module == "__main__":
+        raise SettingsError(
+            f"the cell {plan.network['cell']!r} is defined in the program itself, where replicas cannot find it",
+            hint="put it into a module of its own, or set training.replicas to 1",
+        )
     from charrnn.training.replicas import ReplicaGroup
 
     return ReplicaGroup(plan, stream)

@@ -76,9 +76,9 @@ def test_gradients_equal_those_of_the_plain_network(name: str, options: dict[str
     compare(case_of(path, np.float64, **options), resets=RESETS, key=KEY if options else None)
 
 
-def test_more_symbols_than_ride_and_a_head_in_pieces() -> None:
+def test_more_symbols_than_are_fused_and_a_head_in_pieces() -> None:
     case = make_case("gru", T=40, B=32, V=240, H=96, L=2, dtype=np.float64)
-    assert not case.model.layers[0].rides
+    assert not case.model.layers[0].fuses_one_hot
     assert pieces(case) > 1
     assert chunks(case) > 1
     compare(case, resets=RESETS, key=None)
