@@ -50,18 +50,18 @@ def charrnn_step(size: Size, replicas: int) -> Step:
     """Forward, backward, clip and Adam, through the trainer's own replicas."""
     from charrnn.nn.clip import clip_by_norm, global_norm
     from charrnn.nn.optim import Adam
-    from charrnn.training.replicas import Plan, ReplicaGroup
+    from charrnn.training.group import ReplicaSpec, group_of
 
     path = Path(tempfile.mkdtemp()) / "ids"
     ids = ids_of(size)
     ids.tofile(path)
     sizes = {"cell": size.cell, "hidden_size": size.H, "num_layers": size.L}
-    plan = Plan(
+    plan = ReplicaSpec(
         vocab_size=size.V, sizes=sizes, network=sizes, offsets=False, ids_path=str(path),
         ids_dtype=ids.dtype.str, train_size=len(ids), separator=None, batch_size=size.B, seq_length=size.T,
         count=replicas,
     )  # fmt: skip
-    group = ReplicaGroup(plan, plan.stream())
+    group = group_of(plan, plan.stream())
     group.model.init(np.random.default_rng(0))
     group.start()
     optimizer = Adam(group.model.params.size, group.model.dtype)
@@ -114,7 +114,7 @@ def charrnn_sampler(size: Size) -> Step:
     from charrnn.nn.network import CharRNN
     from charrnn.sampling.draw import SamplingOptions, generate_ids
 
-    model = CharRNN(size.V, cell=size.cell, hidden_size=size.H, num_layers=size.L, ride=False)
+    model = CharRNN(size.V, cell=size.cell, hidden_size=size.H, num_layers=size.L, fuse_one_hot=False)
     model.init(np.random.default_rng(0))
     options = SamplingOptions(temperature=0.8)
     ids = generate_ids(
@@ -164,17 +164,17 @@ def gemm_step(size: Size, threads: int) -> Step:
 
 
 def textbook_step(size: Size) -> Step:
-    """A plain LSTM, GRU or RNN as tutorials write it: batch-major, step by step, a new array for everything."""
+    """A plain LSTM, GRU or RNN as tutorials write it: step by step, a new array for everything."""
     from benchmarks.textbook import Textbook
 
-    network = Textbook(size.cell, size.L, size.H, size.V)
-    streams, targets = (ids_of(size)[k : k + size.B * 4 * size.T].reshape(size.B, -1) for k in (0, 1))
+    network = Textbook(size.cell, size.L, size.H, size.V, size.B)
+    streams, targets = (ids_of(size)[k : k + size.B * 4 * size.T].reshape(size.B, -1).T for k in (0, 1))
     done = 0
 
     def step() -> None:
         nonlocal done
         window = slice(done % 4 * size.T, (done % 4 + 1) * size.T)
-        network.train(streams[:, window], targets[:, window])
+        network.train(streams[window], targets[window])
         done += 1
 
     return step

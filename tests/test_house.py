@@ -14,6 +14,7 @@ import pytest
 import charrnn
 from charrnn import errors
 from charrnn.config.load import load_config
+from tests import rooms
 from tests.cli_reference import commands, reference
 from tests.conftest import ROOT, Run
 
@@ -72,6 +73,15 @@ def imported(node: ast.AST) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
+def test_what_tests_share_is_no_test_module() -> None:
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            names += (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
+            parts = {part for name in names for part in name.split(".")}
+            assert not any(part.startswith("test_") for part in parts), f"{path}:{node.lineno}: move it to a helper"
+
+
 def test_no_pickle_no_framework_and_no_global_seed() -> None:
     converters = {ROOT / "charrnn" / "formats" / "torch.py", ROOT / "charrnn" / "formats" / "load.py"}
     for path in MODULES:
@@ -86,6 +96,41 @@ def test_no_pickle_no_framework_and_no_global_seed() -> None:
         for node in ast.walk(tree):  # a converter loads PyTorch when it is called, not when it is imported
             if isinstance(node, ast.Import | ast.ImportFrom) and "torch" in imported(node):
                 assert id(node) in inside, path
+
+
+def strings(tree: ast.AST) -> list[ast.Constant]:
+    """Every string below `tree` that is no docstring."""
+    prose = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [node for node in found if id(node) not in prose]
+
+
+def test_only_the_command_line_names_its_flags() -> None:
+    own = ROOT / "charrnn" / "formats" / "torch.py"  # it writes a script that has flags of its own
+    for path in MODULES:
+        if "cli" in path.relative_to(ROOT / "charrnn").parts or path == own:
+            continue
+        for node in strings(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not re.search(r"(?<![\w-])--[a-z]", node.value), (path, node.lineno)
+
+
+def test_arguments_that_the_library_names_become_flags() -> None:
+    from charrnn.cli.app import with_flags
+
+    assert with_flags("`resume` it, or choose a `run_dir`", ["train"]) == "--resume it, or choose a --run-dir"
+    assert with_flags("`overrides` a.b=1: no", ["train"]) == "--set a.b=1: no"
+    assert with_flags("`directory`", ["sweep", "x.yaml"]) == "--run-dir"
+    assert with_flags("not an argument: `random`, `charrnn train`", []) == "not an argument: `random`, `charrnn train`"
+    arguments = {p.name for _, command in commands() for p in command.params}  # type: ignore[attr-defined]
+    for name in ("resume", "overwrite", "run_dir", "init_from", "overrides", "directory", "scheduler", "vocab", "rnn",
+                 "head", "embedding", "unknown", "config", "where", "constrain", "length"):  # fmt: skip
+        assert name in arguments, name
 
 
 def test_help_has_no_words_that_the_terminal_takes_for_markup() -> None:
@@ -109,6 +154,11 @@ def test_the_floors_hold() -> None:
     code = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_picture_of_the_rooms_is_up_to_date() -> None:
+    drawn = (ROOT / "docs" / "images" / "rooms.svg").read_text(encoding="utf-8")
+    assert drawn == rooms.svg(), "run: make docs"
 
 
 def test_the_version_is_in_the_changelog() -> None:

@@ -36,17 +36,17 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
-class Report:
+class StepReport:
     """A row of the history.
 
     Attributes:
         step: optimiser steps done.
         epoch: passes over the training text done, with fraction.
         chars: characters trained on.
-        train_loss: nats per character, mean since the last report.
+        train_loss: nats per character, mean over the steps since the last report, each before its update.
         val_loss: nats per character over the validation split; None where it was not measured now.
-        grad_norm: before clipping, of the last step.
-        learning_rate: of the last step.
+        grad_norm: of the last step's gradient of the mean loss, before clipping and without weight decay.
+        learning_rate: that of the last step's update.
         chars_per_second: since the last report, training alone.
         seconds: of training so far, without evaluation, sampling and saving.
     """
@@ -99,13 +99,13 @@ class RolledBack:
     Attributes:
         step: where it happened.
         to_step: of the checkpoint.
-        rate_scale: what the learning rate is multiplied by from here on.
+        lr_scale: what the learning rate is multiplied by from here on.
         reason: what was not finite.
     """
 
     step: int
     to_step: int
-    rate_scale: float
+    lr_scale: float
     reason: str
 
 
@@ -122,4 +122,4 @@ class RunFinished:
     summary: dict[str, Any]
 
 
-Event = RunStarted | Report | Evaluated | SampleMade | CheckpointSaved | RolledBack | RunFinished
+Event = RunStarted | StepReport | Evaluated | SampleMade | CheckpointSaved | RolledBack | RunFinished

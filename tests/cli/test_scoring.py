@@ -12,10 +12,7 @@ import pytest
 
 import charrnn as package
 from charrnn.evaluation.scoring import by_line, candidate_nats, most_surprising
-from tests.cli.test_sample_control import runs
 from tests.conftest import Run, assert_one_line_error
-
-__all__ = ["runs"]
 
 
 def test_characters(charrnn_here: Run, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +59,7 @@ def test_places(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
     text = "the cat sat on the mat. the dXg ran to the cat. the mat was red and the zog was big."
     (tmp_path / "t.txt").write_text(text.replace("X", "."))
     words = ("eval", runs / "a", "--text", "t.txt", "--surprising", "2", "--unknown", "skip")
-    spots = json.loads(charrnn_here(*words, "--json").stdout)["spots"]
+    spots = json.loads(charrnn_here(*words, "--json").stdout)["positions"]
     assert text.index("X") in {spot["position"] for spot in spots}
     first = spots[0]
     assert first["bits"] >= spots[1]["bits"]

@@ -7,31 +7,18 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from charrnn.config.load import parse_config
-from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.files import atomic_writer
-from charrnn.nn.network import CharRNN
-from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
-
-
-def make(cell: str = "lstm") -> Checkpoint:
-    config = parse_config(
-        f"corpus: {{source: a}}\nmodel: {{cell: {cell}, hidden_size: 4, num_layers: 2}}", where="test"
-    )
-    vocabulary = Vocabulary.of("abé😀\n")
-    model = CharRNN(len(vocabulary), cell=cell, hidden_size=4, num_layers=2)
-    rng = np.random.default_rng(0)
-    model.init(rng)
-    state = [rng.normal(size=s.shape).astype(np.float32) for s in model.zero_state(3)]
-    moments = {"mean": np.ones(model.params.size, np.float32)}
-    return Checkpoint(config, vocabulary, dict(model.params), moments, state, {"step": 7}, (2, 5), "kernel", "0.1.0")
+from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from charrnn.runs.npz import write_arrays
+from tests.checkpoints import make
 
 
 @pytest.fixture
@@ -171,3 +158,20 @@ def test_a_run_directory_means_its_best_else_its_last(tmp_path: Path) -> None:
     assert find_checkpoint(None, runs_dir=tmp_path / "runs") == run / "best.npz"
     with pytest.raises(CheckpointError, match="no run under"):
         find_checkpoint(None, runs_dir=tmp_path / "none")
+
+
+def test_every_numpy_writes_what_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def savez(file: IO[bytes], **arrays: object) -> None:  # as before NumPy 2.2: every keyword is an array's name
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, np.asanyarray(array))
+
+    monkeypatch.setattr(np, "savez", savez)
+    save_checkpoint(tmp_path / "a.npz", make())
+    assert load_checkpoint(tmp_path / "a.npz").params.keys() == make().params.keys()
+
+
+def test_arrays_of_objects_are_not_written() -> None:
+    with pytest.raises(ValueError, match=r"[Oo]bject arrays"):
+        write_arrays(io.BytesIO(), {"a": np.array([{}], dtype=object)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,52 +11,14 @@ import pytest
 
 from charrnn.config.load import parse_config
 from charrnn.config.schema import Config
-from charrnn.data.encode import encode_text
 from charrnn.errors import DataError, DivergenceError, SettingsError
 from charrnn.nn.cells import CELLS
 from charrnn.nn.optim import OPTIMIZERS
 from charrnn.runs.checkpoint import load_checkpoint
-from charrnn.runs.directory import RunDirectory
-from charrnn.runs.events import Event, Report, RunFinished, SampleMade
+from charrnn.runs.events import RunFinished, SampleMade, StepReport
 from charrnn.training.snapshot import check_resumable
-from charrnn.training.trainer import Trainer
 from tests.conftest import SENTENCES
-
-BASE = """
-corpus: {source: unused}
-model: {cell: CELL, hidden_size: 12, num_layers: 2, dropout: 0.2}
-training: {batch_size: 4, seq_length: 16, epochs: 2, eval_every: 7, checkpoint_every: 5, sample_every: 9,
-  sample_length: 10, log_every: 3, learning_rate: 0.01, warmup_steps: 3}
-"""
-
-
-def config(cell: str = "lstm", *overrides: str) -> Config:
-    return parse_config(BASE.replace("CELL", cell), where="test", overrides=overrides)
-
-
-def start(folder: Path, settings: Config, *, text: str = SENTENCES * 8, resume: bool = False) -> Trainer:
-    folder.mkdir(parents=True, exist_ok=True)
-    source = folder.parent / "text.txt"
-    source.write_text(text, encoding="utf-8")
-    encoded = encode_text([source], settings.corpus.encoding, folder.parent / "cache")
-    run = RunDirectory(folder)
-    if not resume:
-        run.open_new(settings, overwrite=True)
-        return Trainer(settings, encoded, run)
-    saved = load_checkpoint(run.last)
-    run.reopen(settings)
-    trainer = Trainer(settings, encoded, run, resume_from=saved)
-    run.cut_logs(trainer.counters.history_bytes, trainer.counters.samples_bytes)
-    return trainer
-
-
-def finish(trainer: Trainer) -> list[Event]:
-    return list(trainer.run())
-
-
-def history(folder: Path) -> list[dict[str, object]]:
-    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in ("seconds", "chars_per_second")} for row in rows]
+from tests.training.small_runs import config, finish, history, start
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
@@ -81,13 +42,38 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path, cell: str, opti
     finish(whole)
     broken = start(tmp_path / "b", settings)
     for event in broken.run():
-        if isinstance(event, Report) and event.step >= 13:
+        if isinstance(event, StepReport) and event.step >= 13:
             break  # as a kill would: what was done since the last checkpoint is lost
     resumed = start(tmp_path / "b", settings, resume=True)
     assert 0 < resumed.counters.step < whole.counters.step
     finish(resumed)
     np.testing.assert_array_equal(resumed.model.params.flat, whole.model.params.flat)
     assert history(tmp_path / "b") == history(tmp_path / "a")
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_a_resumed_run_resets_the_states_that_the_undisturbed_one_resets(tmp_path: Path, cell: str) -> None:
+    settings = config(cell, "training.state_reset=0.5")
+    whole, other = start(tmp_path / "a", settings), start(tmp_path / "c", config(cell, "training.state_reset=0"))
+    finish(whole)
+    finish(other)
+    assert (whole.model.params.flat != other.model.params.flat).any()
+    broken = start(tmp_path / "b", settings)
+    for event in broken.run():
+        if isinstance(event, StepReport) and event.step >= 13:
+            break
+    resumed = start(tmp_path / "b", settings, resume=True)
+    finish(resumed)
+    np.testing.assert_array_equal(resumed.model.params.flat, whole.model.params.flat)
+
+
+def test_a_setting_that_a_run_began_without_stays_as_it_was(tmp_path: Path) -> None:
+    finish(start(tmp_path / "a", config("rnn", "training.state_reset=0")))
+    saved = load_checkpoint(tmp_path / "a" / "last.npz").config
+    for resumed in (check_resumable(saved, config("rnn")), check_resumable(saved, saved)):
+        assert resumed == saved
+    with pytest.raises(SettingsError, match=r"training\.state_reset: cannot change"):
+        check_resumable(saved, config("rnn", "training.state_reset=0.3"))
 
 
 def test_a_run_learns_and_writes_its_files(tmp_path: Path) -> None:
@@ -132,13 +118,13 @@ def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
     finished = finish(trainer)[-1]
     assert isinstance(finished, RunFinished)
     assert finished.reason == "patience"
-    assert trainer.counters.bad_evaluations == 2
+    assert trainer.counters.evals_since_best == 2
 
 
 def test_a_stop_request_finishes_the_step_and_saves(tmp_path: Path) -> None:
     trainer = start(tmp_path / "a", config())
     for event in trainer.run():
-        if isinstance(event, Report):
+        if isinstance(event, StepReport):
             trainer.stop_requested = True
     assert load_checkpoint(tmp_path / "a" / "last.npz").counters["step"] == trainer.counters.step < 20
 
@@ -192,7 +178,7 @@ def test_a_run_without_validation(tmp_path: Path) -> None:
 
 
 def test_reports_are_frozen() -> None:
-    report = Report(1, 0.1, 2, 3.0, None, 1.0, 0.1, 5.0, 1.0)
+    report = StepReport(1, 0.1, 2, 3.0, None, 1.0, 0.1, 5.0, 1.0)
     assert replace(report, step=2).step == 2
     with pytest.raises(AttributeError):
         report.step = 3  # type: ignore[misc]

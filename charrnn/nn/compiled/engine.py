@@ -73,9 +73,7 @@ class Engine:
 
         self._on_threads(pack, self.threads)
 
-    def loss(
-        self, inputs: IntArray, targets: IntArray, state: Sequence[Array], *, resets: IntArray | None
-    ) -> Array:
+    def loss(self, inputs: IntArray, targets: IntArray, state: Sequence[Array], *, resets: IntArray | None) -> Array:
         """(T, B) nats; see `CharRNN.loss`."""
         nats = np.empty(inputs.shape, self.head.dtype)
         shares = self._shares(inputs.shape[1])

@@ -107,7 +107,7 @@ class Part:
 
     def _dropped(self, index: int, s: Window, dropping: Dropping) -> Array:
         mask = self._mask(index, len(s.gates), s.keep.shape[1])
-        fill_mask(mask, dropping.rate, dropping.key, index, locked=dropping.locked)
+        fill_mask(mask, dropping.rate, dropping.key, index, variational=dropping.variational)
         out = self._arena.view(f"{index}.dropped", s.dh.shape)
         out[...] = 0.0
         packing.drop(s.h, 1, mask, out)
@@ -132,7 +132,9 @@ class Part:
         head.loss(self.head.weights, scores)
         return scores.nats
 
-    def backward(self, top: Array, targets: IntArray, scale: float, *, dropping: Dropping | None) -> tuple[float, list[Array]]:
+    def backward(
+        self, top: Array, targets: IntArray, scale: float, *, dropping: Dropping | None
+    ) -> tuple[float, list[Array]]:
         """Gradients into `gradients`, after `forward`; the sum of nats, and (S, H, B) gradients of the states before."""
         found = self._gradients()
         found.flat[...] = 0.0
@@ -161,4 +163,3 @@ class Part:
 def gradients_of(found: FlatParams, index: int) -> Gradients:
     """A layer's views."""
     return Gradients(*(found[f"{index}.{name}"] for name in Gradients._fields))
-

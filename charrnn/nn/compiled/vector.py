@@ -114,6 +114,7 @@ def _place(
     places = first + [ir.Constant(_INT, 0)] * (array.ndim - len(first))
     return cgutils.get_item_pointer(context, builder, array, view, places, wraparound=False, boundscheck=False)
 
+
 @intrinsic  # type: ignore[untyped-decorator]
 def at(typing: Any, array: types.Array, index: types.UniTuple) -> Any:
     """The address of the first number behind an index of the first axes."""
