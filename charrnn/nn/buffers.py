@@ -55,7 +55,7 @@ class Arena:
         self._flat: dict[str, Array] = {}
 
     def view(self, key: str, shape: tuple[int, ...]) -> Array:
-        """An array of `shape`, its content whatever was there, over the memory of `key`; views made before a growth are stale."""
+        """An array of `shape` over the memory of `key`, with what was there; views made before a growth are stale."""
         size = math.prod(shape)
         flat = self._flat.get(key)
         if flat is None or flat.size < size:

@@ -101,6 +101,7 @@ class CharRNN:
                 cell, self.layers[0].gates, len(self.layers[0].state_names), each, self.head.params, threads=threads
             )
         self._grads: FlatParams | None = None
+        self.state_grads: State = []
         self._arena = Arena(self.dtype, on_growth=self._forget_workspaces)
         self._workspaces: dict[tuple[int, int], list[Workspace]] = {}
 
@@ -236,9 +237,10 @@ class CharRNN:
     ) -> float:  # fmt: skip
         dropping = Dropping(self.dropout, self.variational_dropout, key) if key and self._drops(key) else None
         grads = [self._layer_grads(index) for index in range(self.num_layers)] + [self.grads.under("head")]
-        nats, self.state_grads = engine.loss_and_grad(
+        nats, before = engine.loss_and_grad(
             inputs, targets, state, resets=resets, scale=scale, dropping=dropping, grads=grads
         )
+        self.state_grads = before
         return nats
 
     def _run_layers(
@@ -250,7 +252,7 @@ class CharRNN:
         dh = self._arena.view("dh_window", (self.hidden_size, *inputs.shape))
         nats = self.head.loss_and_grad(top, targets, self.grads.under("head"), dh=dh, scale=scale)
         dropping = self._drops(dropout_key)
-        self.state_grads: State = []
+        self.state_grads = []
         for index in reversed(range(self.num_layers)):
             ws = workspaces[index]
             if dropping:

@@ -1,4 +1,4 @@
-"""Compiled kernels: the cells' time loops as machine code, made by Numba (extra `[fast]`) on the machine that runs them.
+"""Compiled kernels: the cells' time loops as machine code, made by Numba (extra `[fast]`) where they run.
 
 `charrnn.nn.cells` stays the reference; this package computes the same to rounding. Start with `cells/lstm.py`; what its
 lines are written in is in `vector`, `functions` and `product`, and `engine` runs a network with it.
@@ -8,9 +8,10 @@ Nothing here imports Numba until a network is made with `kernels="compiled"`.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +60,24 @@ def make_engine(
         raise ValueError(reason)
     from charrnn.nn.compiled.engine import Engine
 
-    return Engine(compiled_cell(cell), gates, state_count, layers, head, threads=threads)
+    return Engine(compiled_cell(cell), layers, head, threads=threads)
+
+
+def compile_kernels(cell: str, tick: Callable[[int, int], None] = lambda done, total: None) -> str | None:
+    """Compile all kernels of a cell, or load them; why that failed, or None.
+
+    Args:
+        cell: its name.
+        tick: is told how many are done, and of how many.
+    """
+    try:
+        from charrnn.nn.compiled.warmup import run_all
+
+        run_all(compiled_cell(cell), tick)
+    except Exception as error:  # Numba and LLVM raise what they like, and NumPy's kernels can do the work
+        first = (str(error).strip().splitlines() or [""])[0]
+        return f"Numba cannot compile them here ({type(error).__name__}: {first[:100]})"
+    return None
 
 
 def keep_machine_code(folder: Path | None) -> None:
@@ -67,3 +85,16 @@ def keep_machine_code(folder: Path | None) -> None:
     from charrnn.nn.compiled import jit
 
     jit.folder = folder
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether machine code of these sources is in a folder; found out without Numba."""
+    return (folder / sources_hash()).is_dir()
+
+
+def sources_hash() -> str:
+    """Of all that machine code is made from."""
+    found = hashlib.sha256(importlib.metadata.version("numba").encode() if find_spec("numba") else b"")
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]

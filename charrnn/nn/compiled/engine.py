@@ -19,6 +19,7 @@ import numpy as np
 from charrnn.nn.compiled.layout import CompiledCell, Rows
 from charrnn.nn.compiled.panels import HeadPanels, LayerPanels
 from charrnn.nn.compiled.part import Part, gradients_of
+from charrnn.nn.compiled.vector import BITS
 from charrnn.nn.dropout import Dropping
 from charrnn.nn.params import Array, IntArray
 
@@ -30,7 +31,6 @@ class Engine:
 
     Args:
         cell: its kernels.
-        gates, state_count: its gates' letters in storage order, and how many states it has.
         layers: each layer's parameters, read at every `refresh`.
         head: the head's.
         threads: over which columns are shared out.
@@ -39,19 +39,17 @@ class Engine:
     def __init__(
         self,
         cell: CompiledCell,
-        gates: str,
-        state_count: int,
         layers: Sequence[Mapping[str, Array]],
         head: Mapping[str, Array],
         *,
         threads: int = 1,
     ) -> None:
-        self.cell, self.state_count, self.threads = cell, state_count, threads
+        self.cell, self.threads = cell, threads
         self.hidden_size = hidden_size = head["weight"].shape[1]
-        rows = Rows(cell, gates, hidden_size, head["weight"].dtype)
+        rows = Rows(cell, hidden_size, head["weight"].dtype)
         self.layers = [LayerPanels(params, rows, symbols=index == 0) for index, params in enumerate(layers)]
         self.head = HeadPanels(head, rows.units)
-        self._parts = [Part(cell, self.layers, self.head, hidden_size, state_count) for _ in range(threads)]
+        self._parts = [Part(cell, self.layers, self.head, hidden_size) for _ in range(threads)]
         self._pool: ThreadPoolExecutor | None = None
 
     def refresh(self, *, backward: bool, recurrent: Sequence[Array] = ()) -> None:
@@ -62,8 +60,9 @@ class Engine:
             recurrent: each layer's recurrent weights to use instead of the parameters.
         """
         if backward:
-            for panels in (*self.layers, self.head):
-                panels.prepare_backward()
+            for layer in self.layers:
+                layer.prepare_backward()
+            self.head.prepare_backward()
 
         def pack(k: int) -> None:
             share = (k, self.threads)
@@ -98,11 +97,15 @@ class Engine:
         dropping: Dropping | None,
         grads: Sequence[MutableMapping[str, Array]],
     ) -> tuple[float, list[Array]]:
-        """The sum of nats and the gradients of the states before the window; see `CharRNN.loss_and_grad`.
+        """The sum of nats and the gradients of the states before the window.
 
         Args:
-            inputs, targets, state, resets, scale: as there.
-            dropping: rate and key of dropout.
+            inputs: as in `CharRNN.loss_and_grad`.
+            targets: likewise.
+            state: likewise.
+            resets: likewise.
+            scale: likewise.
+            dropping: rate and key of dropout; None for none.
             grads: of each layer and of the head; overwritten.
         """
         shares = self._shares(inputs.shape[1])
@@ -160,6 +163,11 @@ class Engine:
         return [first, *(other.result() for other in others)]
 
     @property
+    def name(self) -> str:
+        """For a checkpoint: another width of vectors adds up in another order."""
+        return f"compiled/{BITS}"
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all buffers."""
         return sum(part.nbytes for part in self._parts)
@@ -171,4 +179,5 @@ def resets_of(resets: IntArray | None, columns: slice) -> IntArray | None:
         return None
     mine = resets[(resets[:, 1] >= columns.start) & (resets[:, 1] < columns.stop)].copy()
     mine[:, 1] -= columns.start
-    return mine
+    out: IntArray = mine
+    return out

@@ -1,6 +1,8 @@
 """e to the x, tanh and σ of vectors.
 
-    x = n ln(2) + r with whole n and |r| <= ln(2) / 2        e^x - 1 = 2^n p + (2^n - 1),  p = e^r - 1 = r + r² (1/2 + r/3! + ...)
+    x = n ln(2) + r  with whole n and |r| <= ln(2) / 2
+    p = e^r - 1 = r + r² (1/2 + r/3! + ...)
+    e^x - 1 = 2^n p + (2^n - 1)
 
     tanh x = -(e^y - 1) / (e^y + 1)  with y = -2|x|, and the sign of x: e^y - 1 keeps its digits where x is near 0
     σ(x) = 1 / (1 + e^y) or, where x is negative, e^y / (1 + e^y)  with y = -|x|
@@ -35,7 +37,7 @@ _LN2_LOW = (-2.12194440054690583e-4, 1.90821492927058770002e-10)
 
 @inline
 def _split(x: Any) -> Any:
-    """n + the shift, and p = e^r - 1."""
+    """N + the shift, and p = e^r - 1."""
     shift = either(x, _SHIFT[0], _SHIFT[1])
     shifted = x * _LOG2_E + shift
     n = shifted - shift

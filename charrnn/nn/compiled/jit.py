@@ -11,17 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import llvmlite
 import numba
 from numba.core import caching, config
+
+from charrnn.nn.compiled import sources_hash
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
-_HERE = Path(__file__).parent
 
 folder: Path | None = None  # where machine code is kept; None: nowhere
-compiled: list[str] = []  # what this process had to compile, because it was not there
 
 
 def part(function: F) -> F:
@@ -59,7 +58,7 @@ class _Kept:
         if folder is None:
             raise OSError("nowhere to keep machine code")
         before, mark = config.CACHE_DIR, hashlib.sha256(str(signature).encode()).hexdigest()[:16]
-        config.CACHE_DIR = str(folder / _sources() / mark)
+        config.CACHE_DIR = str(folder / sources_hash() / mark)
         try:
             cache = caching.FunctionCache(self._function)
         finally:
@@ -70,11 +69,9 @@ class _Kept:
 
     def load_overload(self, signature: object, target: object) -> object:
         """The machine code, if it is there."""
-        found = None
+        found: object = None
         with contextlib.suppress(Exception):
             found = self._open(signature).load_overload(signature, target)
-        if found is None:
-            compiled.append(self._function.__qualname__)
         return found
 
     def save_overload(self, signature: object, made: object) -> None:
@@ -84,11 +81,3 @@ class _Kept:
 
     def flush(self) -> None:
         """Nothing waits."""
-
-
-def _sources() -> str:
-    """A hash of all that the machine code is made from."""
-    found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    for path in sorted(_HERE.glob("*.py")):
-        found.update(path.read_bytes())
-    return found.hexdigest()[:16]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +17,10 @@ class CompiledCell:
 
     Attributes:
         forward, backward: kernels; see `Window`.
-        blocks: the letters of the gates whose vectors make a panel.
+        gates: letters in the order in which they are stored.
+        blocks: the letters of the gates whose vectors make a panel, which may be in another order.
         inputs: how many of them, from the first, the input meets.
+        states: how many the cell has.
         recurrent: index of the first that the recurrent weights meet.
         other_bias: block -> the parameter that is its bias, where that is not a part of `bias`; such a block has the
             recurrent weights of `stored_as`.
@@ -29,8 +30,10 @@ class CompiledCell:
 
     forward: Callable[..., None]
     backward: Callable[..., None]
+    gates: str
     blocks: str
     inputs: int
+    states: int = 1
     recurrent: int = 0
     other_bias: tuple[tuple[str, str], ...] = ()
     stored_as: tuple[tuple[str, str], ...] = ()
@@ -42,7 +45,6 @@ class Rows:
 
     Args:
         cell: its blocks.
-        gates: letters in the order in which they are stored.
         size: H.
         dtype: of the parameters.
 
@@ -52,7 +54,7 @@ class Rows:
         units: H, filled up to a whole number of panels.
     """
 
-    def __init__(self, cell: CompiledCell, gates: str, size: int, dtype: np.dtype[np.floating]) -> None:
+    def __init__(self, cell: CompiledCell, size: int, dtype: np.dtype[np.floating]) -> None:
         width = lanes(dtype.itemsize)
         self.units = -(-size // (2 * width)) * 2 * width
         units: IntArray = np.arange(self.units)
@@ -62,10 +64,10 @@ class Rows:
             return
         panels = units.reshape(-1, 1, width)
         stored = [dict(cell.stored_as).get(block, block) for block in cell.blocks]
-        starts = np.array([gates.index(gate) * size for gate in stored])[:, None]
+        starts = np.array([cell.gates.index(gate) * size for gate in stored])[:, None]
         rows = np.where(panels >= 0, panels + starts, -1)
         others = dict(cell.other_bias)
-        own = np.array([len(gates) * size if block in others else 0 for block in cell.blocks])[:, None]
+        own = np.array([len(cell.gates) * size if block in others else 0 for block in cell.blocks])[:, None]
         self.bias = np.where(panels < 0, -1, np.where(own > 0, panels + own, rows))
         self.input = np.ascontiguousarray(rows[:, : cell.inputs])
         self.recurrent = np.ascontiguousarray(rows[:, cell.recurrent :])

@@ -83,7 +83,7 @@ def unpack_table(packed: Any, rows: Any, out: Any, share: Any) -> None:
 
 @kernel
 def drop(states: Any, first: int, mask: Any, out: Any) -> None:
-    """out = states[first:] times a mask of the same units.
+    """Out = states[first:] times a mask of the same units.
 
     Args:
         states: (T, Q, B, W) or with `first` steps more.

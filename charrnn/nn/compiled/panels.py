@@ -35,8 +35,8 @@ class LayerPanels:
         self._bias_names = [name for name in params if not name.startswith("weight")]
         self._width = rows.bias.shape[2]
         none = aligned((0, 0, 2, self._width), self.dtype)
-        made = (aligned(shape, self.dtype) for shape in self.shapes().values())
-        self.weights = Weights(*made, input_back=none, recurrent_back=none)
+        made = {name: aligned(shape, self.dtype) for name, shape in self.shapes().items()}
+        self.weights = Weights(**made, input_back=none, recurrent_back=none)
 
     def shapes(self) -> Shapes:
         """Those of `Gradients`."""

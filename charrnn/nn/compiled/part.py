@@ -25,14 +25,11 @@ class Part:
         cell: kernels.
         layers, head: panels; shared with other parts.
         hidden_size: H.
-        state_count: S.
     """
 
-    def __init__(
-        self, cell: CompiledCell, layers: Sequence[LayerPanels], head: HeadPanels, hidden_size: int, state_count: int
-    ) -> None:
+    def __init__(self, cell: CompiledCell, layers: Sequence[LayerPanels], head: HeadPanels, hidden_size: int) -> None:
         self.cell, self.layers, self.head = cell, layers, head
-        self.hidden_size, self.state_count, self.dtype = hidden_size, state_count, head.dtype
+        self.hidden_size, self.dtype = hidden_size, head.dtype
         self._arena = Arena(self.dtype, on_growth=lambda: None)
         self._windows: list[Window] = []
         self._inputs: IntArray = np.empty((0, 0), np.intp)
@@ -45,7 +42,7 @@ class Part:
         rows = self.layers[index].rows
         panels, blocks, width = rows.bias.shape
         Q, view = rows.units // width, self._arena.view
-        two = self.state_count > 1
+        two = self.cell.states > 1
         return Window(
             ids=ids,
             x=x,
@@ -92,7 +89,7 @@ class Part:
         for index, (layer, values) in enumerate(zip(self.layers, state, strict=True)):
             s = self._window(index, ids, x, keep)
             self._windows.append(s)
-            stores = [s.h, s.c][: self.state_count]
+            stores = [s.h, s.c][: self.cell.states]
             for store, value in zip(stores, values, strict=True):
                 to_blocks(value, store[0])
             self.cell.forward(layer.weights, s, 0, T)
@@ -135,7 +132,7 @@ class Part:
     def backward(
         self, top: Array, targets: IntArray, scale: float, *, dropping: Dropping | None
     ) -> tuple[float, list[Array]]:
-        """Gradients into `gradients`, after `forward`; the sum of nats, and (S, H, B) gradients of the states before."""
+        """After `forward`: fill `gradients`; the sum of nats, and the (S, H, B) gradients of the states before."""
         found = self._gradients()
         found.flat[...] = 0.0
         scores = self._scores(top, targets)
@@ -148,7 +145,7 @@ class Part:
                 packing.drop(s.dh, 0, self._mask(index, len(s.gates), s.keep.shape[1]), s.dh)
             s.carried[...] = 0.0
             self.cell.backward(self.layers[index].weights, s, gradients_of(found, index))
-            gradient = np.empty((self.state_count, self.hidden_size, s.keep.shape[1]), self.dtype)
+            gradient = np.empty((self.cell.states, self.hidden_size, s.keep.shape[1]), self.dtype)
             for values, out in zip(s.carried, gradient, strict=False):
                 from_blocks(values, out)
             before.insert(0, gradient * s.keep[0])

@@ -35,8 +35,10 @@ def _tile(vectors: int, columns: int) -> Callable[..., None]:
         x: Any, x_column: int, x_step: int, x_block: int,
         blocks: int, inner: int,
     ) -> None:  # fmt: skip
-        """out[v, c] += sum over blocks and inner steps of a[v] x[c]; vectors of a are neighbours, the numbers
-        say how far apart all else is."""
+        """out[v, c] += sum over blocks and inner steps of a[v] x[c].
+
+        Vectors of `a` are neighbours; the numbers say how far apart all else is.
+        """
         sums = load_tile(out, out_vector, out_column, vectors, columns)
         for block in range(blocks):
             a_k, x_k = behind(a, block * a_block), behind(x, block * x_block)
@@ -88,7 +90,9 @@ def gates_product(vectors: int) -> Callable[..., None]:
 
         Args:
             gates: (T, P, B, n, W).
-            t, p, first: see above.
+            t: step.
+            p: panel.
+            first: block of the panel.
             w: (P, K, v, W) panels.
             x: (S, K / W, B, W).
             s: step of x.
@@ -111,15 +115,18 @@ def states_product(used: int) -> Callable[..., None]:
 
         Args:
             states: (T, H / W, B, W).
-            t, q, first: see above.
+            t: step.
+            q: pair of blocks of states.
             w: (H / 2W, P used W, 2, W) panels.
             gates: (S, P, B, n, W).
             s: step of the gates.
+            first: block of their panels.
         """
         columns, row, width = gates.shape[2], gates.shape[3] * gates.shape[4], gates.shape[4]
         over_columns(at(states, (t, 2 * q)), columns * width, width,
                      at(w, (q,)), 2 * width, used * width * 2 * width,
-                     at(gates, (s, 0, 0, first)), row, 1, columns * row, gates.shape[1], used * width, columns)  # fmt: skip
+                     at(gates, (s, 0, 0, first)), row, 1, columns * row, gates.shape[1], used * width,
+                     columns)  # fmt: skip
 
     return add
 

@@ -35,11 +35,13 @@ class CompiledStepper:
         Q, x = engine.layers[0].rows.units // width, aligned((0, 1, columns, width), dtype)
         self._windows: list[Window] = []
         for index in range(len(engine.layers)):
-            states = [aligned((_STEPS + 1 if k < engine.state_count else 0, Q, columns, width), dtype) for k in (0, 1)]
+            states = [aligned((_STEPS + 1 if k < engine.cell.states else 0, Q, columns, width), dtype) for k in (0, 1)]
             ids = self._ids if index == 0 else self._ids[:0]
             gates = aligned((_STEPS, panels, columns, blocks, width), dtype)
             nothing, source = aligned((0, Q, columns, width), dtype), aligned((1, Q, columns, width), dtype)
-            self._windows.append(Window(ids, x, keep, *states, gates, nothing, nothing, source))
+            self._windows.append(
+                Window(ids, x, keep, h=states[0], c=states[1], gates=gates, dh=nothing, carried=nothing, source=source)
+            )
             x = states[0][1:]
         shape = (1, len(engine.head.rows), columns, 1, width)
         targets, sums = self._ids[:0], np.empty(columns, dtype)
@@ -53,7 +55,7 @@ class CompiledStepper:
         """One (S, H, B) array a layer, copied."""
         out = []
         for s in self._windows:
-            made = np.empty((self._engine.state_count, self.hidden_size, self.columns), self._logits.dtype)
+            made = np.empty((self._engine.cell.states, self.hidden_size, self.columns), self._logits.dtype)
             for store, values in zip((s.h, s.c), made, strict=False):
                 from_blocks(store[self._next], values)
             out.append(made)

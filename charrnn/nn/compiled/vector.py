@@ -25,6 +25,16 @@ from numba.extending import intrinsic, lower_builtin, register_model, type_calla
 _INT = ir.IntType(64)
 
 
+def _intrinsic(typed: Callable[..., Any]) -> Any:
+    """A function of kernels: `typed` gives its signature and what builds its instructions."""
+    return intrinsic(typed)
+
+
+def _intrinsic_of_literals(typed: Callable[..., Any]) -> Any:
+    """The same for a function that wants to know the numbers it is given, where they are constants."""
+    return intrinsic(prefer_literal=True)(typed)
+
+
 def _host() -> tuple[int, int]:
     """Bits of this processor's vectors, and how many registers there are for them."""
     features = binding.get_host_cpu_features()
@@ -115,7 +125,7 @@ def _place(
     return cgutils.get_item_pointer(context, builder, array, view, places, wraparound=False, boundscheck=False)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def at(typing: Any, array: types.Array, index: types.UniTuple) -> Any:
     """The address of the first number behind an index of the first axes."""
 
@@ -125,7 +135,7 @@ def at(typing: Any, array: types.Array, index: types.UniTuple) -> Any:
     return types.CPointer(array.dtype)(array, index), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def behind(typing: Any, address: types.CPointer, numbers: types.Integer) -> Any:
     """The address so many numbers further on."""
 
@@ -145,7 +155,7 @@ def _store(builder: ir.IRBuilder, dtype: types.Float, address: ir.Value, value: 
     builder.store(value, place, align=dtype.bitwidth // 8)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def load_at(typing: Any, address: types.CPointer) -> Any:
     """The vector that begins at an address."""
 
@@ -155,7 +165,7 @@ def load_at(typing: Any, address: types.CPointer) -> Any:
     return Vector(address.dtype)(address), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def store_at(typing: Any, address: types.CPointer, value: Vector) -> Any:
     """Write a vector."""
 
@@ -166,7 +176,7 @@ def store_at(typing: Any, address: types.CPointer, value: Vector) -> Any:
     return types.void(address, value), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def load(typing: Any, array: types.Array, index: types.UniTuple) -> Any:
     """The vector that begins behind an index of the first axes."""
 
@@ -176,7 +186,7 @@ def load(typing: Any, array: types.Array, index: types.UniTuple) -> Any:
     return Vector(array.dtype)(array, index), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def store(typing: Any, array: types.Array, index: types.UniTuple, value: Vector) -> Any:
     """Write a vector behind an index of the first axes."""
 
@@ -187,7 +197,7 @@ def store(typing: Any, array: types.Array, index: types.UniTuple, value: Vector)
     return types.void(array, index, value), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def nothing(typing: Any, array: types.Array) -> Any:
     """Zeros of an array's dtype."""
 
@@ -197,7 +207,7 @@ def nothing(typing: Any, array: types.Array) -> Any:
     return Vector(array.dtype)(array), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def spread_at(typing: Any, address: types.CPointer) -> Any:
     """A vector of one number in memory, in all lanes."""
 
@@ -256,11 +266,11 @@ def _chosen(sign: str) -> Callable[..., Any]:
     return chosen
 
 
-least = intrinsic(_chosen(">"))
-greatest = intrinsic(_chosen("<"))
+least = _intrinsic(_chosen(">"))
+greatest = _intrinsic(_chosen("<"))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def where_negative(typing: Any, sign: Vector, yes: Vector, no: types.Type) -> Any:
     """`yes` in the lanes in which `sign` is below zero, `no` in the others."""
 
@@ -272,7 +282,7 @@ def where_negative(typing: Any, sign: Vector, yes: Vector, no: types.Type) -> An
     return sign(sign, yes, no), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def magnitude(typing: Any, value: Vector) -> Any:
     """Without signs."""
 
@@ -282,7 +292,7 @@ def magnitude(typing: Any, value: Vector) -> Any:
     return value(value), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def with_sign(typing: Any, value: Vector, sign: Vector) -> Any:
     """The magnitudes of one with the signs of the other."""
 
@@ -292,7 +302,7 @@ def with_sign(typing: Any, value: Vector, sign: Vector) -> Any:
     return value(value, sign), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def either(typing: Any, like: Vector, single: types.Type, double: types.Type) -> Any:
     """One of two numbers, by the vector's dtype, in all lanes."""
 
@@ -303,7 +313,7 @@ def either(typing: Any, like: Vector, single: types.Type, double: types.Type) ->
     return like(like, single, double), build
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@_intrinsic_of_literals
 def power_of_two(typing: Any, shifted: Vector, offset: types.IntegerLiteral) -> Any:
     """2^(n + offset) for whole n, given as n + 1.5 * 2^m where m is the number of bits of the mantissa.
 
@@ -319,7 +329,7 @@ def power_of_two(typing: Any, shifted: Vector, offset: types.IntegerLiteral) -> 
     return shifted(shifted, offset), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def series(typing: Any, x: Vector) -> Any:
     """1/2 + x/3! + x²/4! + ..., as many terms as a number has digits for, where |x| is at most ln(2) / 2."""
     terms = 6 if x.dtype.bitwidth == 32 else 12
@@ -352,14 +362,14 @@ def _reduced(name: str, start: float | None) -> Callable[..., Any]:
     return reduced
 
 
-total = intrinsic(_reduced("fadd", -0.0))
-highest = intrinsic(_reduced("fmax", None))
+total = _intrinsic(_reduced("fadd", -0.0))
+highest = _intrinsic(_reduced("fmax", None))
 
 
 # --- tiles ------------------------------------------------------------------------------------------------------------
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@_intrinsic_of_literals
 def load_tile(
     typing: Any,
     address: types.CPointer,
@@ -380,7 +390,7 @@ def load_tile(
     return tile(address, vector_step, column_step, vectors, columns), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def store_tile(
     typing: Any, address: types.CPointer, vector_step: types.Integer, column_step: types.Integer, tile: Tile
 ) -> Any:
@@ -404,7 +414,7 @@ def _places(context: Any, builder: ir.IRBuilder, tile: Tile, signature: Any, arg
     return out
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def add_products(typing: Any, tile: Tile, a: types.CPointer, x: types.CPointer, column_step: types.Integer) -> Any:
     """tile[v, c] += a_v x_c, where a_v are neighbouring vectors and x_c numbers, column steps apart."""
 

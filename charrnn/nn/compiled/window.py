@@ -69,7 +69,6 @@ class Window(NamedTuple):
 @inline
 def begin(w: Any, s: Any, t: int, p: int) -> None:
     """Fill a panel of the gates of step t with what the symbols add, or with the bias."""
-    width = s.gates.shape[4]
     for b in range(s.gates.shape[2]):
         for g in range(s.gates.shape[3]):
             if s.ids.shape[0]:

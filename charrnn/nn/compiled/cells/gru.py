@@ -21,9 +21,9 @@ from typing import Any
 
 from charrnn.nn.compiled.functions import sigmoid, tanh
 from charrnn.nn.compiled.jit import kernel
+from charrnn.nn.compiled.layout import CompiledCell
 from charrnn.nn.compiled.product import gates_product, states_product, weight_gradient
 from charrnn.nn.compiled.vector import at, load, spread_at, store
-from charrnn.nn.compiled.layout import CompiledCell
 from charrnn.nn.compiled.window import before, begin, clear, collect, forget_all
 
 # A panel has the blocks n r z q: the input meets the first three, the recurrent weights the last three.
@@ -32,7 +32,7 @@ _add_gates, _add_states, _add_gradient = gates_product(3), states_product(3), we
 
 @kernel
 def forward(w: Any, s: Any, start: int, stop: int) -> None:
-    """Run a layer over the steps start..stop of a window: `h` and `gates` of `Window` from its input and their first step."""
+    """Run a layer over the steps start..stop: `h` and `gates` of `Window` from its input and the first state."""
     panels, columns = s.gates.shape[1], s.gates.shape[2]
     for t in range(start, stop):
         states, place = before(s, t)
@@ -86,5 +86,12 @@ def backward(w: Any, s: Any, d: Any) -> None:
 
 
 CELL = CompiledCell(
-    forward, backward, blocks="nrzq", inputs=3, recurrent=1, other_bias=(("q", "bias_hn"),), stored_as=(("q", "n"),)
+    forward,
+    backward,
+    gates="rzn",
+    blocks="nrzq",
+    inputs=3,
+    recurrent=1,
+    other_bias=(("q", "bias_hn"),),
+    stored_as=(("q", "n"),),
 )

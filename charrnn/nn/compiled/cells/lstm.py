@@ -22,18 +22,17 @@ from typing import Any
 
 from charrnn.nn.compiled.functions import sigmoid, tanh
 from charrnn.nn.compiled.jit import kernel
+from charrnn.nn.compiled.layout import CompiledCell
 from charrnn.nn.compiled.product import gates_product, states_product, weight_gradient
 from charrnn.nn.compiled.vector import at, load, nothing, spread_at, store
-from charrnn.nn.compiled.layout import CompiledCell
 from charrnn.nn.compiled.window import before, begin, clear, collect, forget_all
 
-BLOCKS = "ifgo"
 _add_gates, _add_states, _add_gradient = gates_product(4), states_product(4), weight_gradient(4)
 
 
 @kernel
 def forward(w: Any, s: Any, start: int, stop: int) -> None:
-    """Run a layer over the steps start..stop of a window: `h`, `c` and `gates` of `Window` from its input and their first step."""
+    """Run a layer over the steps start..stop: `h`, `c` and `gates` of `Window` from its input and the first state."""
     panels, columns = s.gates.shape[1], s.gates.shape[2]
     for t in range(start, stop):
         states, place = before(s, t)
@@ -93,4 +92,4 @@ def backward(w: Any, s: Any, d: Any) -> None:
         _add_gradient(d.input, s.gates, 0, s.x)
 
 
-CELL = CompiledCell(forward, backward, blocks=BLOCKS, inputs=4)
+CELL = CompiledCell(forward, backward, gates="ifgo", blocks="ifgo", inputs=4, states=2)

@@ -15,9 +15,9 @@ from typing import Any
 
 from charrnn.nn.compiled.functions import tanh
 from charrnn.nn.compiled.jit import kernel
+from charrnn.nn.compiled.layout import CompiledCell
 from charrnn.nn.compiled.product import gates_product, states_product, weight_gradient
 from charrnn.nn.compiled.vector import at, load, nothing, spread_at, store
-from charrnn.nn.compiled.layout import CompiledCell
 from charrnn.nn.compiled.window import before, begin, clear, collect, forget_all
 
 # There is one gate, so a panel has the pre-activations of two blocks of states, `p` and the next.
@@ -26,7 +26,7 @@ _add_gates, _add_states, _add_gradient = gates_product(2), states_product(2), we
 
 @kernel
 def forward(w: Any, s: Any, start: int, stop: int) -> None:
-    """Run a layer over the steps start..stop of a window: `h` of `Window` from its input and its first step."""
+    """Run a layer over the steps start..stop: `h` of `Window` from its input and the first state."""
     panels, columns = s.gates.shape[1], s.gates.shape[2]
     for t in range(start, stop):
         states, place = before(s, t)
@@ -68,4 +68,4 @@ def backward(w: Any, s: Any, d: Any) -> None:
         _add_gradient(d.input, s.gates, 0, s.x)
 
 
-CELL = CompiledCell(forward, backward, blocks="h", inputs=2, pairs=True)
+CELL = CompiledCell(forward, backward, gates="h", blocks="h", inputs=2, pairs=True)
