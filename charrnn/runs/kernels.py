@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.blas import kernel_name
-from charrnn.config.schema import ModelSettings
+from charrnn.config.schema import Config, ModelSettings
 from charrnn.data.corpora import cache_dir
 from charrnn.errors import MissingExtraError, SettingsError
 from charrnn.nn.compiled import compile_kernels, is_kept, keep_machine_code, why_not
@@ -22,12 +22,16 @@ from charrnn.nn.network import CharRNN
 
 # What NumPy's kernels do per second, roughly, and seconds that a computation must take with them before others pay:
 # where the machine code is there already, and where it is not.
-_NUMPY_SPEED = 5e10
+NUMPY_SPEED = 5e10
 _WORTH, _WORTH_COMPILING = 4.0, 30.0
 _SHOWN = 1.0  # seconds of compilation that are mentioned
 _STEP = 2e6  # operations in whose time NumPy makes its calls for a single step
 
 Tick = Callable[[int, int], None]
+
+
+def no_tick(done: int, total: int) -> None:
+    """Shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def choose_kernels(
     operations: float,
     *,
     before: str = "",
-    tick: Tick = lambda done, total: None,
+    tick: Tick = no_tick,
 ) -> Kernels:
     """The kernels to use; compiled ones are ready to run afterwards.
 
@@ -84,6 +88,32 @@ def choose_kernels(
     raise error
 
 
+def kernels_of_run(
+    config: Config, vocab_size: int, columns: int, steps: int | None, *, before: str = "", tick: Tick = no_tick
+) -> Kernels:
+    """The kernels of a training.
+
+    Args:
+        config: its settings.
+        vocab_size: V.
+        columns: B.
+        steps: that it takes; None where only time bounds it.
+        before: see `choose_kernels`.
+        tick: likewise.
+
+    Raises:
+        MissingExtraError: see `choose_kernels`.
+        SettingsError: likewise.
+    """
+    t, m = config.training, config.model
+    operations = (
+        math.inf if steps is None else 3.0 * operations_per_symbol(m, vocab_size) * columns * t.seq_length * steps
+    )
+    if t.max_minutes is not None:
+        operations = min(operations, 60.0 * t.max_minutes * NUMPY_SPEED)
+    return choose_kernels(t.kernels, m.cell, operations, before=before, tick=tick)
+
+
 def names_of(model: CharRNN) -> str:
     """The kernels of a network, for a checkpoint: NumPy's matrix kernel, and the compiled ones where it has them."""
     return kernel_name() + ("" if model.engine is None else f" {model.engine.name}")
@@ -109,5 +139,5 @@ def operations_of_steps(settings: ModelSettings, vocab_size: int, steps: float, 
 def _pays(operations: float, before: str) -> bool:
     if before:
         return "compiled" in before
-    seconds = operations / _NUMPY_SPEED
+    seconds = operations / NUMPY_SPEED
     return seconds > (_WORTH if "numba" in sys.modules or is_kept(kept_code()) else _WORTH_COMPILING)

@@ -31,11 +31,11 @@ from charrnn.training.trainer import Trainer
 if TYPE_CHECKING:
     from charrnn.training.mpi import World
 
-Bar = Callable[[str], AbstractContextManager[Callable[[int, "int | None"], None]]]
+Bar = Callable[[str, str], AbstractContextManager[Callable[[int, "int | None"], None]]]  # label and unit
 
 
 @contextmanager
-def no_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
+def no_bar(label: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
     """Shows nothing."""
     yield lambda done, total: None
 
@@ -59,8 +59,8 @@ def train(
         overwrite: replace the run in it.
         init_from: checkpoint whose weights a new run starts with.
         stop: set it to finish the step, save and end.
-        bar: makes, from a label, a context that gives a callback (bytes done, bytes in all or None), for fetching and
-            encoding the text.
+        bar: makes, from a label and a unit, a context that gives a callback (units done, units in all or None), for
+            fetching and encoding the text and for compiling kernels.
 
     Yields:
         What happens; the first event is `RunStarted`, the last `RunFinished`.
@@ -125,9 +125,9 @@ def read_corpus(config: Config, *, known: Vocabulary | None = None, bar: Bar = n
     Raises:
         DataError: no such text, or not one.
     """
-    with bar(f"fetching {config.corpus.source}") as tick:
+    with bar(f"fetching {config.corpus.source}", "B") as tick:
         paths = resolve(config.corpus.source, progress=tick)
-    with bar("encoding the text") as tick:
+    with bar("encoding the text", "B") as tick:
         return encode_text(paths, config.corpus.encoding, cache_dir() / "encoded", known=known, progress=tick)
 
 
@@ -149,7 +149,10 @@ def _begun(
     if not overwrite:
         run_dir.check_free()
     group = _lead(ranks, config, text, None, source)
-    trainer = Trainer(config, text, run_dir, init_from=source, stop=stop, make_group=group)
+    trainer = Trainer(
+        config, text, run_dir, init_from=source, stop=stop, make_group=group,
+        compiling=partial(bar, "compiling kernels", "kernel"),
+    )  # fmt: skip
     run_dir.open_new(config, overwrite=overwrite)
     return trainer
 
@@ -164,7 +167,10 @@ def _resumed(config: Config, run_dir: RunDirectory, stop: StopFlag | None, bar: 
     config = check_resumable(saved.config, config)
     text = read_corpus(config, known=saved.vocabulary, bar=bar)
     group = _lead(ranks, config, text, saved, None)
-    trainer = Trainer(config, text, run_dir, resume_from=saved, stop=stop, make_group=group)
+    trainer = Trainer(
+        config, text, run_dir, resume_from=saved, stop=stop, make_group=group,
+        compiling=partial(bar, "compiling kernels", "kernel"),
+    )  # fmt: skip
     run_dir.reopen(config)
     run_dir.cut_logs(trainer.counters.history_bytes, trainer.counters.samples_bytes)
     return trainer

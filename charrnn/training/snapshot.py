@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from charrnn import __version__
-from charrnn.blas import kernel_name
 from charrnn.config.load import config_to_dict, keep_older_values
 from charrnn.config.schema import Config
 from charrnn.data.vocabulary import Vocabulary
@@ -19,6 +18,7 @@ from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.directory import RunDirectory
+from charrnn.runs.kernels import names_of
 from charrnn.training.progress import Counters
 
 # What may change between a run and its continuation; everything else makes it another run.
@@ -27,7 +27,7 @@ MAY_CHANGE = frozenset(
     for name in (
         *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),
         *("on_divergence", "max_rollbacks", "rollback_lr_factor"),
-        *("tensorboard", "log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
+        *("kernels", "tensorboard", "log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
     )
 )
 
@@ -54,7 +54,7 @@ def capture(
         state=state,
         counters=asdict(counters),
         cursor=(counters.epoch, counters.window),
-        kernel=kernel_name(),
+        kernel=names_of(model),
         version=__version__,
     )
 
@@ -98,6 +98,14 @@ def check_resumable(saved: Config, wanted: Config) -> Config:
             hint=f"these may change: {', '.join(sorted(MAY_CHANGE))}",
         )
     return wanted
+
+
+def changed_kernels(saved: Checkpoint, model: CharRNN) -> tuple[str, ...]:
+    """What to say where a run continues on other kernels than it was saved with."""
+    now = names_of(model)
+    if saved.kernel == now:
+        return ()
+    return (f"the run was on other kernels ({saved.kernel}, now {now}): the last bits of its numbers will differ",)
 
 
 def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,11 +41,12 @@ from charrnn.runs.events import (
     SampleMade,
     StepReport,
 )
+from charrnn.runs.kernels import Tick, kernels_of_run, no_tick
 from charrnn.runs.transfer import transplant
 from charrnn.sampling.draw import SamplingOptions, generate_text
 from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
 from charrnn.training.progress import Counters, StopFlag
-from charrnn.training.snapshot import capture, check_text, restore, summarise
+from charrnn.training.snapshot import capture, changed_kernels, check_text, restore, summarise
 
 T = TypeVar("T")
 
@@ -64,6 +66,7 @@ class Trainer:
         make_group: who computes the gradients.
         stop: set it (from a signal handler, say) to finish the step, save and end.
         clock: seconds, whatever they are counted from; read before and after each step.
+        compiling: a context that shows how the compilation of kernels gets on, where they are compiled.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Trainer:
         make_group: GroupMaker = group_of,
         stop: StopFlag | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        compiling: Callable[[], AbstractContextManager[Tick]] | None = None,
     ) -> None:
         self.config, self.text, self.run_dir, self._clock = config, text, run_dir, clock
         self.stop = stop or StopFlag()
@@ -99,7 +103,12 @@ class Trainer:
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
-        plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas)
+        with compiling() if compiling else nullcontext(no_tick) as tick:
+            before = resume_from.kernel if resume_from else ""
+            self.kernels = kernels_of_run(
+                config, len(text.vocabulary), self.stream.columns, self.total_steps, before=before, tick=tick
+            )
+        plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas, self.kernels.name)
         self.group = make_group(plan, self.stream)
         self.counters.replicas = self.group.count
         self._stopping, self._last_seconds = False, 0.0
@@ -112,6 +121,7 @@ class Trainer:
             self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
             if init_from is not None:
                 transplant(init_from, self.model, text.vocabulary)
+        self._changed_kernels = () if resume_from is None else changed_kernels(resume_from, self.model)
         self.average = None if t.ema_decay is None else WeightEMA(self.model.params.flat, t.ema_decay)
         if resume_from is not None:
             self._restore(resume_from)
@@ -267,7 +277,7 @@ class Trainer:
             total_steps=self.total_steps,
             max_seconds=None if t.max_minutes is None else 60.0 * t.max_minutes,
             step=self.counters.step,
-            notes=self.text.notes,
+            notes=(*self.text.notes, *self.kernels.notes, *self._changed_kernels),
         )
 
     def _evaluate(self) -> Iterator[Event]:

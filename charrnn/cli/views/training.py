@@ -49,14 +49,14 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def byte_progress(label: str, *, quiet: bool = False) -> Iterator[Progress]:
-    """A callback `(done, total)` in bytes that draws a bar, on a terminal and once it takes long enough to wonder."""
+def byte_progress(label: str, unit: str = "B", *, quiet: bool = False) -> Iterator[Progress]:
+    """A callback `(done, total)` that draws a bar, on a terminal and once it takes long enough to wonder."""
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from tqdm import tqdm
 
-    bar = tqdm(desc=label, unit="B", unit_scale=True, leave=False, delay=0.5, file=sys.stderr)
+    bar = tqdm(desc=label, unit=unit, unit_scale=unit == "B", leave=False, delay=0.5, file=sys.stderr)
 
     def tick(done: int, total: int | None) -> None:
         bar.total = total
