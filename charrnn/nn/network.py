@@ -221,26 +221,19 @@ class CharRNN:
         weight_masks = self._weight_masks(dropout_key)
         self.refresh(backward=True, weight_masks=weight_masks)
         scale = 1.0 / inputs.size if scale is None else scale
-        if self.engine is not None:
-            nats = self._run_engine(self.engine, inputs, targets, state, dropout_key, resets, scale)
-        else:
+        if self.engine is None:
             nats = self._run_layers(inputs, targets, state, dropout_key, resets, scale)
+        else:
+            key = dropout_key if self.dropout else None
+            dropping = None if key is None else Dropping(self.dropout, self.variational_dropout, key)
+            nats, self.state_grads = self.engine.loss_and_grad(
+                inputs, targets, state, resets=resets, scale=scale, dropping=dropping,
+                grads=[*map(self._layer_grads, range(self.num_layers)), self.grads.under("head")],
+            )  # fmt: skip
         for index, mask in enumerate(weight_masks):
             d_weight = self.grads[f"layers.{index}.weight_hh"]
             d_weight *= mask
         self._embedding_gradient()
-        return nats
-
-    def _run_engine(
-        self, engine: Engine, inputs: IntArray, targets: IntArray, state: State, key: DropoutKey | None,
-        resets: IntArray | None, scale: float,
-    ) -> float:  # fmt: skip
-        dropping = Dropping(self.dropout, self.variational_dropout, key) if key and self._drops(key) else None
-        grads = [self._layer_grads(index) for index in range(self.num_layers)] + [self.grads.under("head")]
-        nats, before = engine.loss_and_grad(
-            inputs, targets, state, resets=resets, scale=scale, dropping=dropping, grads=grads
-        )
-        self.state_grads = before
         return nats
 
     def _run_layers(
