@@ -12,7 +12,7 @@ import numpy as np
 from charrnn.data.tasks import TASKS, FloatArray, Task
 from charrnn.data.vocabulary import code_points
 from charrnn.errors import SettingsError
-from charrnn.files import write_atomically
+from charrnn.files import is_stream, write_output
 from charrnn.nn.params import IntArray
 
 _SUFFIX = ".task.json"
@@ -72,8 +72,9 @@ def build_text(name: str, task: Task, *, chars: int, seed: int, output: Path) ->
     }
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(output, text.encode())
-        write_atomically(_beside(output), (json.dumps(facts, indent=1) + "\n").encode())
+        write_output(output, text.encode())
+        if not is_stream(output):  # there is nothing beside a device
+            write_output(_beside(output), (json.dumps(facts, indent=1) + "\n").encode())
     except OSError as error:
         raise SettingsError(f"{output}: cannot be written: {error.strerror or error}") from None
     return facts

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import write_atomically
+from charrnn.files import write_output
 from charrnn.formats.common import metadata, torch_names
 from charrnn.runs.checkpoint import Checkpoint
 
@@ -97,11 +97,11 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
     weights = {name: torch.from_numpy(values.copy()) for name, values in torch_names(checkpoint).items()}
     buffer = io.BytesIO()
     torch.save(weights, buffer)
-    write_atomically(output, buffer.getvalue())
+    write_output(output, buffer.getvalue())
     m, meta = checkpoint.config.model, metadata(checkpoint)
     facts = {
         "cell": m.cell, "hidden_size": m.hidden_size, "num_layers": m.num_layers, **meta["vocabulary"],
     }  # fmt: skip
     text = _SCRIPT.replace("FACTS_HERE", json.dumps(facts)).replace("FILE", output.name).replace("SCRIPT", script.name)
-    write_atomically(script, text.encode())
+    write_output(script, text.encode())
     return [output, script]

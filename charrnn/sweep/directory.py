@@ -15,9 +15,13 @@ from typing import Any, Literal
 from charrnn import __version__
 from charrnn.blas import kernel_name
 from charrnn.config.load import dump_config
-from charrnn.errors import SettingsError
-from charrnn.files import FileLock, LockedError, write_atomically
-from charrnn.sweep.plan import Overrides, Plan, Trial
+from charrnn.config.yaml import MAX_BYTES
+from charrnn.errors import DataError, SettingsError
+from charrnn.files import FileLock, LockedError, make_folder, read_regular, write_atomically
+from charrnn.runs.reading import Summary, read_object, read_summary, read_trial
+from charrnn.sweep.plan import Plan, Trial
+
+_MANIFEST = 1 << 26  # bytes; a trial takes some hundred
 
 Status = Literal["missing", "begun", "done", "pruned", "failed"]
 
@@ -70,7 +74,7 @@ class SweepDirectory:
             write_atomically(self.base, base.encode())
             write_atomically(self.manifest, (json.dumps(facts, indent=1) + "\n").encode())
         except OSError as error:
-            raise SettingsError(f"{self.path}: the sweep's directory cannot be written: {error.strerror}") from None
+            raise unwritable_sweep(self.path, error) from None
 
     def check_base(self, plan: Plan) -> None:
         """The sweep that is here started from the same settings.
@@ -79,8 +83,8 @@ class SweepDirectory:
             SettingsError: it did not.
         """
         try:
-            same = self.base.read_text(encoding="utf-8") == dump_config(plan.base)
-        except (OSError, ValueError):
+            same = read_regular(self.base, limit=MAX_BYTES) == dump_config(plan.base).encode()
+        except OSError:
             same = False
         if not same:
             raise SettingsError(
@@ -91,11 +95,14 @@ class SweepDirectory:
     def _history(self) -> list[dict[str, Any]]:
         """The commands and versions that the sweep was run with so far."""
         try:
-            old = json.loads(self.manifest.read_text(encoding="utf-8"))
-            earlier = old.get("before", [])
-            return [*earlier, {k: v for k, v in old.items() if k not in ("format", "before", "trials")}]
-        except (OSError, ValueError, AttributeError, TypeError):
+            old = read_object(self.manifest, dict[str, Any], limit=_MANIFEST)
+        except DataError:
             return []  # of no use any more; the trials themselves are
+        if old is None:
+            return []
+        earlier = old.get("before")
+        now = {k: v for k, v in old.items() if k not in ("format", "before", "trials")}
+        return [*(earlier if isinstance(earlier, list) else []), now]
 
     def _facts(self, plan: Plan, command: Sequence[str], *, before: list[dict[str, Any]]) -> dict[str, Any]:
         import numpy as np
@@ -137,22 +144,25 @@ class SweepDirectory:
     def record(self, trial: Trial, **facts: Any) -> None:
         """Write down what is known of a trial beside what its run writes itself."""
         folder = self.folder(trial)
-        folder.mkdir(exist_ok=True)
         known = {**self.recorded(trial), "name": trial.name, "overrides": trial.overrides, **facts}
-        write_atomically(folder / "trial.json", (json.dumps(known, indent=1) + "\n").encode())
+        try:
+            make_folder(folder)
+            write_atomically(folder / "trial.json", (json.dumps(known, indent=1) + "\n").encode())
+        except OSError as error:
+            raise unwritable_sweep(folder, error) from None
 
     def recorded(self, trial: Trial) -> dict[str, Any]:
         """What `record` wrote; empty for a trial that has not begun."""
         try:
-            known = json.loads((self.folder(trial) / "trial.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            known = read_trial(self.folder(trial))
+        except DataError:  # it is written anew, and its run's files say the rest
             return {}
-        return known if isinstance(known, dict) else {}
+        return {} if known is None else {k: v for k, v in dict(known).items() if v is not None}
 
     def status(self, trial: Trial) -> Status:
         """How far a trial has come."""
         folder = self.folder(trial)
-        if (folder / "summary.json").is_file():
+        if self._summary(trial) is not None:
             return "done"
         status = self.recorded(trial).get("status")
         if status in ("pruned", "failed"):
@@ -161,7 +171,10 @@ class SweepDirectory:
 
     def write_results(self, rows: Sequence[dict[str, Any]]) -> None:
         """The ranked table as JSON."""
-        write_atomically(self.results_json, (json.dumps({"runs": rows}, indent=1) + "\n").encode())
+        try:
+            write_atomically(self.results_json, (json.dumps({"runs": rows}, indent=1) + "\n").encode())
+        except OSError as error:
+            raise unwritable_sweep(self.results_json, error) from None
 
     def error_of(self, name: str) -> str:
         """What a failed trial said."""
@@ -169,27 +182,42 @@ class SweepDirectory:
 
     def loss_of(self, trial: Trial) -> float | None:
         """Nats of a run at its end: the best validation loss, or the training loss without one; else None."""
+        summary = self._summary(trial)
+        return None if summary is None else summary.loss
+
+    def _summary(self, trial: Trial) -> Summary | None:
         try:
-            summary = json.loads((self.folder(trial) / "summary.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return read_summary(self.folder(trial))
+        except DataError:  # the run goes on from its checkpoint, and writes it again
             return None
-        loss: float = summary["train_loss"] if summary["best_val_loss"] is None else summary["best_val_loss"]
-        return loss
 
     def trials(self) -> list[Trial]:
         """Every trial that has a directory, planned or searched, by name."""
         found = []
         for path in sorted(self.path.glob("*/trial.json")):
-            overrides: Overrides = json.loads(path.read_text(encoding="utf-8"))["overrides"]
-            found.append(Trial(path.parent.name, overrides))
+            try:
+                known = read_trial(path.parent)
+            except DataError:  # told by the table of runs
+                continue
+            if known is not None:
+                found.append(Trial(path.parent.name, known.overrides))
         return found
+
+
+def unwritable_sweep(path: Path, error: OSError) -> SettingsError:
+    """The error for a sweep's directory that cannot be written."""
+    return SettingsError(
+        f"{path}: the sweep's directory cannot be written: {error.strerror or error}", hint="choose another with --dir"
+    )
 
 
 class _SweepLock(FileLock):
     def __enter__(self) -> FileLock:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             return super().__enter__()
+        except OSError as error:
+            raise unwritable_sweep(self.path.parent, error) from None
         except LockedError:
             raise SettingsError(
                 f"{self.path.parent}: another sweep is at work in this directory",

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from charrnn.config.load import load_config
 from charrnn.config.schema import Config
-from charrnn.files import FileLock, LockedError
+from charrnn.errors import DataError
+from charrnn.files import FileLock, LockedError, open_regular
+from charrnn.runs.reading import Row, parse_row, read_run_config, read_text
 from charrnn.sweep.plan import Overrides, Trial, as_option
+
+_LOG_END = 1 << 20  # bytes of a log in which its last error is looked for
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class HistoryTail:
     def rows(self) -> list[dict[str, Any]]:
         """Reports since the last call."""
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 start = min(self._offset, file.seek(0, 2))
                 begin = file.seek(max(0, start - self._LONGEST))
                 start = begin + file.read(start - begin).rfind(b"\n") + 1  # in a file cut back, it may be within a row
@@ -90,8 +93,14 @@ class HistoryTail:
             return []
         whole = data[: data.rfind(b"\n") + 1]
         self._offset = start + len(whole)
-        rows = [json.loads(line) for line in whole.splitlines()]
-        new = [row for row in rows if "event" not in row and row["step"] > self._step]
+        new = []
+        for line in whole.splitlines():
+            try:
+                row = parse_row(line)
+            except ValueError:  # damaged; the run's own table says so
+                continue
+            if isinstance(row, Row) and row.step > self._step:
+                new.append(dict(row))
         self._step = max([self._step, *(row["step"] for row in new)])
         return new
 
@@ -119,7 +128,7 @@ def replicas_for(folder: Path, config: Config, cores: int) -> int | str:
     from charrnn.training.replicas import choose_replicas
 
     if (folder / "last.npz").exists():
-        return load_config(folder / "config.yaml").training.replicas
+        return read_run_config(folder).training.replicas
     return choose_replicas(config.training.replicas, config.training.batch_size, cores=cores)
 
 
@@ -222,7 +231,7 @@ def launch(words: list[str], log: Path, cores: list[int], *, text: Path | None =
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH")) if p)
     spec = json.dumps({"words": [*words, "--progress", "plain"], "cores": cores, "parent": os.getpid()})
-    with log.open("ab") as file:
+    with open_regular(log, "ab") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "charrnn.cli.trial", spec],
             stdin=subprocess.DEVNULL,
@@ -237,8 +246,8 @@ def launch(words: list[str], log: Path, cores: list[int], *, text: Path | None =
 def last_error(log: Path) -> str:
     """The last error line in a run's messages; where there is none, its last line."""
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = (read_text(log, limit=_LOG_END, end=True) or "").splitlines()
+    except DataError:
         return ""
     errors = [line.removeprefix("charrnn: error: ") for line in lines if line.startswith("charrnn: error: ")]
     return (errors or lines or [""])[-1]

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from charrnn.errors import MissingExtraError
+from charrnn.errors import MissingExtraError, SettingsError
+from charrnn.files import make_folder
 from charrnn.runs.events import Event, Report
 
 
@@ -29,11 +30,18 @@ class TensorBoardLog:
 
     Args:
         folder: of the event files.
+
+    Raises:
+        SettingsError: it cannot be made, or is a link that leads elsewhere.
     """
 
     def __init__(self, folder: Path) -> None:
         from tensorboard.summary import Writer
 
+        try:
+            make_folder(folder)
+        except OSError as error:
+            raise SettingsError(f"{folder}: event files cannot be written: {error.strerror or error}") from None
         self._writer: Any = Writer(str(folder))
 
     def show(self, event: Event) -> None:

@@ -96,9 +96,9 @@ def _check_folder(output: Path) -> None:
 
 def _write(output: Path, data: bytes) -> None:
     from charrnn.errors import SettingsError
-    from charrnn.files import write_atomically
+    from charrnn.files import write_output
 
     try:
-        write_atomically(output, data)
+        write_output(output, data)
     except OSError as error:
-        raise SettingsError(f"{output}: cannot be written: {error.strerror}") from None
+        raise SettingsError(f"{output}: cannot be written: {error.strerror or error}") from None

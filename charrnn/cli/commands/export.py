@@ -46,7 +46,7 @@ def export(
     try:
         written = exporter(to.value)(loaded, output)
     except OSError as error:
-        raise SettingsError(f"{output}: cannot be written: {error.strerror}") from None
+        raise SettingsError(f"{output}: cannot be written: {error.strerror or error}") from None
     sys.stderr.write("".join(f"wrote {file}\n" for file in written))
 
 
@@ -78,7 +78,7 @@ def import_(
     try:
         save_checkpoint(folder.last, loaded)
     except OSError as error:
-        raise SettingsError(f"{folder.last}: cannot be written: {error.strerror}") from None
+        raise SettingsError(f"{folder.last}: cannot be written: {error.strerror or error}") from None
     m = loaded.config.model
     size = sum(values.size for values in loaded.params.values())
     sys.stderr.write(

@@ -60,7 +60,7 @@ def find_lr(
 
 def _save(points: list[Point], advice: Advice, output: Path) -> None:
     from charrnn.errors import SettingsError
-    from charrnn.files import write_atomically
+    from charrnn.files import write_output
 
     if output.suffix.lower() != ".csv":
         from charrnn.inspection.plots.curves import draw_range_test
@@ -69,6 +69,6 @@ def _save(points: list[Point], advice: Advice, output: Path) -> None:
         return
     rows = ["rate,loss,smoothed", *(f"{p.rate!r},{p.loss!r},{p.smoothed!r}" for p in points)]
     try:
-        write_atomically(output, ("\n".join(rows) + "\n").encode())
+        write_output(output, ("\n".join(rows) + "\n").encode())
     except OSError as error:
-        raise SettingsError(f"{output}: cannot be written: {error.strerror}") from None
+        raise SettingsError(f"{output}: cannot be written: {error.strerror or error}") from None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 from charrnn.errors import MissingExtraError, SettingsError
+from charrnn.files import write_output
 
 SUFFIXES = (".png", ".svg", ".pdf")
 # Line styles and marks tell runs apart first, colours second.
@@ -45,7 +47,10 @@ def save(figure: Any, output: Path) -> None:
     """
     if output.suffix.lower() not in SUFFIXES:
         raise SettingsError(f"--output {output}: the name must end in .png, .svg or .pdf")
+    picture = io.BytesIO()
     try:
-        figure.savefig(output, dpi=150)
-    except OSError as error:
-        raise SettingsError(f"--output {output}: cannot be written: {error.strerror}") from None
+        figure.savefig(picture, dpi=150, format=output.suffix.lower()[1:])
+        write_output(output, picture.getvalue())
+    except (OSError, ValueError, OverflowError) as error:  # numbers that no axis can show
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"--output {output}: cannot be written: {reason}") from None
