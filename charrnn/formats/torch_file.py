@@ -43,6 +43,10 @@ class _Tensor:
     size: tuple[int, ...]
     stride: tuple[int, ...]
 
+    @property
+    def count(self) -> int:
+        return math.prod(self.size)
+
 
 @dataclass(frozen=True)
 class _Opaque:
@@ -79,8 +83,7 @@ def read_tensors(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, Array]:
     for key in _WRAPPERS:
         found = found[key] if isinstance(found.get(key), dict) else found
     tensors = {k: v for k, v in found.items() if isinstance(k, str) and isinstance(v, _Tensor) and v.storage.kind}
-    numbers: list[int] = [math.prod(t.size) for t in tensors.values()]
-    if 4 * sum(numbers) > 8 * file_bytes:
+    if 4 * sum(t.count for t in tensors.values()) > 8 * file_bytes:
         raise NotAStateDictError("its tensors claim more numbers than the file has")
     storages: dict[_Storage, Array] = {}
     for storage in {t.storage for t in tensors.values()}:
@@ -93,9 +96,9 @@ def read_tensors(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, Array]:
 
 def _array(values: Array, t: _Tensor) -> Array:
     last = t.offset + sum((n - 1) * step for n, step in zip(t.size, t.stride, strict=True))
-    if len(t.size) > 8 or min((0, t.offset, *t.size, *t.stride)) < 0 or (math.prod(t.size) and last >= len(values)):
+    if len(t.size) > 8 or (t.count and last >= len(values)):
         raise NotAStateDictError("a tensor does not lie in its storage")
-    if not math.prod(t.size):
+    if not t.count:
         return np.zeros(t.size, np.float32)
     steps = [4 * step for step in t.stride]
     return np.ascontiguousarray(np.lib.stride_tricks.as_strided(values[t.offset :], t.size, steps, writeable=False))
@@ -173,7 +176,7 @@ class _Machine:
             self.push({})
         elif name == _TENSOR and isinstance(arguments[0], _Storage):
             storage, offset, size, stride = arguments[:4]
-            if not all(isinstance(n, int) for n in (offset, *size, *stride)) or len(size) != len(stride):
+            if not all(isinstance(n, int) and n >= 0 for n in (offset, *size, *stride)) or len(size) != len(stride):
                 raise ValueError("a tensor's place")
             self.push(_Tensor(storage, offset, tuple(size), tuple(stride)))
         elif name == _PARAMETER and isinstance(arguments[0], _Tensor):
