@@ -12,7 +12,7 @@ import numpy as np
 from charrnn.data.tasks import TASKS, FloatArray, Task
 from charrnn.data.vocabulary import code_points
 from charrnn.errors import SettingsError
-from charrnn.files import is_stream, write_output
+from charrnn.files import is_stream, write_output, writing
 from charrnn.nn.params import IntArray
 
 _SUFFIX = ".task.json"
@@ -70,13 +70,11 @@ def build_text(name: str, task: Task, *, chars: int, seed: int, output: Path) ->
         "entropy_bits": rate / float(np.log(2)),
         "sample_nats": float(task.nats(ids).mean()) if chars else 0.0,
     }
-    try:
+    with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         write_output(output, text.encode())
         if not is_stream(output):  # there is nothing beside a device
             write_output(_beside(output), (json.dumps(facts, indent=1) + "\n").encode())
-    except OSError as error:
-        raise SettingsError(f"{output}: cannot be written: {error.strerror or error}") from None
     return facts
 
 

@@ -11,7 +11,7 @@ from charrnn.runs.reading import Note, Row, read_rows, read_run_config
 
 @dataclass(frozen=True)
 class History:
-    """What a run has told so far.
+    """A run's history so far.
 
     Attributes:
         name: of its directory.

@@ -43,7 +43,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with open_regular(path) as file, open_archive(file) as archive:
             return dict(_arrays(path, archive))
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such checkpoint", hint="train one: charrnn train --config FILE") from None
+        raise CheckpointError(f"{path}: no such checkpoint", hint="train one: charrnn train `config` FILE") from None
     except IrregularFileError as error:
         link = os.path.realpath(path) if path.is_symlink() else None
         hint = None if link is None else f"give the file itself: {link}, if you trust it"

@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from charrnn.blas import kernel_name
 from charrnn.config.load import dump_config
 from charrnn.config.yaml import MAX_BYTES
 from charrnn.errors import DataError, SettingsError
-from charrnn.files import FileLock, LockedError, make_folder, read_regular, write_atomically
+from charrnn.files import FileLock, LockedError, make_folder, read_regular, write_atomically, writing
 from charrnn.runs.reading import Summary, read_object, read_summary, read_trial
 from charrnn.sweep.plan import Plan, Trial
 
@@ -56,25 +57,27 @@ class SweepDirectory:
         """
         there = self.manifest.exists()
         if resume and not there:
-            raise SettingsError(f"{self.path}: there is no sweep to resume", hint="start it without --resume")
+            raise SettingsError(f"{self.path}: there is no sweep to resume", hint="start it without `resume`")
         if there and not (resume or overwrite):
             raise SettingsError(
                 f"{self.path}: the directory holds a sweep already",
-                hint="continue it with --resume, replace it with --overwrite, or choose another --dir",
+                hint="continue it with `resume`, replace it with `overwrite`, or choose another `directory`",
             )
         if resume:
             self.check_base(plan)
         base = dump_config(plan.base)
         facts = self._facts(plan, command, before=self._history() if resume else [])
-        try:
+        with self.writing():
             if there and overwrite:
                 self._remove_trials()
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.file, text.encode())
             write_atomically(self.base, base.encode())
             write_atomically(self.manifest, (json.dumps(facts, indent=1) + "\n").encode())
-        except OSError as error:
-            raise unwritable_sweep(self.path, error) from None
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Turns what the system says against writing here into one error."""
+        return writing(self.path, "the sweep's directory", hint="choose another `directory`")
 
     def check_base(self, plan: Plan) -> None:
         """The sweep that is here started from the same settings.
@@ -89,7 +92,7 @@ class SweepDirectory:
         if not same:
             raise SettingsError(
                 f"{self.path}: its trials were begun with other base settings than the sweep's now (base.yaml)",
-                hint="grids and seeds may be extended; for another base choose another --dir",
+                hint="grids and seeds may be extended; for another base choose another `directory`",
             )
 
     def _history(self) -> list[dict[str, Any]]:
@@ -143,21 +146,13 @@ class SweepDirectory:
 
     def record(self, trial: Trial, **facts: Any) -> None:
         """Write down what is known of a trial beside what its run writes itself."""
-        folder = self.folder(trial)
-        known = {**self.recorded(trial), "name": trial.name, "overrides": trial.overrides, **facts}
-        try:
-            make_folder(folder)
-            write_atomically(folder / "trial.json", (json.dumps(known, indent=1) + "\n").encode())
-        except OSError as error:
-            raise unwritable_sweep(folder, error) from None
+        with self.writing():
+            make_folder(self.folder(trial))
+            add_to_record(self.folder(trial), name=trial.name, overrides=trial.overrides, **facts)
 
     def recorded(self, trial: Trial) -> dict[str, Any]:
         """What `record` wrote; empty for a trial that has not begun."""
-        try:
-            known = read_trial(self.folder(trial))
-        except DataError:  # it is written anew, and its run's files say the rest
-            return {}
-        return {} if known is None else {k: v for k, v in dict(known).items() if v is not None}
+        return read_record(self.folder(trial))
 
     def status(self, trial: Trial) -> Status:
         """How far a trial has come."""
@@ -171,10 +166,7 @@ class SweepDirectory:
 
     def write_results(self, rows: Sequence[dict[str, Any]]) -> None:
         """The ranked table as JSON."""
-        try:
-            write_atomically(self.results_json, (json.dumps({"runs": rows}, indent=1) + "\n").encode())
-        except OSError as error:
-            raise unwritable_sweep(self.results_json, error) from None
+        write_atomically(self.results_json, (json.dumps({"runs": rows}, indent=1) + "\n").encode())
 
     def error_of(self, name: str) -> str:
         """What a failed trial said."""
@@ -204,22 +196,32 @@ class SweepDirectory:
         return found
 
 
-def unwritable_sweep(path: Path, error: OSError) -> SettingsError:
-    """The error for a sweep's directory that cannot be written."""
-    return SettingsError(
-        f"{path}: the sweep's directory cannot be written: {error.strerror or error}", hint="choose another with --dir"
-    )
+def read_record(folder: Path) -> dict[str, Any]:
+    """What is written down of a trial in its run directory; empty where nothing is."""
+    try:
+        known = read_trial(folder)
+    except DataError:  # it is written anew, and its run's files say the rest
+        return {}
+    return {} if known is None else {k: v for k, v in dict(known).items() if v is not None}
+
+
+def add_to_record(folder: Path, **facts: Any) -> None:
+    """Write down more of a trial; the sweep does before and after its process runs, the process itself meanwhile.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_atomically(folder / "trial.json", (json.dumps({**read_record(folder), **facts}, indent=1) + "\n").encode())
 
 
 class _SweepLock(FileLock):
     def __enter__(self) -> FileLock:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            return super().__enter__()
-        except OSError as error:
-            raise unwritable_sweep(self.path.parent, error) from None
+            with writing(self.path.parent, "the sweep's directory", hint="choose another `directory`"):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                return super().__enter__()
         except LockedError:
             raise SettingsError(
                 f"{self.path.parent}: another sweep is at work in this directory",
-                hint="wait for it, or choose another with --dir",
+                hint="wait for it, or choose another `directory`",
             ) from None

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import make_folder
-from charrnn.runs.events import Event, Report
+from charrnn.errors import MissingExtraError
+from charrnn.files import make_folder, writing
+from charrnn.runs.events import Event, StepReport
 
 
 def check_installed() -> None:
@@ -38,15 +38,13 @@ class TensorBoardLog:
     def __init__(self, folder: Path) -> None:
         from tensorboard.summary import Writer
 
-        try:
+        with writing(folder, "the event files' directory"):
             make_folder(folder)
-        except OSError as error:
-            raise SettingsError(f"{folder}: event files cannot be written: {error.strerror or error}") from None
         self._writer: Any = Writer(str(folder))
 
     def show(self, event: Event) -> None:
         """Write the event's numbers, if it is a report: losses in nats, bits per character, rate, norm, speed."""
-        if not isinstance(event, Report):
+        if not isinstance(event, StepReport):
             return
         values = {
             "loss/train_nats": event.train_loss,

@@ -105,7 +105,9 @@ def make_sound(folder: Path) -> None:
     """Runs, a sweep and texts in which single files are then replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     words = "the cat Sat on A mat; Did it? No! 'Yes,' Said: x-y. Go Be We Fit Jam Ka Lo Her In Ma Oh Pa Run Up Vet quiz"
-    text = "".join(f"{words[k % len(words) :]} {SYMBOLS[k % len(SYMBOLS)]}{words[: k % len(words)]}\n" for k in range(360))
+    text = "".join(
+        f"{words[k % len(words) :]} {SYMBOLS[k % len(SYMBOLS)]}{words[: k % len(words)]}\n" for k in range(360)
+    )
     (folder / "mid.txt").write_text((text + SYMBOLS)[-40_000:], encoding="utf-8")
     (folder / "t2.txt").write_text(text[:2000], encoding="utf-8")
     (folder / "v.txt").write_text(SYMBOLS[:55], encoding="utf-8")

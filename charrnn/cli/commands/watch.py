@@ -66,7 +66,7 @@ def _feed(view: RichView, history: History, shown: int) -> int:
 
 def _events(history: History, shown: int) -> Iterator[Event]:
     """What the trainer told, as far as the files know it."""
-    from charrnn.runs.events import Evaluated, Report, RunStarted, SampleMade
+    from charrnn.runs.events import Evaluated, RunStarted, SampleMade, StepReport
 
     if shown == 0:
         t = history.config().training
@@ -79,7 +79,7 @@ def _events(history: History, shown: int) -> Iterator[Event]:
             best = min(best, row.val_loss)
         # Another version may have written fewer numbers; those that are missing are shown as such.
         missing = {k: float("nan") for k in row.keys() if row[k] is None and k not in ("val_loss", "chars")}  # noqa: SIM118
-        yield Report(**{**row, "chars": row.chars or 0, **missing})
+        yield StepReport(**{**row, "chars": row.chars or 0, **missing})
     sample = _last_sample(history.path / "samples.txt")
     if sample is not None:
         yield SampleMade(0, sample)

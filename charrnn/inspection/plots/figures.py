@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import write_output
+from charrnn.files import write_output, writing
 
 SUFFIXES = (".png", ".svg", ".pdf")
 # Line styles and marks tell runs apart first, colours second.
@@ -46,11 +46,11 @@ def save(figure: Any, output: Path) -> None:
         SettingsError: another ending, or the file cannot be written.
     """
     if output.suffix.lower() not in SUFFIXES:
-        raise SettingsError(f"--output {output}: the name must end in .png, .svg or .pdf")
+        raise SettingsError(f"{output}: the name must end in .png, .svg or .pdf")
     picture = io.BytesIO()
     try:
         figure.savefig(picture, dpi=150, format=output.suffix.lower()[1:])
+    except (ValueError, OverflowError) as error:
+        raise SettingsError(f"{output}: these numbers cannot be drawn: {error}") from None
+    with writing(output):
         write_output(output, picture.getvalue())
-    except (OSError, ValueError, OverflowError) as error:  # numbers that no axis can show
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"--output {output}: cannot be written: {reason}") from None
