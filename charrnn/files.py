@@ -1,8 +1,8 @@
 """Files that are either the old one or the new one, locks that a dead process does not keep, and nobody else's files.
 
-Whatever cannot be written is one error, made here: see `unwritable`. A directory from a stranger may hold a link, a pipe
-or a device in the place of a file: what is read from or written to such a directory goes through `open_regular`, which
-follows no link and opens nothing that may never end.
+Whatever cannot be written is one error, made here: see `unwritable`. A directory from a stranger may hold a link, a
+pipe or a device in the place of a file: what is read from or written to such a directory goes through `open_regular`,
+which follows no link and opens nothing that may never end.
 """
 
 from __future__ import annotations

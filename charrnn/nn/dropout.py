@@ -31,6 +31,11 @@ class DropoutKey:
     first_column: int = 0
 
 
+def _threshold(rate: float) -> int:
+    """Of 65536 draws, those that drop; one is always kept, or the expectation could not stay."""
+    return min(round(rate * 65536), 65535)
+
+
 def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int, *, variational: bool = False) -> None:
     """Fill `out` (H, T, B) with 0 (probability `rate`) or 1/(1-rate), so that the expectation stays.
 
@@ -42,7 +47,7 @@ def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int, *, variation
         out[:, 1:] = out[:, :1]
         return
     rows, time_steps, columns = out.shape
-    threshold = round(rate * 65536)
+    threshold = _threshold(rate)
     keep = out.dtype.type(65536 / (65536 - threshold))
     first, last = key.first_column, key.first_column + columns
     for block in range(first // _BLOCK, -(-last // _BLOCK)):
@@ -60,7 +65,7 @@ def weight_mask(
 
     Source: DropConnect (Wan et al. 2013) on the recurrent weights alone, as Merity, Keskar and Socher (2018) have it.
     """
-    threshold = round(rate * 65536)
+    threshold = _threshold(rate)
     count = shape[0] * shape[1]
     bits = np.random.Philox(key=[key.seed, _WEIGHTS + layer], counter=[0, 0, 0, key.step])
     draws = bits.random_raw(-(-count // 4)).view(np.uint16)[:count].reshape(shape)

@@ -10,7 +10,7 @@ from pathlib import Path
 from charrnn.errors import DataError
 from charrnn.runs.history import History, read_history
 from charrnn.runs.reading import Row
-from charrnn.runs.table import find_runs
+from charrnn.runs.table import read_run
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def compare_runs(folders: Sequence[Path], target: float | None) -> list[Compared
     target = max(_loss(history) for history in histories) if target is None else target
     found = []
     for folder, history in zip(folders, histories, strict=True):
-        (run,) = find_runs(folder)
+        run = read_run(folder)
+        assert run is not None  # it has a history
         last, reached = history.rows[-1], _reached(history, target)
         found.append(
             ComparedRun(

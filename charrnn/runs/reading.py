@@ -47,7 +47,7 @@ class Note(Record, gc=False):
     event: Label
     step: Count
     to_step: Count | None = None
-    rate_scale: Number | None = None
+    lr_scale: Number | None = None
     reason: str | None = None
 
 

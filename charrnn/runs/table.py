@@ -66,20 +66,20 @@ def find_runs(folder: Path, *, left_out: Callable[[str], None] = lambda reason: 
     runs = []
     for config in sorted(folder.rglob("config.yaml")):
         try:
-            run = _read(config.parent, folder)
+            run = read_run(config.parent, folder)
         except CharRNNError as error:
             left_out(error.message)
-            continue
-        except (OSError, ValueError) as error:
-            left_out(f"{config.parent}: {error}")
-            continue
-        if run is not None:
-            runs.append(run)
+        else:
+            runs += [] if run is None else [run]
     return runs
 
 
-def _read(path: Path, folder: Path) -> Run | None:
-    """One run; None where it has not begun."""
+def read_run(path: Path, folder: Path | None = None) -> Run | None:
+    """One run, named as from `folder`; None where it has not begun.
+
+    Raises:
+        DataError: one of its files cannot be read.
+    """
     trial = read_trial(path)
     begun = os.path.lexists(path / "history.jsonl")
     if not begun and trial is None:
@@ -105,7 +105,7 @@ def _read(path: Path, folder: Path) -> Run | None:
     }
     sections = config_to_dict(read_run_config(path))
     settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
-    name = str(path.relative_to(folder)) if path != folder else path.name
+    name = path.name if folder in (None, path) else str(path.relative_to(folder))
     return Run(path, name, _status(path, trial, done=summary is not None), facts, settings)
 
 

@@ -219,7 +219,8 @@ class RichView:
                 self._console.print(f"note: {visible(note)}", markup=False)
         elif isinstance(event, events.StepReport):
             self._report = event
-            self._losses.append(event.train_loss)
+            if math.isfinite(event.train_loss):  # a row that another version wrote may lack it
+                self._losses.append(event.train_loss)
         elif isinstance(event, events.Evaluated):
             self._val = event.val_loss
             self._best = event.val_loss if event.best else self._best
