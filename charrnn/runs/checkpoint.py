@@ -212,7 +212,7 @@ def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) 
         runs = [f.parent for pattern in ("*/last.npz", "*/*/last.npz") for f in runs_dir.glob(pattern)]  # sweeps too
         if not runs:
             raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train `config` FILE")
-        path = max(runs, key=lambda run: (run / "last.npz").stat().st_mtime_ns)
+        path = max(runs, key=lambda run: (run / "last.npz").lstat().st_mtime_ns)
     if path.is_dir():
         found = [path / name for name in ("best.npz", "last.npz") if (path / name).is_file()]
         if not found:
