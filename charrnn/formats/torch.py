@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import write_output
+from charrnn.files import is_stream, write_output
 from charrnn.formats.common import metadata, torch_names
 from charrnn.runs.checkpoint import Checkpoint
 
@@ -88,7 +88,7 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         SettingsError: a name that the script beside it cannot have.
     """
     script = output.with_suffix(".py")
-    if script == output or set(output.name) & set('"\\'):
+    if script == output or is_stream(output) or set(output.name) & set('"\\'):
         raise SettingsError(f"{output}: the weights need another name, as in model.pt; the script will be {script}")
     try:
         import torch

@@ -1,8 +1,8 @@
 """Replay small hostile inputs against the command line: `python -m tests.reliability.replay CASES.json [NUMBER...]`.
 
-A case is a command, and a file that takes the place of one in a sound run (`ck/a`, `ck/b`, `base`), sweep (`d`) or import.
-What is right is the same for all: an exit code that is documented, one line on standard error, nothing raw on the
-terminal, no file outside the working directory touched, ten seconds and a bounded amount of memory.
+A case is a command, and a file that takes the place of one in a sound run (`ck/a`, `ck/b`, `base`), sweep (`d`) or
+import. What is right is the same for all: an exit code that is documented, one line on standard error, nothing raw on
+the terminal, ten seconds and a bounded amount of memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ training: {batch_size: 16, seq_length: 32, epochs: null, max_steps: 120, learnin
 """
 _SWEEP = """
 base: sw-base.yaml
-set: {training.max_steps: 5, model.hidden_size: 4, training.log_every: 1, training.eval_every: 2, training.sample_every: null}
+set: {training.max_steps: 5, model.hidden_size: 4, training.log_every: 1, training.eval_every: 2,
+  training.sample_every: null}
 grid: {model.cell: [lstm, gru]}
 """
 
@@ -177,8 +178,11 @@ def main() -> None:
                 charrnn(work, prepare(work, cases[4], path.parent))
             o = charrnn(work, prepare(work, case, path.parent))
             bad += bool(o.wrong)
-            print(f"{number:3} {'WRONG' if o.wrong else 'right'} {o.code:4} {o.seconds:5.1f} s {o.megabytes:5.0f} MB "
-                  f"{case['kind']} | {', '.join(o.wrong)} | was: {case['today']} | {o.err[:150]!r}", flush=True)  # fmt: skip
+            verdict = f"WRONG ({', '.join(o.wrong)})" if o.wrong else "right"
+            figures = f"exit {o.code}, {o.seconds:.1f} s, {o.megabytes:.0f} MB"
+            print(
+                f"{number:3} {verdict}: {figures} | {case['kind']}, was {case['today']} | {o.err[:150]!r}", flush=True
+            )
         print(f"{bad} of {len(list(wanted))} wrong")
 
 
