@@ -33,12 +33,14 @@ def make_case(
     L: int = 1,
     dropout: float = 0.0,
     dtype: type = np.float64,
-    ride: bool | None = None,
+    fuse_one_hot: bool | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Case:
     rng = np.random.default_rng(seed)
-    model = CharRNN(V, cell=cell, hidden_size=H, num_layers=L, dropout=dropout, dtype=dtype, ride=ride, **options)
+    model = CharRNN(
+        V, cell=cell, hidden_size=H, num_layers=L, dropout=dropout, dtype=dtype, fuse_one_hot=fuse_one_hot, **options
+    )
     model.init(rng)
     model.params.flat += rng.normal(0.0, 0.2, model.params.size).astype(dtype)
     inputs, targets = rng.integers(0, V, (2, T, B))

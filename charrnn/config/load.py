@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from charrnn.config.messages import (
 )
 from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings, renamed
 from charrnn.errors import SettingsError
+
+# What runs did before a setting existed, where its default does something else.
+_BEFORE = {"training": {"state_reset": 0.0}}
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -86,6 +89,22 @@ def config_from_dict(obj: object, *, where: str) -> Config:
     return _build(obj, where, ())
 
 
+def with_older_values(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The settings in a checkpoint; those that it was made without as they were in effect."""
+    return {name: {**_BEFORE.get(name, {}), **sections.get(name, {})} for name in {**sections, **_BEFORE}}
+
+
+def keep_older_values(saved: Config, wanted: Config) -> Config:
+    """`wanted`, but a setting left at its default stays as it was in effect when the run began without it."""
+    sections, before = config_to_dict(wanted), config_to_dict(saved)
+    for section, names in _BEFORE.items():
+        default = msgspec.to_builtins(_sections()[section]())
+        for name, value in names.items():
+            if before[section][name] == value and sections[section][name] == default[name]:
+                sections[section][name] = value
+    return config_from_dict(sections, where="the settings")
+
+
 def config_to_dict(config: Config) -> dict[str, Any]:
     """All settings as nested dicts of plain values, defaults included."""
     builtins: dict[str, Any] = msgspec.to_builtins(config)
@@ -146,6 +165,16 @@ def _allowed_names() -> dict[str, tuple[str, ...]]:
     }
 
 
+def _is_installed(cell: str) -> bool:
+    """Whether another package has a cell of this name."""
+    from charrnn.nn.cells import CELLS
+
+    try:
+        return bool(CELLS[cell])
+    except KeyError:
+        return False
+
+
 def _sections() -> dict[str, type[msgspec.Struct]]:
     """Class of each section by its name."""
     return {"corpus": CorpusSettings, "model": ModelSettings, "training": TrainingSettings}
@@ -193,7 +222,7 @@ def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
     for path, names in _allowed_names().items():
         section, _, name = path.partition(".")
         found = getattr(getattr(config, section), name)
-        if found not in names:
+        if found not in names and not (path == "model.cell" and _is_installed(found)):
             raise wrong_name(where_of(path), path, found, names)
     _check_together(config, where)
     return config

@@ -19,11 +19,13 @@ from charrnn.config.messages import one_line
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, SettingsError
 from charrnn.formats.reading import ExportFacts, read_symbols, read_weights
+from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import LARGEST, Checkpoint, usable
 
-_GATES = {1: "rnn", 3: "gru", 4: "lstm"}
+# A cell that PyTorch has, by its number of gates.
+_GATES = {len(cell.gates): cell for cell in CELLS.values() if cell.torch_module}
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,10 @@ def _layer(arrays: dict[str, Array], prefix: str, k: int) -> dict[str, Array]:
     if w_ih.ndim != 2 or len(w_ih) != len(w_hh) or {first.shape, second.shape} != {zero.shape}:
         raise CheckpointError(f"{one_line(prefix)}: its arrays of layer {k} do not fit each other")
     out = {"weight_ih": w_ih, "weight_hh": w_hh}
-    if gates == 3:  # the second bias of n stays inside the reset gate
-        out["bias_hn"] = second[2 * H :].copy()
-        second[2 * H :] = 0.0
+    for gate, name in _GATES[gates].recurrent_biases.items():  # it stays inside the recurrent product
+        rows = slice(_GATES[gates].gates.index(gate) * H, (_GATES[gates].gates.index(gate) + 1) * H)
+        out[name] = second[rows].copy()
+        second[rows] = 0.0
     return {f"layers.{k}.{name}": values for name, values in (out | {"bias": first + second}).items()}
 
 
@@ -182,7 +185,7 @@ def _embedding(arrays: dict[str, Array], size: int, vocab_size: int, head: str, 
 def _checkpoint(arrays: dict[str, Array], vocabulary: Vocabulary, source: str, facts: ExportFacts) -> Checkpoint:
     H, gates = _sizes(arrays, "layers.0.weight_hh")  # noqa: N806
     layers = len([name for name in arrays if name.endswith("weight_hh")])
-    model = {"cell": _GATES[gates], "hidden_size": H, "num_layers": layers}
+    model = {"cell": _GATES[gates].name, "hidden_size": H, "num_layers": layers}
     settings: dict[str, Any] = {"corpus": {"source": source, "encoding": vocabulary.encoding}, "model": model}
     config = config_from_dict(facts.config or settings, where="its settings")
     shapes = CharRNN.param_shapes(len(vocabulary), **config.model.sizes())
@@ -204,5 +207,6 @@ def _sizes(arrays: dict[str, Array], name: str) -> tuple[int, int]:
         raise CheckpointError(f"{one_line(name)}: missing, or of a shape that does not fit")
     gates = len(w_hh) // w_hh.shape[1]
     if gates not in _GATES:
-        raise CheckpointError(f"{one_line(name)}: {gates} gates, but a cell has 1 (rnn), 3 (gru) or 4 (lstm)")
+        known = ", ".join(f"{count} ({cell.name})" for count, cell in sorted(_GATES.items()))
+        raise CheckpointError(f"{one_line(name)}: {gates} gates, but a cell has one of {known}")
     return w_hh.shape[1], gates

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from charrnn.config.load import config_from_dict, config_to_dict
+from charrnn.config.load import config_from_dict, config_to_dict, with_older_values
 from charrnn.config.schema import Config
 from charrnn.config.typed_json import decode
 from charrnn.data.vocabulary import Vocabulary
@@ -30,7 +30,7 @@ from charrnn.errors import CheckpointError, SettingsError
 from charrnn.files import atomic_writer
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
-from charrnn.runs.npz import read_arrays
+from charrnn.runs.npz import read_arrays, write_arrays
 
 FORMAT = 1
 LARGEST = 1e15  # of a parameter: products of two matrices of them stay within float32
@@ -96,7 +96,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     for layer, states in enumerate(c.state):
         arrays |= {f"state/{layer}/{name}": values for name, values in zip(names, states, strict=True)}
     with atomic_writer(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        write_arrays(file, arrays)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -123,7 +123,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     meta = _meta(arrays)
     try:
-        config = config_from_dict(meta.config, where="its settings")
+        config = config_from_dict(with_older_values(meta.config), where="its settings")
     except SettingsError as error:
         raise CheckpointError(error.message, hint=error.hint) from None
     vocabulary = Vocabulary.from_meta(msgspec.to_builtins(meta.vocabulary))

@@ -17,7 +17,9 @@ import numpy as np
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.windows import WindowStream
-from charrnn.nn.dropout import DropoutKey
+from charrnn.errors import SettingsError
+from charrnn.nn.cells import CELLS
+from charrnn.nn.dropout import DropoutKey, reset_states
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import FlatParams, IdArray
 
@@ -34,16 +36,19 @@ class ReplicaSpec:
         vocab_size: V.
         sizes: what decides the parameters' shapes.
         network: the network as `CharRNN` takes it, sizes and dropout.
+        cell_module: where the cell's class is; imported where it is not known.
         ids_path, ids_dtype, train_size: the encoded text and how much of it is trained on.
         separator: ids that end a document.
         offsets: windows begin elsewhere in each epoch.
         batch_size, seq_length: of the whole batch.
+        state_reset: probability that a column begins a window from zero.
         count, rank: number of replicas and which one this is.
     """
 
     vocab_size: int
     sizes: dict[str, Any]
     network: dict[str, Any]
+    cell_module: str
     ids_path: str
     ids_dtype: str
     train_size: int
@@ -51,6 +56,7 @@ class ReplicaSpec:
     offsets: bool
     batch_size: int
     seq_length: int
+    state_reset: float
     count: int
     rank: int = 0
 
@@ -70,6 +76,7 @@ def replica_spec(
         vocab_size=len(text.vocabulary),
         sizes=m.sizes(),
         network=m.network(),
+        cell_module=CELLS[m.cell].__module__,
         ids_path=str(text.path),
         ids_dtype=text.ids.dtype.str,
         train_size=train_size,
@@ -77,6 +84,7 @@ def replica_spec(
         offsets=t.random_offsets,
         batch_size=t.batch_size,
         seq_length=t.seq_length,
+        state_reset=t.state_reset,
         count=count,
     )
 
@@ -154,7 +162,7 @@ class Share:
         grads: FlatParams | None = None,
     ) -> None:
         self.columns = columns_of(plan.rank, plan.count, stream.columns)
-        self.stream = stream
+        self.stream, self._state_reset = stream, plan.state_reset
         self.model = CharRNN(plan.vocab_size, **plan.network, params=params)
         if grads is not None:
             self.model.grads = grads
@@ -167,11 +175,13 @@ class Share:
         if not window.inputs.shape[1]:
             self.model.grads.flat[...] = 0.0
             return 0.0
+        key = DropoutKey(seed, step, self.columns.start)
+        reset_states(self._own, self._state_reset, key)
         return self.model.loss_and_grad(
             window.inputs,
             window.targets,
             self._own,
-            dropout_key=DropoutKey(seed, step, self.columns.start),
+            dropout_key=key,
             resets=window.resets,
             scale=1.0 / (len(window.inputs) * self.stream.columns),
         )
@@ -216,9 +226,18 @@ class LocalGroup:
 
 
 def group_of(plan: ReplicaSpec, stream: WindowStream) -> Group:
-    """The group on this machine that a plan asks for."""
+    """The group on this machine that a plan asks for.
+
+    Raises:
+        SettingsError: other processes cannot load the cell.
+    """
     if plan.count == 1:
         return LocalGroup(plan, stream)
+    if plan.cell_module == "__main__":
+        raise SettingsError(
+            f"the cell {plan.network['cell']!r} is defined in the program itself, where replicas cannot find it",
+            hint="put it into a module of its own, or set training.replicas to 1",
+        )
     from charrnn.training.replicas import ReplicaGroup
 
     return ReplicaGroup(plan, stream)

@@ -26,10 +26,12 @@ def log_probabilities(case: Case) -> tuple[np.ndarray, list[np.ndarray]]:
 
 @every_cell
 @pytest.mark.parametrize("L", [1, 2, 3])
-@pytest.mark.parametrize("ride", [True, False])
+@pytest.mark.parametrize("fuse_one_hot", [True, False])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
-def test_forward_equals_the_naive_reference(cell: str, L: int, ride: bool, dtype: type, tolerance: float) -> None:
-    case = make_case(cell, T=9, B=3, H=6, L=L, ride=ride, dtype=dtype)
+def test_forward_equals_the_naive_reference(
+    cell: str, L: int, fuse_one_hot: bool, dtype: type, tolerance: float
+) -> None:
+    case = make_case(cell, T=9, B=3, H=6, L=L, fuse_one_hot=fuse_one_hot, dtype=dtype)
     expected, expected_state = run_network(cell, L, case.model.params, case.inputs, case.state)
     found, state = log_probabilities(case)
     np.testing.assert_allclose(found, expected, atol=tolerance)
@@ -41,18 +43,18 @@ def test_forward_equals_the_naive_reference(cell: str, L: int, ride: bool, dtype
 @pytest.mark.parametrize("L", [1, 2, 3])
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-@pytest.mark.parametrize("ride", [True, False])
+@pytest.mark.parametrize("fuse_one_hot", [True, False])
 def test_gradients_equal_central_differences(
-    cell: str, L: int, dropout: float, sizes: dict[str, int], ride: bool
+    cell: str, L: int, dropout: float, sizes: dict[str, int], fuse_one_hot: bool
 ) -> None:
-    case = make_case(cell, L=L, dropout=dropout, ride=ride, **sizes)
+    case = make_case(cell, L=L, dropout=dropout, fuse_one_hot=fuse_one_hot, **sizes)
     check_gradients(case, DropoutKey(seed=3, step=5), None)
 
 
 @every_cell
-@pytest.mark.parametrize("ride", [True, False])
-def test_gradients_with_resets_inside_the_window(cell: str, ride: bool) -> None:
-    case = make_case(cell, T=6, B=3, L=2, ride=ride)
+@pytest.mark.parametrize("fuse_one_hot", [True, False])
+def test_gradients_with_resets_inside_the_window(cell: str, fuse_one_hot: bool) -> None:
+    case = make_case(cell, T=6, B=3, L=2, fuse_one_hot=fuse_one_hot)
     check_gradients(case, None, np.array([[0, 1], [2, 0], [2, 2], [5, 1]]))
 
 
@@ -146,8 +148,8 @@ def test_a_shorter_window_reuses_the_memory_of_a_longer_one(cell: str) -> None:
 @every_cell
 def test_large_vocabularies_gather_instead_of_multiplying(cell: str) -> None:
     case = make_case(cell, V=200)
-    assert not case.model.layers[0].rides
-    assert make_case(cell, V=20).model.layers[0].rides
+    assert not case.model.layers[0].fuses_one_hot
+    assert make_case(cell, V=20).model.layers[0].fuses_one_hot
 
 
 def test_every_cell_starts_with_open_memory() -> None:

@@ -64,9 +64,9 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("ride", [True, False])
-def test_loss_states_and_gradients_agree(cell: str, layers: int, ride: bool) -> None:
-    case = make_case(cell, T=24, B=16, V=31, H=32, L=layers, ride=ride, dtype=np.float32)
+@pytest.mark.parametrize("fuse_one_hot", [True, False])
+def test_loss_states_and_gradients_agree(cell: str, layers: int, fuse_one_hot: bool) -> None:
+    case = make_case(cell, T=24, B=16, V=31, H=32, L=layers, fuse_one_hot=fuse_one_hot, dtype=np.float32)
     peer = Peer(case, cell, layers)
     loss, states, initial = peer.loss(case)
     loss.backward()
