@@ -202,12 +202,11 @@ def safetensors_header() -> dict[str, Any]:
     return header | {"__metadata__": {"made": "by hand"}}
 
 
-def torch_file(program: bytes) -> bytes:
+def torch_file(program: bytes, storages: list[bytes] | None = None) -> bytes:
     rng = np.random.default_rng(1)
-    storages = {
-        f"a/data/{k}": rng.normal(size=shape).astype("<f4").tobytes() for k, shape in enumerate(SHAPES.values())
-    }
-    return repacked({"a/data.pkl": program, "a/byteorder": b"little", **storages})
+    storages = storages or [rng.normal(size=shape).astype("<f4").tobytes() for shape in SHAPES.values()]
+    members = {f"a/data/{k}": data for k, data in enumerate(storages)}
+    return repacked({"a/data.pkl": program, "a/byteorder": b"little", **members})
 
 
 def check_vocabulary(folder: Path, data: bytes) -> None:
