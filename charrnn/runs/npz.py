@@ -45,7 +45,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             with zipfile.ZipFile(file) as archive:
                 return dict(_members(path, archive, size))
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such checkpoint", hint="train one: charrnn train --config FILE") from None
+        raise CheckpointError(f"{path}: no such checkpoint", hint="train one: charrnn train `config` FILE") from None
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error) as error:
         raise CheckpointError(f"{path}: not a charrnn checkpoint, or damaged ({error})") from None
     except OSError as error:
