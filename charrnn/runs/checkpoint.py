@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from charrnn.config.load import config_from_dict, config_to_dict
+from charrnn.config.load import config_from_dict, config_to_dict, with_older_values
 from charrnn.config.schema import Config
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, SettingsError
@@ -121,7 +121,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     meta = _meta(arrays)
     try:
-        config = config_from_dict(meta.config, where="its settings")
+        config = config_from_dict(with_older_values(meta.config), where="its settings")
     except SettingsError as error:
         raise CheckpointError(error.message, hint=error.hint) from None
     vocabulary = Vocabulary.from_meta(msgspec.to_builtins(meta.vocabulary))

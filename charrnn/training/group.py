@@ -17,7 +17,7 @@ import numpy as np
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.windows import WindowStream
-from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.dropout import DropoutKey, reset_states
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import FlatParams, IdArray
 
@@ -38,6 +38,7 @@ class ReplicaSpec:
         separator: ids that end a document.
         offsets: windows begin elsewhere in each epoch.
         batch_size, seq_length: of the whole batch.
+        state_reset: probability that a column begins a window from zero.
         count, rank: number of replicas and which one this is.
     """
 
@@ -51,6 +52,7 @@ class ReplicaSpec:
     offsets: bool
     batch_size: int
     seq_length: int
+    state_reset: float
     count: int
     rank: int = 0
 
@@ -77,6 +79,7 @@ def replica_spec(
         offsets=t.random_offsets,
         batch_size=t.batch_size,
         seq_length=t.seq_length,
+        state_reset=t.state_reset,
         count=count,
     )
 
@@ -154,7 +157,7 @@ class Share:
         grads: FlatParams | None = None,
     ) -> None:
         self.columns = columns_of(plan.rank, plan.count, stream.columns)
-        self.stream = stream
+        self.stream, self._state_reset = stream, plan.state_reset
         self.model = CharRNN(plan.vocab_size, **plan.network, params=params)
         if grads is not None:
             self.model.grads = grads
@@ -167,11 +170,13 @@ class Share:
         if not window.inputs.shape[1]:
             self.model.grads.flat[...] = 0.0
             return 0.0
+        key = DropoutKey(seed, step, self.columns.start)
+        reset_states(self._own, self._state_reset, key)
         return self.model.loss_and_grad(
             window.inputs,
             window.targets,
             self._own,
-            dropout_key=DropoutKey(seed, step, self.columns.start),
+            dropout_key=key,
             resets=window.resets,
             scale=1.0 / (len(window.inputs) * self.stream.columns),
         )

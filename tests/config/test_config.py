@@ -174,6 +174,7 @@ RANGES = {
     "training.checkpoint_every": (["1"], ["0", "null"]),
     "training.sample_every": (["1", "null"], ["0"]),
     "training.sample_length": (["1"], ["0"]),
+    "training.state_reset": (["0", "0.5"], ["1", "-0.1", "null"]),
     "training.ema_decay": (["0", "0.999", "null"], ["1", "-0.1"]),
     "training.plateau_patience": (["1"], ["0", "null"]),
     "model.weight_dropout": (["0", "0.9"], ["1", "-0.1"]),

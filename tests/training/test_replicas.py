@@ -23,7 +23,8 @@ from tests.training.test_trainer import config, finish, history, start
 
 
 def trained(folder: Path, cell: str, replicas: int) -> Trainer:
-    trainer = start(folder, config(cell, f"training.replicas={replicas}", "training.batch_size=6"))
+    more = (f"training.replicas={replicas}", "training.batch_size=6", "training.state_reset=0.3")
+    trainer = start(folder, config(cell, *more))
     finish(trainer)
     return trainer
 
