@@ -83,9 +83,9 @@ def choose_kernels(
         return Kernels("numpy", (f"NumPy kernels are used: {reason}",))
     if "Numba" not in reason:
         raise SettingsError(f"training.kernels: {reason}", hint="set it to auto or numpy")
-    error = MissingExtraError("Numba", "fast", purpose="training.kernels: compiled")
-    error.message = f"training.kernels: compiled kernels cannot be used: {reason}"
-    raise error
+    raise MissingExtraError(
+        "Numba", "fast", purpose="training.kernels: compiled kernels cannot be used", because=reason
+    )
 
 
 def kernels_of_run(
