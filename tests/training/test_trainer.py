@@ -15,7 +15,7 @@ from charrnn.errors import DataError, DivergenceError, SettingsError
 from charrnn.nn.cells import CELLS
 from charrnn.nn.optim import OPTIMIZERS
 from charrnn.runs.checkpoint import load_checkpoint
-from charrnn.runs.events import RunFinished, SampleMade, StepReport
+from charrnn.runs.events import RunFinished, RunStarted, SampleMade, StepReport
 from charrnn.training.snapshot import check_resumable
 from tests.conftest import SENTENCES
 from tests.training.small_runs import config, finish, history, start

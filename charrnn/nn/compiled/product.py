@@ -13,6 +13,7 @@ panels have the very shape that the matrix is packed in.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from charrnn.nn.compiled.jit import inline, part
@@ -50,6 +51,7 @@ def _tile(vectors: int, columns: int) -> Callable[..., None]:
     return tile
 
 
+@cache
 def tiles(vectors: int) -> Callable[..., None]:
     """Tiles of so many vectors over any number of columns: see `_tile`, of which the last argument is the number."""
     wide, narrow = tile_columns(vectors), max(1, tile_columns(vectors) // 4)
