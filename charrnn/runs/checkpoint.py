@@ -1,7 +1,7 @@
 """A run's whole state in one `.npz` of plain arrays (format 1).
 
     format          the number 1
-    meta            JSON: version, config, vocabulary, counters, kernel
+    meta            JSON: version, config, vocabulary, counters, kernel, opening
     params/<name>   every parameter
     optim/<moment>  flat optimiser moments
     state/<layer>/<name>  (H, B) recurrent state before the next window; name is h or c
@@ -32,6 +32,7 @@ from charrnn.nn.network import CharRNN
 from charrnn.runs.npz import read_arrays
 
 FORMAT = 1
+_LONGEST_OPENING = 4096
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Checkpoint:
         cursor: (epoch, window) of the next window.
         kernel: the matrix kernel the run used; results differ in the last bits between kernels.
         version: of charrnn that wrote it.
+        opening: ids from the end of the training part, which a sample reads first; see `charrnn.runs.start`.
     """
 
     config: Config
@@ -59,6 +61,7 @@ class Checkpoint:
     cursor: tuple[int, int] = (0, 0)
     kernel: str = ""
     version: str = ""
+    opening: tuple[int, ...] = ()
 
     def build_model(self, *, dropout: bool = False) -> CharRNN:
         """The network with these parameters; without dropout unless it is to be trained further."""
@@ -81,6 +84,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "vocabulary": c.vocabulary.to_meta(),
         "counters": c.counters,
         "kernel": c.kernel,
+        "opening": [int(k) for k in c.opening],
     }
     arrays: dict[str, np.ndarray] = {
         "format": np.array(FORMAT),
@@ -139,7 +143,12 @@ def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     if cursor is None or cursor.shape != (2,) or cursor.dtype != np.int64:
         raise CheckpointError("cursor is missing or damaged")
     place = (int(cursor[0]), int(cursor[1]))
-    return Checkpoint(config, vocabulary, params, moments, state, dict(meta.counters), place, meta.kernel, meta.version)
+    if len(meta.opening) > _LONGEST_OPENING or not all(0 <= k < len(vocabulary) for k in meta.opening):
+        raise CheckpointError("the opening is damaged: it holds ids that the model does not have")
+    return Checkpoint(
+        config, vocabulary, params, moments, state, dict(meta.counters), place, meta.kernel, meta.version,
+        tuple(meta.opening),
+    )  # fmt: skip
 
 
 def _state(arrays: dict[str, np.ndarray], config: Config) -> list[np.ndarray]:
@@ -164,6 +173,7 @@ class _Meta(msgspec.Struct):
     config: dict[str, dict[str, str | int | float | bool | None]]
     vocabulary: _Symbols
     counters: dict[str, str | int | float | None]
+    opening: list[int] = []  # later than the rest of format 1; older readers pass over it
 
 
 class _Symbols(msgspec.Struct):

@@ -19,7 +19,6 @@ import numpy as np
 from charrnn.blas import blas_threads
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
-from charrnn.data.vocabulary import default_prime
 from charrnn.data.windows import WindowStream, split_bounds
 from charrnn.errors import DataError, DivergenceError
 from charrnn.evaluation.loss import evaluate
@@ -40,8 +39,10 @@ from charrnn.runs.events import (
     SampleMade,
     StepReport,
 )
+from charrnn.runs.start import TextModel, make_start, opening_of
 from charrnn.runs.transfer import transplant
-from charrnn.sampling.draw import SamplingOptions, generate_text
+from charrnn.sampling.generate import Request, StopConditions, generate_samples
+from charrnn.sampling.options import SamplingOptions
 from charrnn.training.progress import Counters
 from charrnn.training.replicas import ReplicaGroup, available_cores, choose_replicas, replica_spec
 from charrnn.training.snapshot import capture, check_text, restore, summarise
@@ -95,6 +96,7 @@ class Trainer:
                 hint="use a longer text or a larger corpus.val_fraction, or set it to 0 for none",
             )
         self.val_ids = val
+        self.opening = opening_of(train, text.vocabulary, self.separator)
         self.counters = Counters(replicas=1 if ranks else choose_replicas(t.replicas, self.stream.columns))
         self.counters.text_sha256 = text.sha256
         if resume_from is not None:
@@ -329,12 +331,15 @@ class Trainer:
 
     def _sample(self) -> SampleMade:
         t, vocabulary = self.config.training, self.text.vocabulary
-        options, prime = SamplingOptions(temperature=0.8), default_prime(vocabulary)
         if self.replicas.rank:
             return SampleMade(self.counters.step, "")
         with self._averaged():
-            pieces = generate_text(self.model, vocabulary, prime, length=t.sample_length, seed=t.seed, options=options)
-            text = "".join(pieces)
+            start = make_start(
+                self.model, vocabulary, opening=self.opening, carried=self.state, separator=self.separator
+            )
+            wanted = Request(seed=t.seed, stop=StopConditions(t.sample_length), options=SamplingOptions(0.8))
+            (sample,) = generate_samples(TextModel([self.model], vocabulary, [start]), wanted)
+        text = sample.text
         self.run_dir.append_sample(self.counters.step, text)
         return SampleMade(self.counters.step, text)
 
@@ -349,7 +354,9 @@ class Trainer:
         n = self.counters
         n.optimizer_steps = self.optimizer.steps_done
         n.history_bytes, n.samples_bytes = self.run_dir.sync_logs()
-        return capture(self.config, self.text.vocabulary, self.model, self._moments(), self.state, n)
+        made = capture(self.config, self.text.vocabulary, self.model, self._moments(), self.state, n)
+        made.opening = tuple(int(k) for k in self.opening)
+        return made
 
     def _moments(self) -> dict[str, Array]:
         """Every vector that is kept beside the parameters."""
