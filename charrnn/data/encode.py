@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from charrnn.data.vocabulary import Vocabulary, code_points
 from charrnn.errors import DataError
-from charrnn.files import FileLock, sync_folder, write_atomically
+from charrnn.files import FileLock, sync_folder, write_atomically, writing
 from charrnn.nn.params import IdArray
 
 ByteProgress = Callable[[int, int | None], None]
@@ -83,6 +83,7 @@ def encode_text(
 
     Raises:
         DataError: unreadable, empty, or not valid UTF-8 (with the offset of the first bad byte).
+        SettingsError, StorageError: the cache cannot be written.
     """
     scan = _scan(paths, encoding, progress)
     if scan.characters == 0:
@@ -94,13 +95,8 @@ def encode_text(
     added = [] if len(values) == len(scan.values) else [hashlib.sha256(vocabulary.values.tobytes()).hexdigest()]
     key = hashlib.sha256(json.dumps([_LAYOUT, encoding, scan.sha256, *added]).encode()).hexdigest()[:32]
     target = cache_dir / f"{key}.ids"
-    try:
+    with writing(cache_dir, "the encoded text", hint="set CHARRNN_HOME to a folder that can be written"):
         _write_ids(paths, encoding, vocabulary, target, scan, progress)
-    except OSError as error:
-        raise DataError(
-            f"{cache_dir}: the encoded text cannot be written: {error.strerror or os.strerror(error.errno or 0)}",
-            hint="free some room, or set CHARRNN_HOME to a folder that can be written",
-        ) from None
     ids = np.memmap(target, vocabulary.dtype, mode="r", shape=(scan.characters,))
     return EncodedText(ids, target, vocabulary, scan.sha256, scan.size_bytes, scan.notes)
 

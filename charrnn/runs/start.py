@@ -87,12 +87,8 @@ class TextModel:
         unique, place = np.unique(picks, axis=1, return_inverse=True)
         place = place.reshape(-1)
         reader = TextStepper(self.models, unique.shape[1], self.separator)
-        reader.state = [
-            layer[:, :, k] for start, k in zip(self.starts, unique, strict=True) for layer in start.states
-        ]
-        known = [
-            start.logits[:, k] for start, k in zip(self.starts, unique, strict=True) if start.logits is not None
-        ]
+        reader.state = [layer[:, :, k] for start, k in zip(self.starts, unique, strict=True) for layer in start.states]
+        known = [start.logits[:, k] for start, k in zip(self.starts, unique, strict=True) if start.logits is not None]
         if len(known) == len(self.models):
             reader.has_ended()
             logits = known[0] if len(known) == 1 else _mixed(known)
@@ -130,7 +126,9 @@ class TextStepper:
         step: (B,) ids, or one int where B is 1 -> (V, B) logits of the next symbol; overwritten by the next call.
     """
 
-    def __init__(self, models: Sequence[CharRNN], batch_size: int = 1, separator: npt.NDArray[Any] | None = None) -> None:
+    def __init__(
+        self, models: Sequence[CharRNN], batch_size: int = 1, separator: npt.NDArray[Any] | None = None
+    ) -> None:
         self._models, self.batch_size = models, batch_size
         self._stepper = make_stepper(models, batch_size)
         self._separator = None if separator is None else np.asarray(separator, np.int64)[:, None]
@@ -145,6 +143,11 @@ class TextStepper:
     @state.setter
     def state(self, state: State) -> None:
         self._stepper.state = state
+
+    @property
+    def recent(self) -> npt.NDArray[np.int64]:
+        """(L, B) the last ids read, as many as a separator has; -1 before the first."""
+        return self._recent
 
     def has_ended(self) -> None:
         """A separator was read last, in every stream."""

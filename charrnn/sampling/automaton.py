@@ -49,7 +49,7 @@ class Automaton:
     """
 
     def __init__(self, expression: str, characters: Sequence[str]) -> None:
-        tree = sre_parse.parse(expression)
+        tree: Any = sre_parse.parse(expression)
         builder = _Builder(characters, tree.state.flags)
         end = builder.sequence(_without_anchors(list(tree)), builder.start, tree.state.flags)
         masks = np.array(builder.masks).reshape(len(builder.masks), len(characters))
@@ -97,7 +97,8 @@ class _Builder:
                 self.free[self.sequence(branch, at, flags)].append(end)
             return end
         if op in ("MAX_REPEAT", "MIN_REPEAT"):
-            return self._repeat(*argument, at, flags)
+            least, most, inner = argument
+            return self._repeat(least, most, inner, at, flags)
         if op in ("LITERAL", "NOT_LITERAL", "IN", "ANY"):
             after = self.state()
             self.arrows[at].append((self._set(op, argument, flags), after))

@@ -35,7 +35,7 @@ class Constraint:
 
     def __init__(self, expression: str, vocabulary: Vocabulary, *, banned: Sequence[int] = ()) -> None:
         if vocabulary.encoding == "bytes":
-            raise SettingsError("the expression needs a model of characters, this one is of bytes")
+            raise SettingsError("`constrain`: needs a model of characters, this one is of bytes")
         self.expression = expression
         machine = _compile(expression, [chr(value) for value in vocabulary.values])
         # (S + 1, C + 1): the state after each class of symbols; the last row, index -1, is the state without a way on,
@@ -49,7 +49,7 @@ class Constraint:
         self._distance = self._distances(np.unique(self._class_of))
         if self._distance[0] == _FAR:
             what = "the model's characters without those banned" if banned else "the model's characters"
-            raise SettingsError(f"no text of {what} matches the expression {shown(expression)}")
+            raise SettingsError(f"`constrain`: no text of {what} matches {shown(expression)}")
 
     def _distances(self, classes: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
         """(S + 1,) characters from each state to the nearest accepting one, breadth first and backwards."""
@@ -112,8 +112,7 @@ class Matcher:
     def __init__(self, constraint: Constraint, count: int, length: int) -> None:
         if constraint.shortest > length:
             raise SettingsError(
-                f"the shortest match of the expression has {constraint.shortest} characters, "
-                f"but a sample has at most {length}"
+                f"`constrain`: the shortest match has {constraint.shortest} characters, but `length` is {length}"
             )
         self._constraint = constraint
         self._states = np.zeros(count, np.int32)
@@ -145,6 +144,6 @@ def _compile(expression: str, characters: Sequence[str]) -> Automaton:
             warnings.simplefilter("ignore")  # of Python's parser, about what it may mean in the future
             return Automaton(expression, characters)
     except (re.error, OverflowError, RecursionError) as error:
-        raise SettingsError(f"{shown(expression)} is no regular expression: {error}") from None
+        raise SettingsError(f"`constrain`: {shown(expression)} is no regular expression: {error}") from None
     except UnusableError as error:
-        raise SettingsError(f"the expression {shown(expression)} cannot be used: {error}") from None
+        raise SettingsError(f"`constrain`: {shown(expression)} cannot be used: {error}") from None

@@ -105,7 +105,7 @@ class Request:
     prime: IdArray | Sequence[int] = ()
     seed: int = 0
     stop: StopConditions = StopConditions()
-    options: SamplingOptions = SamplingOptions()
+    options: SamplingOptions = field(default_factory=SamplingOptions)
     num_samples: int = 1
     first: int = 0
     measure: bool = False
@@ -135,28 +135,31 @@ def generate(
         return
     endings = [_Ending(model.vocabulary, request.stop, sample) for sample in made]
     matcher = _matcher(request)
-    if matcher and matcher.over.all():
+    if matcher and matcher.over.all():  # only the empty text matches
         for ending in endings:
             ending.finish("match")
-        return
+    elif request.stop.length == 0:
+        for ending in endings:
+            ending.finish("length")
+    else:
+        yield from _until_all_end(model, request, matcher, endings)
+
+
+def _until_all_end(
+    model: TextModel, request: Request, matcher: Matcher | None, endings: list[_Ending]
+) -> Iterator[tuple[int, GeneratedChar]]:
+    never = np.zeros(len(endings), bool)
     for left, ids, nats, entropy in _steps(model, request, matcher):
-        before, after = matcher.advance(ids) if matcher else (None, None)
+        before, after = matcher.advance(ids) if matcher else (never, never)
         for k, ending in enumerate(endings):
-            if ending.sample.finish_reason is not None:
+            if ending.is_over:
                 continue
-            if before is not None and before[k]:
-                out = ending.finish("match")
-            else:
-                out = ending.feed(int(ids[k]), float(nats[k]), float(entropy[k]))
-                if ending.sample.finish_reason is None and after is not None and after[k]:
-                    out = [*out, *ending.finish("match")]
-                elif ending.sample.finish_reason is None and left == 1:
-                    out = [*out, *ending.finish("length")]
+            out = ending.finish("match") if before[k] else ending.feed(int(ids[k]), float(nats[k]), float(entropy[k]))
+            if not ending.is_over and (after[k] or left == 1):
+                out = [*out, *ending.finish("match" if after[k] else "length")]
             yield from ((k, character) for character in out)
-        if all(sample.finish_reason for sample in made):
+        if all(ending.is_over for ending in endings):
             return
-    for sample in made:
-        sample.finish_reason = sample.finish_reason or "length"
 
 
 def generate_samples(model: TextModel, request: Request) -> list[Sample]:
@@ -167,9 +170,14 @@ def generate_samples(model: TextModel, request: Request) -> list[Sample]:
             pass
         return samples
     # Nothing ends a sample early or looks at it: decoding can wait until all ids are there.
-    rows = [ids.copy() for _, ids, _, _ in _steps(model, request, None)]
+    rows = [ids.copy() for ids in draw_ids(model, request)]
     columns = np.stack(rows, axis=1).tolist() if rows else [[] for _ in range(request.num_samples)]
     return [Sample(_decoded(model.vocabulary, column), "length") for column in columns]
+
+
+def draw_ids(model: TextModel, request: Request) -> Iterator[npt.NDArray[np.intp]]:
+    """(N,) ids, one per stream, as often as the request's length says; each overwrites the one before."""
+    return (ids for _, ids, _, _ in _steps(model, request, None))
 
 
 def _decoded(vocabulary: Vocabulary, ids: Sequence[int]) -> list[GeneratedChar]:
@@ -252,7 +260,7 @@ def generate_ids(
     start = TextStart(model.zero_state(1) if state is None else state, None, prime[:0])
     bare = TextModel([model], Vocabulary([], "bytes"), [start])  # ids remain ids: no symbol has a name
     request = Request(prime, seed, StopConditions(length), options or SamplingOptions(), num_samples)
-    return (ids for _, ids, _, _ in _steps(bare, request, None))
+    return draw_ids(bare, request)
 
 
 def generate_text(
@@ -283,6 +291,11 @@ class _Ending:
         self._decoder, self._stop, self.sample = TextDecoder(vocabulary), stop, sample
         self._held: list[GeneratedChar] = []
         self._words, self._in_word = 0, False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the sample has ended."""
+        return self.sample.finish_reason is not None
 
     def feed(self, symbol: int, nats: float, entropy: float) -> list[GeneratedChar]:
         """Take in a symbol; what can be let out."""

@@ -1,7 +1,8 @@
 """How symbols are chosen: every sampling option is declared here once, and needs no NumPy.
 
 A declaration says the option's default, help, range, and the filter it belongs to. The command's flags, the checks, the
-order of the filters and the JSON schema are read from it. A new filter is a class in `sampling/filters/` and a field here.
+order of the filters and the JSON schema are read from it. A new filter is a class in `sampling/filters/` and a field
+here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import math
 import sys
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from functools import cache
 from typing import Any
 
 from charrnn.errors import SettingsError, shown
@@ -144,9 +144,7 @@ class SamplingOptions:
     mirostat_tau: float = option(
         0.0, "Mirostat 2: surprise to aim at, in bits per character; 0 is off.", _MIROSTAT, high=_LARGE
     )
-    mirostat_eta: float = option(
-        0.1, "Mirostat 2: how fast it corrects itself.", _MIROSTAT, high=1.0, switch=False
-    )
+    mirostat_eta: float = option(0.1, "Mirostat 2: how fast it corrects itself.", _MIROSTAT, high=1.0, switch=False)
     ban: tuple[int, ...] = option((), r"Characters that are never written; \n is a line end.", kind="symbols")
     logit_bias: tuple[tuple[int, float], ...] = option(
         (), r"Add to a character's logit, as in 'e=-2.5' or '\n=-inf'; may be repeated.",
@@ -273,13 +271,11 @@ class SamplingOptions:
                 raise SettingsError(f"order: {name} is switched on but not in the order", hint=f"allowed: {allowed}")
 
 
-@cache
 def declarations(kind: type[SamplingOptions] = SamplingOptions) -> dict[str, Declaration]:
     """Option name -> what is known about it, in the order of declaration."""
     return {f.name: f.metadata["declaration"] for f in fields(kind)}
 
 
-@cache
 def filter_specs(kind: type[SamplingOptions] = SamplingOptions) -> dict[str, FilterSpec]:
     """Filter name -> filter, in the order in which they run by default."""
     found = {d.filter.name: d.filter for d in declarations(kind).values() if d.filter}

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prompt "The "'
 
 
-class Unknown(Enum):
+class Unknown(str, Enum):
     """What to do with prompt characters the model does not know."""
 
     error = "error"
     skip = "skip"
-    replace = "replace"
+    stand_in = "replace"  # a str has a `replace` of its own
 
 
 class Colour(str, Enum):
@@ -93,7 +93,9 @@ def sample(
         float, typer.Option(min=0.0, help="Beam score: 1 ranks by mean log-probability per character, 0 by total.")
     ] = 1.0,
     separator: Annotated[str, typer.Option(help="Line between two samples.")] = "---",
-    unknown: Annotated[Unknown, typer.Option(help="What to do with prompt characters that the model does not know.")] = Unknown.error,
+    unknown: Annotated[
+        Unknown, typer.Option(help="What to do with prompt characters that the model does not know.")
+    ] = Unknown.error,
     include_prompt: Annotated[
         bool,
         typer.Option(
@@ -211,13 +213,9 @@ def _stop_conditions(
 
 
 def _constraint(expression: str, vocabulary: Vocabulary, options: SamplingOptions) -> Constraint:
-    from charrnn.errors import SettingsError
     from charrnn.sampling.constraint import Constraint
 
-    try:
-        return Constraint(expression, vocabulary, banned=options.banned())
-    except SettingsError as error:
-        raise SettingsError(f"--constrain: {error.message}") from None
+    return Constraint(expression, vocabulary, banned=options.banned())
 
 
 def _unescaped(texts: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from charrnn.errors import SettingsError
 from charrnn.sampling.filters.cuts import Ban
-from charrnn.sampling.filters.filter import LogitsFilter, FloatArray, History, StepContext
+from charrnn.sampling.filters.filter import FloatArray, History, LogitsFilter, StepContext
 from charrnn.sampling.options import FilterSpec, SamplingOptions, filter_specs
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.sampling.filters.filter import LogitsFilter, FloatArray, StepContext, entropies, softmax, surprises
+from charrnn.sampling.filters.filter import FloatArray, LogitsFilter, StepContext, entropies, softmax, surprises
 
 
 def keep_top_k(logits: FloatArray, k: int) -> FloatArray:

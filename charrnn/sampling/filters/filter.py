@@ -30,7 +30,8 @@ class StepContext:
 class LogitsFilter:
     """One change of the logits, the same for each of N independent streams.
 
-    The constructor takes the filter's options (see `charrnn.sampling.options`) as keyword arguments. A filter always leaves at least one symbol of a stream above minus infinity, if one came in.
+    The constructor takes the filter's options (see `charrnn.sampling.options`) as keyword arguments. A filter always
+    leaves at least one symbol of a stream above minus infinity, if one came in.
 
     Attributes:
         window: how many of the last symbols it wants to see.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from charrnn.sampling.filters.filter import LogitsFilter, FloatArray, History, StepContext, softmax
+from charrnn.sampling.filters.filter import FloatArray, History, LogitsFilter, StepContext, softmax
 
 
 class Mirostat(LogitsFilter):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from charrnn.sampling.filters.filter import LogitsFilter, FloatArray, History, StepContext
+from charrnn.sampling.filters.filter import FloatArray, History, LogitsFilter, StepContext
 
 _MOST = 1e6  # of a DRY penalty: more than any logit, and still finite where all symbols are penalised
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from charrnn.sampling.filters.filter import LOWEST_TEMPERATURE, LogitsFilter, FloatArray, StepContext, entropies, softmax
+from charrnn.sampling.filters.filter import (
+    LOWEST_TEMPERATURE,
+    FloatArray,
+    LogitsFilter,
+    StepContext,
+    entropies,
+    softmax,
+)
 
 
 class Bias(LogitsFilter):

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,8 +77,9 @@ def with_sampling_flags(
     command: Callable[..., None], kind: type[SamplingOptions] = SamplingOptions
 ) -> Callable[..., None]:
     """Give a command a flag for each option behind its own; they come as its first argument, `SamplingFlags`."""
-    own = inspect.signature(command)
-    hints = get_type_hints(command, include_extras=True)
+    # Not typing.get_type_hints: Python 3.10's puts Optional around the Annotated of all that default to None, and
+    # Typer then no longer finds what the Annotated says.
+    own = inspect.signature(command, eval_str=True)
     flags = flag_parameters(kind)
 
     @functools.wraps(command)
@@ -86,7 +87,7 @@ def with_sampling_flags(
         typed = {parameter.name: arguments.pop(parameter.name) for parameter in flags}
         command(SamplingFlags(kind, **typed), **arguments)
 
-    parameters = [p.replace(annotation=hints[p.name]) for p in list(own.parameters.values())[1:]] + flags
+    parameters = [*list(own.parameters.values())[1:], *flags]
     wrapped.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
     return wrapped
