@@ -52,7 +52,9 @@ def written(model: TrainedModel, text: IdArray, count: int, size: int) -> tuple[
     return np.concatenate(own, axis=1), np.concatenate(reread, axis=1)
 
 
-def judge(model: TrainedModel, text: IdArray, count: int, loss: float) -> list[tuple[int, int, float, float, int, float]]:
+def judge(
+    model: TrainedModel, text: IdArray, count: int, loss: float
+) -> list[tuple[int, int, float, float, int, float]]:
     """For each prompt length: samples, worst 50 characters to the writer and to the reader, derailed, bits too many."""
     rows = []
     for size in PROMPTS:

@@ -2,7 +2,7 @@
 
 Example:
     >>> import charrnn
-    >>> model = charrnn.train(text="the cat sat on the mat. " * 200, run_dir="cat", hidden_size=16, max_steps=60)
+    >>> model = charrnn.train(text="the cat sat on a mat. " * 200, run_dir="cat", hidden_size=32, max_steps=150)
     >>> len(model.generate("the ", length=30, seed=1))
     30
     >>> charrnn.load("cat").next("the c", top=1)[0].text
@@ -79,7 +79,7 @@ class TrainedModel:
 
         Example:
             >>> charrnn.load("tiny")
-            <TrainedModel: gru 1 x 24, 1,897 parameters... best validation loss ... nats>
+            <TrainedModel: gru 1 x 24, 3,473 parameters, 17 symbols, trained on ...tiny.txt, best validation loss ...>
         """
         parts = []
         for c, model in zip(self.checkpoints, self.models, strict=True):
@@ -246,7 +246,9 @@ class TrainedModel:
         return Score(nats, len(ids) + (0 if end is None else len(end)))
 
     def evaluate(self, text: str) -> Score:
-        """Nats, bits per character and perplexity of a text read in one go; its first character is not scored.
+        """Nats, bits per character and perplexity of a text read from its beginning, as `charrnn eval` reads a file.
+
+        Its first character is not scored; `score` compares whole texts.
 
         Raises:
             DataError: characters that the model does not know.
@@ -271,10 +273,10 @@ class TrainedModel:
         return -self._nats(text)
 
     def _nats(self, text: str) -> npt.NDArray[np.float64]:
-        from charrnn.evaluation.scoring import text_nats
+        from charrnn.evaluation.loss import mixed_surprisals
 
         ids = self._encode(text, "the text")
-        return text_nats(self.text_model, ids[:, None])[1:, 0] if len(ids) else np.empty(0)
+        return mixed_surprisals(self.models, ids, streams=1, separator=self.text_model.separator)
 
     # --- other formats ----------------------------------------------------------------------------------------------
 

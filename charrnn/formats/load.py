@@ -264,4 +264,12 @@ def _checkpoint(
         if not np.isfinite(arrays[name]).all():
             raise CheckpointError(f"{name}: holds numbers that are not finite")
         params[name] = np.ascontiguousarray(arrays[name], np.float32)
-    return Checkpoint(config, vocabulary, params)
+    return Checkpoint(config, vocabulary, params, opening=_opening(meta, len(vocabulary)))
+
+
+def _opening(meta: dict[str, Any] | None, size: int) -> tuple[int, ...]:
+    """What our own exports say a text follows; other programs' files say nothing."""
+    found = [] if meta is None else meta.get("opening", [])
+    if not isinstance(found, list) or not all(type(k) is int and 0 <= k < size for k in found):
+        raise CheckpointError("the opening is damaged: it holds ids that the model does not have")
+    return tuple(found[:4096])

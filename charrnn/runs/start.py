@@ -6,7 +6,7 @@ begins from a state that training has seen:
 - after the opening, a few hundred characters from the end of the training part that a checkpoint carries, read from one
   of the states that training left behind (or from zero, if that serves better);
 - for a checkpoint without an opening (format 1 before it had one): after a line end, from one of the states that
-  training left behind, by the sample's seed;
+  training left behind;
 - for an imported network, which has neither: after a line end that follows some text of its own making.
 
 A model of documents begins a document as training did: the separator is read, its logits choose the first symbol, and
@@ -31,9 +31,7 @@ from charrnn.runs.checkpoint import Checkpoint
 
 OPENING = 256  # symbols; more than recurrent networks of our size remember
 _CANDIDATES = 64  # carried states that are looked at
-_TRIAL, _OWN_TEXT = 40, 100  # symbols that are made to tell healthy states, and to have one at all
-_UNHEALTHY = 0.5  # nats per symbol above the median
-_PICK = 2  # marks the random numbers that choose a state
+_TRIAL, _OWN_TEXT = 40, 100  # symbols that are written to compare states, and to have one at all
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,13 @@ class TextStart:
     """Where one model's texts begin.
 
     Attributes:
-        states: one (S, H, K) array per layer: K states, each as good as the others.
-        logits: (V, K) of the first symbol in each state; None where something must be read first.
+        state: one (S, H, 1) array per layer.
+        logits: (V, 1) of the first symbol; None where something must be read first.
         lead: ids read first where there are no logits and no prime.
         separator: ids that end a document; None for one endless text.
     """
 
-    states: State
+    state: State
     logits: Array | None
     lead: IdArray
     separator: IdArray | None = None
@@ -72,40 +70,25 @@ class TextModel:
         """Ids that end a document; None for one endless text."""
         return self.starts[0].separator
 
-    def begin(
-        self, prime: IdArray | Sequence[int] = (), *, batch_size: int = 1, seed: int = 0, first: int = 0
-    ) -> tuple[TextStepper, Array]:
-        """A stepper of B streams that have all read the prime after a start, and the (V, B) logits of what follows.
+    def begin(self, prime: IdArray | Sequence[int] = (), *, batch_size: int = 1) -> tuple[TextStepper, Array]:
+        """A stepper of B streams that have all read the prime, and the (V, B) logits of what follows.
 
         Args:
-            prime: (P,) ids.
+            prime: (P,) ids to continue; empty to begin a text.
             batch_size: B.
-            seed: where there are several states, stream i begins from the one that (seed, first + i) chooses.
-            first: number of the first stream.
         """
-        picks = np.array([_picks(start, seed, first, batch_size) for start in self.starts])
-        unique, place = np.unique(picks, axis=1, return_inverse=True)
-        place = place.reshape(-1)
-        reader = TextStepper(self.models, unique.shape[1], self.separator)
-        reader.state = [layer[:, :, k] for start, k in zip(self.starts, unique, strict=True) for layer in start.states]
-        known = [start.logits[:, k] for start, k in zip(self.starts, unique, strict=True) if start.logits is not None]
-        if len(known) == len(self.models):
+        reader = TextStepper(self.models, 1, self.separator)
+        reader.state = [layer for start in self.starts for layer in start.state]
+        known = [start.logits for start in self.starts if start.logits is not None]
+        warm = len(known) == len(self.models)
+        if warm:
             reader.has_ended()
             logits = known[0] if len(known) == 1 else _mixed(known)
-        for symbol in prime if len(prime) or len(known) == len(self.models) else self.starts[0].lead:
+        for symbol in prime if warm or len(prime) else self.starts[0].lead:
             logits = reader.feed(int(symbol))
-        if unique.shape[1] == batch_size and (place == np.arange(batch_size)).all():
+        if batch_size == 1:
             return reader, logits
-        return reader.taken(place), logits[:, place]
-
-
-def _picks(start: TextStart, seed: int, first: int, count: int) -> npt.NDArray[np.intp]:
-    """(N,) which of the states each stream begins from."""
-    states = start.states[0].shape[2]
-    if states == 1:
-        return np.zeros(count, np.intp)
-    draws = [np.random.default_rng([seed, first + k, _PICK]).integers(states) for k in range(count)]
-    return np.array(draws, np.intp)
+        return reader.taken(np.zeros(batch_size, np.intp)), np.repeat(logits, batch_size, axis=1)
 
 
 def _mixed(logits: Sequence[Array]) -> Array:
@@ -257,14 +240,14 @@ def make_start(
         candidates = [np.concatenate(pair, axis=2) for pair in zip(zero, states or zero, strict=True)]
         return _after(model, candidates, np.asarray(opening, np.intp), lead, separator)
     if states:
-        return _healthy(model, states, lead, separator)
+        return _ordinary(model, states, lead, separator)
     several = [np.repeat(layer, 16, axis=2) for layer in zero]
     stepper = TextStepper([model], 16, separator)
     stepper.state = several
     for symbol in lead:
         logits = stepper.feed(int(symbol))
     _write(stepper, logits, _OWN_TEXT)
-    return _healthy(model, stepper.state, lead, separator)
+    return _ordinary(model, stepper.state, lead, separator)
 
 
 def _some(carried: State, most: int) -> State:
@@ -290,18 +273,20 @@ def _after(
     return TextStart([layer[:, :, best] for layer in stepper.state], logits[:, best].copy(), lead, separator)
 
 
-def _healthy(model: CharRNN, states: State, lead: IdArray, separator: IdArray | None) -> TextStart:
-    """The states after the lead, without those from which the network writes what surprises itself."""
-    count = states[0].shape[2]
-    stepper = TextStepper([model], count, separator)
+def _ordinary(model: CharRNN, states: State, lead: IdArray, separator: IdArray | None) -> TextStart:
+    """The state after the lead from which what the network writes surprises itself as much as from half of the others.
+
+    A network that is stuck in a state writes what surprises it more than any other text.
+    """
+    stepper = TextStepper([model], states[0].shape[2], separator)
     stepper.state = states
     logits = _next_logits(model, states)
     for symbol in lead:
         logits = stepper.feed(int(symbol))
     after, first = stepper.state, logits.copy()
     nats = _write(stepper, logits, _TRIAL)
-    good = np.flatnonzero(nats <= np.median(nats) + _UNHEALTHY)
-    return TextStart([layer[:, :, good] for layer in after], first[:, good], lead, separator)
+    middle = [int(np.argsort(nats, kind="stable")[(len(nats) - 1) // 2])]
+    return TextStart([layer[:, :, middle] for layer in after], first[:, middle], lead, separator)
 
 
 def _next_logits(model: CharRNN, states: State) -> Array:

@@ -210,7 +210,7 @@ def _steps(
 ) -> Iterator[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
     """Symbols left with this one, (N,) ids, and their nats and entropies (NaN where not measured)."""
     r, count = request, request.num_samples
-    stepper, logits = model.begin(r.prime, batch_size=count, seed=r.seed, first=r.first)
+    stepper, logits = model.begin(r.prime, batch_size=count)
     sampler = Sampler(len(logits), count, r.options, seed=r.seed, first=r.first, prime=r.prime)
     nothing, streams = np.full(count, math.nan), np.arange(count)
     for left in range(r.stop.length, 0, -1):

@@ -24,7 +24,9 @@ LINES = {
         "a --prime-file prime.txt --seed 1 --best-of 3 --include-prime --json",
         "a --fill form.txt --seed 1 --unknown skip --length 10",
         "a --seed 1 --stop . --stop-on-newline --until-words 4 --color surprise --memorization",
-        "a --beam 3 --length-penalty 0.5 --length 10",
+        "a --beam 3 --length-penalty 0.5 --length 10", "a --seed 1 --length 30 --constrain [a-z]+[.]",
+        "a --prompt the --seed 1 --length 5 --no-include-prompt --cold", "a --prompt-file prime.txt --include-prompt",
+        "a --num-items 2 --seed 1 --length 300 --unique --not-in-training",
         "a --interactive --seed 1 --length 5",
         "a --seed 1 --length 20 --temperature 0.9 --top-k 8 --top-p 0.95 --min-p 0.01 --typical 0.9 --top-n-sigma 3 "
         "--repetition-penalty 1.1 --presence-penalty 0.1 --frequency-penalty 0.1 --penalty-window 30 --ban q "
@@ -40,7 +42,9 @@ LINES = {
         "a --text form.txt --unknown skip --per-line",
         "a --text form.txt --unknown skip --surprising 2",
     ],
-    "charrnn rank": ["form.txt a --by total --prime the --top 1 --unknown skip --json"],
+    "charrnn next": ["a b --prompt the --top 3 --json", "a --prime the"],
+    "charrnn rank": ["form.txt a --by total --prime the --top 1 --unknown skip --json", "form.txt a --prompt the "
+                     "--unknown skip"],
     "charrnn compress": [
         "a form.txt --output f.crnn --streams 2 --no-baselines --json", "a form.txt -o g.crnn --baselines --quiet",
     ],
@@ -103,7 +107,6 @@ AFTER = {
 }  # fmt: skip
 # The same where an extra is installed: the modules it needs, then the command.
 WITH_EXTRAS = [
-    ("interegular", "sample a --seed 1 --length 30 --constrain [a-z]+[.]"),
     ("matplotlib", "plot a --output curves.png"),
     ("plotext", "plot a --terminal"),
     ("matplotlib", "compare t.yaml --budget 2 --run-dir drawn --quiet --plot drawn.png"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from charrnn.nn.network import CharRNN
     from charrnn.nn.params import IdArray
     from charrnn.runs.checkpoint import Checkpoint
+    from charrnn.runs.start import TextStart
 
 Checkpoints = Annotated[
     list[Path] | None, typer.Argument(metavar="[CKPT]...", help="Checkpoints or run directories; default: the newest.")
@@ -40,6 +42,13 @@ class ModelAndText:
     checkpoint: Checkpoint
     model: CharRNN
     ids: IdArray
+
+    @cached_property
+    def start(self) -> TextStart:
+        """Where texts of the model begin."""
+        from charrnn.runs.start import text_model
+
+        return text_model([self.checkpoint], [self.model]).starts[0]
 
     @property
     def text(self) -> str:

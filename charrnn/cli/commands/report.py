@@ -108,11 +108,13 @@ def _look_inside(history: History, data: dict[str, Any], length: int) -> None:
     from charrnn.inspection.trace import trace_text
 
     piece = inspected(history.path, None, 0, length)
-    data["texts"].append(units_data(history.name, piece.text, trace_text(piece.model, piece.ids)))
+    data["texts"].append(units_data(history.name, piece.text, trace_text(piece.model, piece.ids, piece.start)))
     whole: ModelAndText = inspected(history.path, None, 0, 200_000)
     try:
-        gradient = gradient_memory(whole.model, whole.ids, places=16).tolist()
-        loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256)]
+        gradient = gradient_memory(whole.model, whole.ids, places=16, separator=whole.start.separator).tolist()
+        loss = [
+            round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256, separator=whole.start.separator)
+        ]
         data["memory"].append({"name": history.name, "gradient": gradient, "loss": loss})
     except ValueError as error:
         sys.stderr.write(f"note: {history.name}: no memory curves: {error}\n")

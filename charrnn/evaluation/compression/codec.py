@@ -44,7 +44,7 @@ Tick = Callable[[int, int], None]
 def model_mark(model: CharRNN, start: TextStart | None = None) -> bytes:
     """8 bytes that tell one model, and where its texts begin, from another."""
     mark = hashlib.sha256(model.params.flat.tobytes())
-    for layer in start.states if start else ():
+    for layer in start.state if start else ():
         mark.update(layer.tobytes())
     return mark.digest()[:8]
 
