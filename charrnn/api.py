@@ -2,7 +2,8 @@
 
 Example:
     >>> import charrnn
-    >>> model = charrnn.train(text="the cat sat on a mat. " * 200, run_dir="cat", hidden_size=32, max_steps=150)
+    >>> text = "the cat sat on a mat. " * 200
+    >>> model = charrnn.train(text=text, run_dir="cat", hidden_size=32, max_steps=150, learning_rate=0.02)
     >>> len(model.generate("the ", length=30, seed=1))
     30
     >>> charrnn.load("cat").next("the c", top=1)[0].text
@@ -374,7 +375,8 @@ def train_events(
         run_dir: where checkpoints go; by default `checkpoints/` and the text's or the settings file's name.
         resume: continue the run in it.
         overwrite: replace the run in it.
-        settings: by their names in a settings file, without the section: hidden_size=128, max_minutes=2.
+        settings: by their names in a settings file, without the section: hidden_size=128, max_minutes=2. Without a
+            settings file, a limit in steps or minutes takes the place of that in epochs.
 
     Yields:
         Events of `charrnn.runs.events`; the first is `RunStarted`, the last `RunFinished`.
@@ -427,6 +429,8 @@ def _settings(path: Path | None, source: str | None, settings: dict[str, Any]) -
         for name in getattr(section.type, "__struct_fields__", ())
     }
     given = settings if source is None else {"source": source, **settings}
+    if path is None and {"max_steps", "max_minutes"} & set(given):
+        given = {"epochs": None, **given}
     for name, value in given.items():
         if name not in homes:
             raise SettingsError(f"{name}: no such setting", hint="docs/configuration.md lists all settings")

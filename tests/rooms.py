@@ -64,7 +64,8 @@ def svg() -> str:
     height = 40 + ROW * (len(rows) - 1) + HEIGHT
     caption = f"{len(place)} rooms, {len(pairs)} arrows, {len(rows)} rows; imports go down only"
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height + 24}" role="img" aria-label="{caption}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height + 24}" role="img" '
+        f'aria-label="{caption}">',
         "<style>svg{background:#fff}path{fill:none;stroke:#3a6ea5;opacity:.45}rect{fill:#f4f7fb;stroke:#345}"
         "text{font-family:sans-serif;text-anchor:middle;fill:#123}.room{font-size:15px;font-weight:600}"
         ".job{font-size:11px;fill:#456}</style>",

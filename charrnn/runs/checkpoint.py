@@ -15,6 +15,7 @@ A checkpoint alone is enough to sample, evaluate or resume. Nothing in it is exe
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import numpy as np
 
 from charrnn.config.load import config_from_dict, config_to_dict, with_older_values
 from charrnn.config.schema import Config
+from charrnn.config.typed_json import decode
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, SettingsError
 from charrnn.files import atomic_writer
@@ -33,6 +35,7 @@ from charrnn.runs.npz import read_arrays, write_arrays
 
 FORMAT = 1
 _LONGEST_OPENING = 4096
+LARGEST = 1e15  # of a parameter: products of two matrices of them stay within float32
 
 
 @dataclass
@@ -131,6 +134,9 @@ def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     vocabulary = Vocabulary.from_meta(msgspec.to_builtins(meta.vocabulary))
     shapes = CharRNN.param_shapes(len(vocabulary), **config.model.sizes())
     params = {name: _expect(arrays, f"params/{name}", shape) for name, shape in shapes.items()}
+    for name, values in params.items():
+        if not usable(values):
+            raise CheckpointError(f"params/{name} holds values beyond {LARGEST:g}, with which nothing can be computed")
     size = sum(values.size for values in params.values())
     moments = {
         name.removeprefix("optim/"): _expect(arrays, name, (size,)) for name in arrays if name.startswith("optim/")
@@ -143,12 +149,21 @@ def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     if cursor is None or cursor.shape != (2,) or cursor.dtype != np.int64:
         raise CheckpointError("cursor is missing or damaged")
     place = (int(cursor[0]), int(cursor[1]))
-    if len(meta.opening) > _LONGEST_OPENING or not all(0 <= k < len(vocabulary) for k in meta.opening):
-        raise CheckpointError("the opening is damaged: it holds ids that the model does not have")
     return Checkpoint(
         config, vocabulary, params, moments, state, dict(meta.counters), place, meta.kernel, meta.version,
-        tuple(meta.opening),
+        checked_opening(meta.opening, len(vocabulary)),
     )  # fmt: skip
+
+
+def checked_opening(ids: Sequence[int], size: int) -> tuple[int, ...]:
+    """The ids of an opening.
+
+    Raises:
+        CheckpointError: too many, or some that a vocabulary of this size does not have.
+    """
+    if len(ids) > _LONGEST_OPENING or not all(0 <= k < size for k in ids):
+        raise CheckpointError("the opening is damaged: it is too long, or holds ids that the model does not have")
+    return tuple(ids)
 
 
 def _state(arrays: dict[str, np.ndarray], config: Config) -> list[np.ndarray]:
@@ -186,9 +201,14 @@ def _meta(arrays: dict[str, np.ndarray]) -> _Meta:
     if array is None or array.shape != () or array.dtype.kind != "U":
         raise CheckpointError("not a charrnn checkpoint (no meta)")
     try:
-        return msgspec.json.decode(str(array).encode(), type=_Meta)
-    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
+        return decode(str(array), _Meta)
+    except ValueError as error:
         raise CheckpointError(f"meta is damaged: {error}") from None
+
+
+def usable(params: np.ndarray) -> bool:
+    """Whether parameters are finite and small enough to compute with."""
+    return bool(np.isfinite(params).all() and (not params.size or max(params.max(), -params.min()) <= LARGEST))
 
 
 def _expect(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...] | None) -> np.ndarray:
@@ -212,7 +232,7 @@ def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) 
         runs = [f.parent for pattern in ("*/last.npz", "*/*/last.npz") for f in runs_dir.glob(pattern)]  # sweeps too
         if not runs:
             raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train `config` FILE")
-        path = max(runs, key=lambda run: (run / "last.npz").stat().st_mtime_ns)
+        path = max(runs, key=lambda run: (run / "last.npz").lstat().st_mtime_ns)
     if path.is_dir():
         found = [path / name for name in ("best.npz", "last.npz") if (path / name).is_file()]
         if not found:

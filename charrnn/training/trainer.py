@@ -232,7 +232,7 @@ class Trainer:
         t = self.config.training
         limits = [] if t.max_steps is None else [t.max_steps]
         if t.epochs is not None:
-            limits.append(max(1, round(t.epochs * self.stream.windows_per_epoch)))
+            limits.append(max(1, round(min(t.epochs * self.stream.windows_per_epoch, 1e18))))
         return min(limits) if limits else None
 
     def _end(self) -> str | None:
