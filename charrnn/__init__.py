@@ -6,9 +6,14 @@ The names below are the public API; each is loaded when it is first used, so tha
     import charrnn
 
     model = charrnn.train("tiny-shakespeare", max_minutes=1)
-    print(model.generate("ROMEO:", length=200, temperature=0.7, seed=1))
+    print(model.generate("ROMEO:"))
+
+Later:
+
+    import charrnn
 
     model = charrnn.load("checkpoints/quickstart")
+    print(model.generate("The ", length=300, temperature=0.7, seed=1))
     print(model.evaluate("Names are bound to objects.").bits_per_char)
 """
 
