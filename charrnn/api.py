@@ -31,7 +31,6 @@ from charrnn.sampling.generate import Request, Sample, StopConditions, generate,
 from charrnn.sampling.options import SamplingOptions
 
 if TYPE_CHECKING:
-    from charrnn.config.schema import Config
     from charrnn.runs.events import Event
 
 
@@ -96,8 +95,6 @@ class TrainedModel:
     def text_model(self) -> TextModel:
         """The networks and where their texts begin, as the functions of `charrnn.sampling` take them."""
         return text_model(self.checkpoints, self.models, cold=self._cold)
-
-    # --- writing ----------------------------------------------------------------------------------------------------
 
     def generate(
         self, prompt: str = "", *, length: int = 500, seed: int = 0, stop: Sequence[str] = (), **options: Any
@@ -197,8 +194,6 @@ class TrainedModel:
     def _encode(self, text: str, what: str) -> IdArray:
         return self.vocabulary.encode(text, what=what)
 
-    # --- judging ----------------------------------------------------------------------------------------------------
-
     def next(self, prompt: str = "", *, top: int = 10) -> list[NextChar]:
         """The most likely next characters, most likely first.
 
@@ -251,9 +246,6 @@ class TrainedModel:
 
         Its first character is not scored; `score` compares whole texts.
 
-        Raises:
-            DataError: characters that the model does not know.
-
         Example:
             >>> 0 < charrnn.load("tiny").evaluate("the cat sat.").bits_per_char < 8
             True
@@ -263,9 +255,6 @@ class TrainedModel:
 
     def logprobs(self, text: str) -> npt.NDArray[np.float64]:
         """(N - 1,) natural logarithms of the probability of each character after the first, given those before it.
-
-        Raises:
-            DataError: characters that the model does not know.
 
         Example:
             >>> charrnn.load("tiny").logprobs("the cat").shape
@@ -278,8 +267,6 @@ class TrainedModel:
 
         ids = self._encode(text, "the text")
         return mixed_surprisals(self.models, ids, streams=1, separator=self.text_model.separator)
-
-    # --- other formats ----------------------------------------------------------------------------------------------
 
     def export(self, output: str | Path, format: str | None = None) -> list[Path]:
         """Write the model in another format.
@@ -299,19 +286,13 @@ class TrainedModel:
             >>> charrnn.load("tiny").export("tiny.html")
             [PosixPath('tiny.html')]
         """
-        from charrnn.formats import EXPORTERS, SUFFIXES, exporter
+        from charrnn.formats import exporter, format_of
 
-        path = Path(output)
-        found = format or next((name for name, suffix in SUFFIXES.items() if suffix == path.suffix.lower()), None)
-        if found not in EXPORTERS:
-            raise SettingsError(f"{path}: no such format", hint=f"give one as `format`: {', '.join(EXPORTERS)}")
         if len(self.checkpoints) > 1:
             raise SettingsError("several models cannot be exported as one", hint="export one checkpoint at a time")
-        return exporter(found)(self.checkpoints[0], path)
+        return exporter(format or format_of(Path(output)))(self.checkpoints[0], Path(output))
 
-    # Names that these had before.
-    sample = stream
-    samples = generate_many
+    sample, samples = stream, generate_many  # their names before
 
 
 def load(*paths: str | Path, cold: bool = False) -> TrainedModel:
@@ -391,6 +372,7 @@ def train_events(
         ['RunStarted', 'StepReport', ..., 'RunFinished']
     """
     from charrnn.config.builtin import settings_path
+    from charrnn.config.load import config_of_names, load_config
     from charrnn.runs.directory import RunDirectory
     from charrnn.training import session
 
@@ -402,7 +384,9 @@ def train_events(
     if text is not None:
         source = folder / "text.txt"
         _write_text(source, text, keep=resume)
-    chosen = _settings(path, None if source is None else str(source), settings)
+    if source is not None:
+        settings = {"source": str(source), **settings}
+    chosen = config_of_names(settings, None if path is None else load_config(path))
     yield from session.train(chosen, RunDirectory(folder), resume=resume, overwrite=overwrite)
 
 
@@ -414,25 +398,3 @@ def _write_text(path: Path, text: str, *, keep: bool) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode("utf-8"))
-
-
-def _settings(path: Path | None, source: str | None, settings: dict[str, Any]) -> Config:
-    import msgspec
-
-    from charrnn.config.load import config_from_dict, config_to_dict, load_config
-    from charrnn.config.schema import Config
-
-    sections: dict[str, Any] = {} if path is None else config_to_dict(load_config(path))
-    homes = {
-        name: section.name
-        for section in msgspec.structs.fields(Config)
-        for name in getattr(section.type, "__struct_fields__", ())
-    }
-    given = settings if source is None else {"source": source, **settings}
-    if path is None and {"max_steps", "max_minutes"} & set(given):
-        given = {"epochs": None, **given}
-    for name, value in given.items():
-        if name not in homes:
-            raise SettingsError(f"{name}: no such setting", hint="docs/configuration.md lists all settings")
-        sections.setdefault(homes[name], {})[name] = value
-    return config_from_dict(sections, where="the settings")

@@ -50,7 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "chapter.txt": CHAPTER * 20, "other.txt": CHAPTER, "file.txt": CHAPTER,
         "letter.txt": "The {{word}} is {{line}}\nin {{40}}.",
         "candidates.txt": "The import\nthe end\n", "names.txt": "Anna\nBob\nCleo\nDora\n",
-        "names.yaml": "corpus: {source: family.txt, document_separator: '\\n'}\nmodel: {hidden_size: 16}\n"
+        "names.yaml": "corpus: {source: family.txt, document_separator: \"\\n\"}\nmodel: {hidden_size: 16}\n"
         "training: {batch_size: 4, seq_length: 8, epochs: null, max_steps: 200, learning_rate: 0.02, replicas: 1}\n",
         "family.txt": "mara\nanna\nmaik\nmalo\nanni\n" * 40,
         "my.yaml": "corpus: {source: chapter.txt}\nmodel: {cell: rnn, hidden_size: 8}\n"
@@ -58,12 +58,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }  # fmt: skip
     for name, text in files.items():
         (folder / name).write_text(text)
+    words = ["train", "--config", "names.yaml", "--quiet", "--run-dir", "checkpoints/names"]
+    subprocess.run([sys.executable, "-m", "charrnn", *words], cwd=folder, check=True, env=environment())
     words = [
         "train", "--config", "quickstart", "--set", "corpus.source=text.txt", "--set", "model.hidden_size=12", "--set",
         "training.max_steps=20", "--set", "training.replicas=1", "--quiet", "--run-dir", "checkpoints/quickstart",
     ]  # fmt: skip
-    subprocess.run([sys.executable, "-m", "charrnn", *words], cwd=folder, check=True, env=environment())
-    words = ["train", "--config", "names.yaml", "--quiet", "--run-dir", "checkpoints/names"]
     subprocess.run([sys.executable, "-m", "charrnn", *words], cwd=folder, check=True, env=environment())
     for name in ("A", "B", "checkpoints/lstm"):
         shutil.copytree(folder / "checkpoints/quickstart", folder / name)

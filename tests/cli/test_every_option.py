@@ -19,9 +19,9 @@ from tests.conftest import ROOT, SENTENCES, assert_one_line_error
 # All run in one folder. `a` and `b` are runs of one vocabulary, `t.yaml` trains for a moment.
 LINES = {
     "charrnn sample": [
-        "a --length 20 --prime the --seed 1 --num-samples 2 --separator == --unknown skip --no-include-prime --quiet "
+        "a --length 20 --prompt the --seed 1 --num-samples 2 --separator == --unknown skip --no-include-prompt --quiet "
         "--raw",
-        "a --prime-file prime.txt --seed 1 --best-of 3 --include-prime --json",
+        "a --prompt-file prime.txt --seed 1 --best-of 3 --include-prompt --json",
         "a --fill form.txt --seed 1 --unknown skip --length 10",
         "a --seed 1 --stop . --stop-on-newline --until-words 4 --color surprise --memorization",
         "a --beam 3 --length-penalty 0.5 --length 10", "a --seed 1 --length 30 --constrain [a-z]+[.]",
@@ -42,8 +42,8 @@ LINES = {
         "a --text form.txt --unknown skip --per-line",
         "a --text form.txt --unknown skip --surprising 2",
     ],
-    "charrnn next": ["a b --prompt the --top 3 --json", "a --prime the"],
-    "charrnn rank": ["form.txt a --by total --prime the --top 1 --unknown skip --json", "form.txt a --prompt the "
+    "charrnn next": ["a b --prompt the --top 3 --json", "a --prompt the"],
+    "charrnn rank": ["form.txt a --by total --prompt the --top 1 --unknown skip --json", "form.txt a --prompt the "
                      "--unknown skip"],
     "charrnn compress": [
         "a form.txt --output f.crnn --streams 2 --no-baselines --json", "a form.txt -o g.crnn --baselines --quiet",
