@@ -91,6 +91,8 @@ def allowed_values(kind: inspect.Type) -> str:
         return "text, not empty" if kind.min_length else "text"
     if isinstance(kind, inspect.LiteralType):
         return ", ".join(map(str, kind.values))
+    if isinstance(kind, inspect.VarTupleType):
+        return "a list of these"
     if isinstance(kind, inspect.BoolType):
         return "true or false"
     return "a mapping of settings"
@@ -113,7 +115,7 @@ def translate(
         names: allowed names of a setting by path, for those that have any.
         where_of: names the file or option that a setting, given by its path, came from.
     """
-    place = re.search(r" - at `\$\.([a-z0-9_.]+)`\Z", str(error))
+    place = re.search(r" - at `\$\.([a-z0-9_.]+)(?:\[(?:\d+|\.{3})\])?`\Z", str(error))
     if place is None or (path := place[1]) not in kinds:
         return SettingsError(f"{where_of('')}: {error}")  # a message in a form that this msgspec is not known to have
     section, _, name = path.partition(".")
