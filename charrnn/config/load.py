@@ -1,4 +1,4 @@
-"""The way from a YAML file to the settings of `charrnn.config.schema` and back."""
+"""Load settings from YAML and write them back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from charrnn.config.messages import (
     wrong_name,
     wrong_value,
 )
-from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings
+from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings, renamed
 from charrnn.errors import SettingsError, shown
 
 
@@ -74,8 +74,8 @@ def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Con
     return _build({} if obj is None else obj, where, overrides)
 
 
-def config_from_builtins(obj: object, *, where: str) -> Config:
-    """Check settings given as nested dicts, as `config_to_builtins` makes them and checkpoints keep them.
+def config_from_dict(obj: object, *, where: str) -> Config:
+    """Check settings given as nested dicts, as `config_to_dict` makes them and checkpoints keep them.
 
     Args:
         obj: sections of settings; not changed.
@@ -87,7 +87,7 @@ def config_from_builtins(obj: object, *, where: str) -> Config:
     return _build(obj, where, ())
 
 
-def config_to_builtins(config: Config) -> dict[str, Any]:
+def config_to_dict(config: Config) -> dict[str, Any]:
     """All settings as nested dicts of plain values, defaults included."""
     builtins: dict[str, Any] = msgspec.to_builtins(config)
     return builtins
@@ -97,7 +97,7 @@ def dump_config(config: Config) -> str:
     """All settings as YAML, defaults included; `parse_config` reads them back as an equal `Config`."""
     from charrnn.config.yaml import dump_yaml
 
-    return dump_yaml(config_to_builtins(config))
+    return dump_yaml(config_to_dict(config))
 
 
 def json_schema() -> dict[str, Any]:
@@ -225,10 +225,15 @@ def _checked_names(obj: object, where: str) -> dict[str, dict[str, object]]:
             raise unknown_setting(where, "", section, paths)
         if not isinstance(settings, dict):
             raise wrong_value(where, section, settings, "a mapping of settings")
-        for key in settings:
-            if not isinstance(key, str) or f"{section}.{key}" not in paths:
+        sections[section] = {}
+        for key, found in settings.items():
+            path, value = renamed(f"{section}.{key}", found)
+            if not isinstance(key, str) or path not in paths:
                 raise unknown_setting(where, section, key, paths)
-        sections[section] = dict(settings)
+            name = path.partition(".")[2]
+            if name in sections[section]:
+                raise SettingsError(f"{where}: {path}: given twice, once under its old name")
+            sections[section][name] = value
     return sections
 
 
@@ -241,6 +246,7 @@ def _override(sections: dict[str, dict[str, object]], item: str) -> str:
     where = f"--set {one_line(item)}"
     if not equals:
         raise SettingsError(f"{where}: no '=' in it", hint="write --set section.name=value")
+    path, value = renamed(path, load_scalar(text, where=where))
     section, _, name = path.rpartition(".")
     if path not in _kinds():
         if path in _sections():
@@ -248,7 +254,6 @@ def _override(sections: dict[str, dict[str, object]], item: str) -> str:
                 f"{where}: {path} is a section", hint=f"set one of its settings: --set {path}.name=value"
             )
         raise unknown_setting(where, section, name, _paths())
-    value: object = load_scalar(text, where=where)
     if path == "corpus.source" and isinstance(value, str) and value.startswith("[") and value.endswith("]"):
         value = load_yaml(value, where=where)
     sections.setdefault(section, {})[name] = value
@@ -287,14 +292,14 @@ def _check_together(config: Config, where: str) -> None:
             f"{where}: corpus.normalize: found {corpus.normalize!r}, allowed with corpus.encoding: bytes: null"
         )
     size = config.model.embedding_size
-    if config.model.tied_embedding and size not in (None, config.model.hidden_size):
+    if config.model.tie_weights and size not in (None, config.model.hidden_size):
         raise SettingsError(
-            f"{where}: model.embedding_size: found {size}, allowed with model.tied_embedding: null or the hidden size, "
+            f"{where}: model.embedding_size: found {size}, allowed with model.tie_weights: null or the hidden size, "
             f"{config.model.hidden_size}"
         )
     if training.epochs is None and training.max_steps is None and training.max_minutes is None:
         raise SettingsError(
-            f"{where}: training: nothing says when to stop",
+            f"{where}: training: no stopping condition",
             hint="set one of training.epochs, training.max_steps, training.max_minutes",
         )
 

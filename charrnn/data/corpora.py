@@ -17,7 +17,7 @@ from pathlib import Path
 
 from charrnn.config.builtin import bundled_path
 from charrnn.data.decoding import EncodingError, TextRules
-from charrnn.data.download import Progress, download
+from charrnn.data.download import ByteProgress, download
 from charrnn.data.reading import TextReader
 from charrnn.data.sources import STDIN, FoundFiles, expand, files_at
 from charrnn.errors import DataError
@@ -107,7 +107,7 @@ def corpus_path(entry: CorpusEntry) -> Path:
     return corpus_dir() / f"{entry.name}{version}.txt"
 
 
-def resolve(source: str | Sequence[str], *, progress: Progress | None = None) -> tuple[Path, ...]:
+def resolve(source: str | Sequence[str], *, progress: ByteProgress | None = None) -> tuple[Path, ...]:
     """The files of a text, in reading order; see `find_files`."""
     return find_files(source, progress=progress).paths
 
@@ -117,7 +117,7 @@ def find_files(
     *,
     encoding: str = "utf-8",
     base: Path = Path(),
-    progress: Progress | None = None,
+    progress: ByteProgress | None = None,
 ) -> FoundFiles:
     """The files of a text, in reading order, and notes about those that were left out.
 
@@ -129,7 +129,7 @@ def find_files(
             (all texts in it and below, sorted; hidden files are left out), a named pipe, or - for standard input.
         encoding: of the files; with "bytes", directories give all their regular files.
         base: folder that relative paths start from.
-        progress: called with the bytes done and in all while a corpus is fetched.
+        progress: called with (bytes done, total bytes) while a corpus is fetched.
 
     Raises:
         DataError: there is no such text.
@@ -148,7 +148,7 @@ def find_files(
     return FoundFiles(unique, tuple(notes))
 
 
-def _find(source: str, encoding: str, base: Path, progress: Progress | None) -> FoundFiles:
+def _find(source: str, encoding: str, base: Path, progress: ByteProgress | None) -> FoundFiles:
     entries = catalogue()
     if source in entries:
         path = corpus_path(entries[source])
@@ -161,7 +161,7 @@ def _find(source: str, encoding: str, base: Path, progress: Progress | None) -> 
     raise DataError(f"{source}: no such file, directory or named corpus", hint=hint)
 
 
-def get(name: str, *, progress: Progress | None = None, again: bool = False) -> Path:
+def get(name: str, *, progress: ByteProgress | None = None, again: bool = False) -> Path:
     """Build or fetch a named corpus, unless it is there.
 
     Raises:

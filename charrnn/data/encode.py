@@ -29,7 +29,7 @@ from charrnn.errors import DataError
 from charrnn.files import FileLock, sync_folder, write_atomically
 from charrnn.nn.params import IdArray
 
-Progress = Callable[[int, int | None], None]
+ByteProgress = Callable[[int, int | None], None]
 Bounds = dict[str, tuple[int, int]]
 
 _CHUNK_BYTES = 1 << 22
@@ -86,7 +86,7 @@ def encode_text(
     rules: TextRules | None = None,
     known: Vocabulary | None = None,
     expected: str | None = None,
-    progress: Progress | None = None,
+    progress: ByteProgress | None = None,
 ) -> EncodedText:
     """Encode files, read one after another, into ids; reuse the encoded file of the same content.
 
@@ -97,7 +97,7 @@ def encode_text(
         rules: how the files become one text, with the encoding in them; None: as `TextRules` does by itself.
         known: symbols that get an id whether the text has them or not.
         expected: SHA-256 of the only text that will do.
-        progress: told the bytes done and in all, both passes counted.
+        progress: called with (bytes done, total bytes), both passes counted.
 
     Raises:
         DataError: unreadable, empty, or not in its encoding (with the offset of the first bad byte).
@@ -137,7 +137,7 @@ def _name(paths: Sequence[Path]) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
-def _scan(paths: Sequence[Path], rules: TextRules, progress: Progress | None) -> _Scan:
+def _scan(paths: Sequence[Path], rules: TextRules, progress: ByteProgress | None) -> _Scan:
     digest = hashlib.sha256()
     total: int | None = 2 * sum(path.stat().st_size for path in paths if path.is_file())
     seen = np.zeros(256 if rules.raw else 0x110000, dtype=bool)
@@ -191,7 +191,7 @@ def _write_ids(
     vocabulary: Vocabulary,
     target: Path,
     scan: _Scan,
-    progress: Progress | None,
+    progress: ByteProgress | None,
 ) -> None:
     size = scan.characters * vocabulary.dtype.itemsize
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,7 @@ class _Writer:
     """The second pass."""
 
     def __init__(
-        self, paths: Sequence[Path], rules: TextRules, vocabulary: Vocabulary, scan: _Scan, progress: Progress | None
+        self, paths: Sequence[Path], rules: TextRules, vocabulary: Vocabulary, scan: _Scan, progress: ByteProgress | None
     ) -> None:
         self._paths, self._rules, self._vocabulary, self._scan = paths, rules, vocabulary, scan
         self._progress = progress or (lambda done, total: None)

@@ -31,13 +31,13 @@ class DropoutKey:
     first_column: int = 0
 
 
-def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int, *, locked: bool = False) -> None:
+def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int, *, variational: bool = False) -> None:
     """Fill `out` (H, T, B) with 0 (probability `rate`) or 1/(1-rate), so that the expectation stays.
 
-    Source: Srivastava et al. (2014), in the inverted form. With `locked`, all steps of a window have the same mask: Gal
-    and Ghahramani (2016). Rates are met to 1/65536.
+    Source: Srivastava et al. (2014), in the inverted form. With `variational`, all steps of a window have the same
+    mask: Gal and Ghahramani (2016). Rates are met to 1/65536.
     """
-    if locked:
+    if variational:
         fill_mask(out[:, :1], rate, key, layer)
         out[:, 1:] = out[:, :1]
         return

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from charrnn.config.load import config_from_builtins, config_to_builtins
+from charrnn.config.load import config_from_dict, config_to_dict
 from charrnn.config.schema import Config
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, SettingsError
@@ -60,9 +60,9 @@ class Checkpoint:
     kernel: str = ""
     version: str = ""
 
-    def build_model(self, *, dropout: bool = False, ride: bool | None = None) -> CharRNN:
+    def build_model(self, *, dropout: bool = False) -> CharRNN:
         """The network with these parameters; without dropout unless it is to be trained further."""
-        model = CharRNN(len(self.vocabulary), **self.config.model.network(dropout=dropout), ride=ride)
+        model = CharRNN(len(self.vocabulary), **self.config.model.network(dropout=dropout))
         for name, values in self.params.items():
             model.params[name][...] = values
         return model
@@ -77,7 +77,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     c = checkpoint
     meta = {
         "version": c.version,
-        "config": config_to_builtins(c.config),
+        "config": config_to_dict(c.config),
         "vocabulary": c.vocabulary.to_meta(),
         "counters": c.counters,
         "kernel": c.kernel,
@@ -121,7 +121,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     meta = _meta(arrays)
     try:
-        config = config_from_builtins(meta.config, where="its settings")
+        config = config_from_dict(meta.config, where="its settings")
     except SettingsError as error:
         raise CheckpointError(error.message, hint=error.hint) from None
     vocabulary = Vocabulary.from_meta(msgspec.to_builtins(meta.vocabulary))

@@ -13,7 +13,7 @@ from charrnn.config.load import dump_config
 from charrnn.config.schema import Config
 from charrnn.errors import SettingsError
 from charrnn.files import FileLock, LockedError, remove_stale, write_atomically
-from charrnn.runs.events import Report, RolledBack
+from charrnn.runs.events import RolledBack, StepReport
 
 
 class RunDirectory:
@@ -87,7 +87,7 @@ class RunDirectory:
             raise unwritable(self.path, error) from None
         return _RunLock(self.path / ".lock", wait=False)
 
-    def append_report(self, report: Report) -> None:
+    def append_report(self, report: StepReport) -> None:
         """Add a row to the history."""
         self._append_row(asdict(report))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.config.load import config_to_builtins
+from charrnn.config.load import config_to_dict
 from charrnn.config.messages import nearest, one_line
 from charrnn.errors import CharRNNError, SettingsError
 from charrnn.files import FileLock, LockedError
@@ -89,7 +89,7 @@ def _read(path: Path, folder: Path) -> Run:
     }
     from charrnn.config.load import load_config
 
-    sections = config_to_builtins(load_config(path / "config.yaml"))
+    sections = config_to_dict(load_config(path / "config.yaml"))
     settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
     name = str(path.relative_to(folder)) if path != folder else path.name
     return Run(path, name, _status(path, done=bool(summary)), facts, settings)

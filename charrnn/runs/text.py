@@ -25,7 +25,7 @@ from charrnn.errors import DataError
 from charrnn.nn.params import IdArray
 from charrnn.runs.checkpoint import Checkpoint
 
-Progress = Callable[[int, int | None], None]
+ByteProgress = Callable[[int, int | None], None]
 _MOST_UNPACKED = 1 << 30  # bytes of a compressed file that is read at once
 
 
@@ -39,8 +39,8 @@ def encode_corpus(
     known: Vocabulary | None = None,
     expected: str = "",
     started_in: str = "",
-    fetching: Progress | None = None,
-    encoding: Progress | None = None,
+    fetching: ByteProgress | None = None,
+    encoding: ByteProgress | None = None,
 ) -> EncodedText:
     """The corpus that the settings name: found, fetched and encoded where it is not yet, and split.
 
@@ -79,7 +79,7 @@ def encode_corpus(
 
 
 def _candidates(
-    corpus: CorpusSettings, expected: str, started_in: str, progress: Progress | None
+    corpus: CorpusSettings, expected: str, started_in: str, progress: ByteProgress | None
 ) -> Iterator[tuple[str, FoundFiles | DataError]]:
     """Where the text may be: what was kept of a pipe, then from where the run began, then from here."""
     if expected and (kept := spooled(spool_dir(), expected)).is_file():
@@ -102,7 +102,7 @@ def _encode(
     corpus: CorpusSettings,
     known: Vocabulary | None,
     expected: str,
-    progress: Progress | None,
+    progress: ByteProgress | None,
 ) -> EncodedText:
     def encode(*, join: bool) -> EncodedText:
         return encode_text(

@@ -56,7 +56,7 @@ class SweepDirectory:
         if there and not (resume or overwrite):
             raise SettingsError(
                 f"{self.path}: the directory holds a sweep already",
-                hint="continue it with --resume, replace it with --overwrite, or choose another --dir",
+                hint="continue it with --resume, replace it with --overwrite, or choose another --run-dir",
             )
         if resume:
             self.check_base(plan)
@@ -85,7 +85,7 @@ class SweepDirectory:
         if not same:
             raise SettingsError(
                 f"{self.path}: its trials were begun with other base settings than the sweep's now (base.yaml)",
-                hint="grids and seeds may be extended; for another base choose another --dir",
+                hint="grids and seeds may be extended; for another base choose another --run-dir",
             )
 
     def _history(self) -> list[dict[str, Any]]:
@@ -193,5 +193,5 @@ class _SweepLock(FileLock):
         except LockedError:
             raise SettingsError(
                 f"{self.path.parent}: another sweep is at work in this directory",
-                hint="wait for it, or choose another with --dir",
+                hint="wait for it, or choose another with --run-dir",
             ) from None

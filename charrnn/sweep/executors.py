@@ -19,7 +19,7 @@ from charrnn.sweep.plan import Overrides, Trial, as_option
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrialRow:
     """A trial wrote a row of its history."""
 
     trial: Trial
@@ -49,7 +49,7 @@ class Executor(Protocol):
     def start(self, trial: Trial, folder: Path, *, resume: bool) -> None:
         """Begin a trial, or go on with it."""
 
-    def poll(self) -> list[Progress | Ended]:
+    def poll(self) -> list[TrialRow | Ended]:
         """What has happened since the last call."""
 
     def stop(self, trial: Trial) -> None:
@@ -163,14 +163,14 @@ class LocalExecutor:
             self._running[trial.name] = _Process(trial, folder, words, cores, resume=resume)
             self._waiting.remove(item)
 
-    def poll(self) -> list[Progress | Ended]:
+    def poll(self) -> list[TrialRow | Ended]:
         """See `Executor`."""
         self._launch()
-        found: list[Progress | Ended] = [Ended(trial, -signal.SIGTERM, "") for trial in self._dropped]
+        found: list[TrialRow | Ended] = [Ended(trial, -signal.SIGTERM, "") for trial in self._dropped]
         self._dropped = []
         for name, process in list(self._running.items()):
             code = process.popen.poll()  # before the history is read, so that its last row is not missed
-            found += [Progress(process.trial, row) for row in process.tail.rows()]
+            found += [TrialRow(process.trial, row) for row in process.tail.rows()]
             if code is not None:
                 error = process.error() if code >= 0 else f"ended by signal {-code}"
                 found.append(Ended(process.trial, code, error))

@@ -18,7 +18,7 @@ from charrnn.errors import DataError, MissingExtraError
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import FlatParams
-from charrnn.training.replicas import Plan, available_cores, columns_of
+from charrnn.training.replicas import ReplicaSpec, available_cores, columns_of
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ class MpiGroup:
         columns: B of the whole batch.
     """
 
-    def __init__(self, plan: Plan, ranks: World, columns: int) -> None:
+    def __init__(self, plan: ReplicaSpec, ranks: World, columns: int) -> None:
         self._world, self.rank = ranks, ranks.rank
         self._stream = plan.stream()
         self._columns = columns_of(ranks.rank, ranks.size, columns)

@@ -46,7 +46,7 @@ _LEAST_COLUMNS = 8  # a replica with fewer spends its time on calls, not on prod
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReplicaSpec:
     """What a worker has to know, as JSON on its command line.
 
     Attributes:
@@ -80,10 +80,12 @@ class Plan:
         return WindowStream(ids, self.batch_size, self.seq_length, separator=separator, offsets=self.offsets)
 
 
-def plan_of(config: Config, text: EncodedText, train_size: int, separator: IdArray | None, count: int) -> Plan:
+def replica_spec(
+    config: Config, text: EncodedText, train_size: int, separator: IdArray | None, count: int
+) -> ReplicaSpec:
     """The plan of a run: its network, its text, its batches, and how many replicas share them."""
     m, t = config.model, config.training
-    return Plan(
+    return ReplicaSpec(
         vocab_size=len(text.vocabulary),
         sizes=m.sizes(),
         network=m.network(),
@@ -134,7 +136,7 @@ class SharedMemory:
         handle: of the file to map; None makes a new one, without a name.
     """
 
-    def __init__(self, plan: Plan, columns: int, handle: int | None = None) -> None:
+    def __init__(self, plan: ReplicaSpec, columns: int, handle: int | None = None) -> None:
         shapes = CharRNN.param_shapes(plan.vocab_size, **plan.sizes)
         size = sum(math.prod(shape) for shape in shapes.values())
         num_layers = plan.sizes["num_layers"]
@@ -163,7 +165,7 @@ class Replica:
         stream: the windows of the whole batch.
     """
 
-    def __init__(self, plan: Plan, memory: SharedMemory, stream: WindowStream) -> None:
+    def __init__(self, plan: ReplicaSpec, memory: SharedMemory, stream: WindowStream) -> None:
         self.columns = columns_of(plan.rank, plan.count, stream.columns)
         self.stream = stream
         self.model = CharRNN(plan.vocab_size, **plan.network, params=memory.params)
@@ -195,7 +197,7 @@ class ReplicaGroup:
         state: one (S, H, B) array a layer, of all columns.
     """
 
-    def __init__(self, plan: Plan, stream: WindowStream) -> None:
+    def __init__(self, plan: ReplicaSpec, stream: WindowStream) -> None:
         self._memory = SharedMemory(plan, stream.columns)
         self._first = Replica(plan, self._memory, stream)
         self.count, self.model, self.state = plan.count, self._first.model, self._memory.state
@@ -245,7 +247,7 @@ class ReplicaGroup:
 
 
 class _Worker:
-    def __init__(self, plan: Plan, rank: int, handle: int) -> None:
+    def __init__(self, plan: ReplicaSpec, rank: int, handle: int) -> None:
         self.rank = rank
         spec = json.dumps({**plan.__dict__, "rank": rank, "handle": handle})
         root = str(Path(__file__).resolve().parents[2])

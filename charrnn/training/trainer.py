@@ -24,7 +24,7 @@ from charrnn.data.windows import WindowStream, split_bounds
 from charrnn.errors import DataError, DivergenceError
 from charrnn.evaluation.loss import evaluate
 from charrnn.nn.clip import CLIPPERS, global_norm
-from charrnn.nn.ema import WeightAverage
+from charrnn.nn.ema import WeightEMA
 from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
 from charrnn.nn.params import Array, IdArray
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
@@ -34,23 +34,23 @@ from charrnn.runs.events import (
     CheckpointSaved,
     Evaluated,
     Event,
-    Report,
     RolledBack,
     RunFinished,
     RunStarted,
     SampleMade,
+    StepReport,
 )
 from charrnn.runs.transfer import transplant
 from charrnn.sampling.draw import SamplingOptions, generate_text
 from charrnn.training.progress import Counters
-from charrnn.training.replicas import ReplicaGroup, available_cores, choose_replicas, plan_of
+from charrnn.training.replicas import ReplicaGroup, available_cores, choose_replicas, replica_spec
 from charrnn.training.snapshot import capture, check_text, restore, summarise
 
 if TYPE_CHECKING:
     from charrnn.training.mpi import MpiGroup, World
 
-# Numbers that overflow are found by their results, not by NumPy's warnings.
-QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+# Overflow is detected from the results, so NumPy's warnings are off.
+ignore_float_warnings = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 class Trainer:
@@ -100,7 +100,7 @@ class Trainer:
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
-        plan = plan_of(config, text, len(train), self.separator, self.counters.replicas)
+        plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas)
         self.replicas: ReplicaGroup | MpiGroup
         if ranks is None:
             self.replicas = ReplicaGroup(plan, self.stream)
@@ -119,7 +119,7 @@ class Trainer:
             self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
             if init_from is not None:
                 transplant(init_from, self.model, text.vocabulary)
-        self.average = None if t.average_decay is None else WeightAverage(self.model.params.flat, t.average_decay)
+        self.average = None if t.ema_decay is None else WeightEMA(self.model.params.flat, t.ema_decay)
         if resume_from is not None:
             self._restore(resume_from)
 
@@ -166,19 +166,19 @@ class Trainer:
         # Not at a stop that was asked for: patience and plateaus would count it, and the run that goes on from there
         # would not be the one that never stopped.
         at_end = reason is not None and reason != "stopped"
-        evaluating = len(self.val_ids) > 1 and (at_end or due(step, t.eval_every))
+        evaluating = len(self.val_ids) > 1 and (at_end or is_due(step, t.eval_every))
         if evaluating:
             yield from self._evaluate()
             reason = reason or self._end()
-        if evaluating or reason or due(step, t.log_every):
+        if evaluating or reason or is_due(step, t.log_every):
             yield self._report(evaluated=evaluating)
-        if due(step, t.sample_every) or (reason and t.sample_every):
+        if is_due(step, t.sample_every) or (reason and t.sample_every):
             yield self._sample()
-        if reason or due(step, t.checkpoint_every):
+        if reason or is_due(step, t.checkpoint_every):
             yield self._save_last()
         self._reason = reason
 
-    @QUIET
+    @ignore_float_warnings
     def take_step(self, rate: float | None = None) -> float:
         """Train on the next window; its mean loss, nats per character.
 
@@ -207,21 +207,21 @@ class Trainer:
             )
         if t.grad_clip is not None:
             CLIPPERS[t.grad_clip_mode](grad, t.grad_clip, self.grad_norm)
-        self.learning_rate = t.learning_rate * n.rate_scale * self._rate_factor() if rate is None else rate
+        self.learning_rate = t.learning_rate * n.lr_scale * self._rate_factor() if rate is None else rate
         self.optimizer.step(self.model.params.flat, grad, self.learning_rate)
         n.step += 1
         if self.average is not None:
             self.average.update(self.model.params.flat, n.step)
         n.chars += chars
-        n.pending_nats += nats
-        n.pending_chars += chars
+        n.nats_since_report += nats
+        n.chars_since_report += chars
         n.window += 1
         if n.window == self.stream.windows_per_epoch:
             n.epoch, n.window = n.epoch + 1, 0
         self._last_seconds = time.perf_counter() - started
         self._stopping, elapsed = self.replicas.agreed(self.stop_requested, self._last_seconds)
         n.seconds += elapsed
-        n.pending_seconds += elapsed
+        n.seconds_since_report += elapsed
         return nats / chars
 
     # --- when to stop, how fast to learn ----------------------------------------------------------------------------
@@ -241,7 +241,7 @@ class Trainer:
             return "max_steps" if n.step == t.max_steps else "epochs"
         if t.max_minutes is not None and n.seconds >= 60.0 * t.max_minutes:
             return "max_minutes"
-        if t.patience is not None and n.bad_evaluations >= t.patience:
+        if t.patience is not None and n.evals_since_best >= t.patience:
             return "patience"
         return "stopped" if self._stopping else None
 
@@ -252,7 +252,7 @@ class Trainer:
             progress = (n.step - t.warmup_steps) / max(1, self.total_steps - t.warmup_steps)
         if t.max_minutes is not None:
             progress = max(progress, n.seconds / (60.0 * t.max_minutes))
-        options = ScheduleOptions(t.final_rate_fraction, t.decay_every_steps, t.decay_factor, n.plateaus)
+        options = ScheduleOptions(t.min_lr_ratio, t.lr_decay_steps, t.lr_decay, n.plateaus)
         return rate_factor(t.schedule, step=n.step, progress=progress, warmup_steps=t.warmup_steps, options=options)
 
     # --- what is reported -------------------------------------------------------------------------------------------
@@ -292,13 +292,13 @@ class Trainer:
         n, t = self.counters, self.config.training
         with self._all_cores():
             n.val_loss = self.replicas.once(
-                lambda: QUIET(evaluate)(self.model, self.val_ids, separator=self.separator).loss
+                lambda: ignore_float_warnings(evaluate)(self.model, self.val_ids, separator=self.separator).loss
             )
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss
-        n.bad_evaluations = 0 if best else n.bad_evaluations + 1
-        n.plateaus += bool(n.bad_evaluations) and n.bad_evaluations % t.plateau_evaluations == 0
+        n.evals_since_best = 0 if best else n.evals_since_best + 1
+        n.plateaus += bool(n.evals_since_best) and n.evals_since_best % t.plateau_patience == 0
         yield Evaluated(n.step, n.val_loss, best)
         if best:
             n.best_val_loss = n.val_loss
@@ -309,10 +309,10 @@ class Trainer:
         """The workers wait meanwhile, so BLAS may have their cores."""
         return blas_threads(available_cores()) if self.counters.replicas > 1 else contextlib.nullcontext()
 
-    def _report(self, *, evaluated: bool) -> Report:
+    def _report(self, *, evaluated: bool) -> StepReport:
         n = self.counters
-        n.train_loss = n.pending_nats / n.pending_chars
-        report = Report(
+        n.train_loss = n.nats_since_report / n.chars_since_report
+        report = StepReport(
             step=n.step,
             epoch=round(n.epoch + n.window / self.stream.windows_per_epoch, 6),
             chars=n.chars,
@@ -320,10 +320,10 @@ class Trainer:
             val_loss=n.val_loss if evaluated else None,
             grad_norm=self.grad_norm,
             learning_rate=self.learning_rate,
-            chars_per_second=n.pending_chars / max(n.pending_seconds, 1e-9),
+            chars_per_second=n.chars_since_report / max(n.seconds_since_report, 1e-9),
             seconds=n.seconds,
         )
-        n.pending_nats, n.pending_chars, n.pending_seconds = 0.0, 0, 0.0
+        n.nats_since_report, n.chars_since_report, n.seconds_since_report = 0.0, 0, 0.0
         self.run_dir.append_report(report)
         return report
 
@@ -377,15 +377,15 @@ class Trainer:
         saved = self.replicas.once(lambda: load_checkpoint(self.run_dir.last))
         self._restore(saved)
         n = self.counters = Counters.of(saved)
-        n.rollbacks, n.rate_scale = diverged.rollbacks + 1, diverged.rate_scale * t.rollback_rate_factor
+        n.rollbacks, n.lr_scale = diverged.rollbacks + 1, diverged.lr_scale * t.rollback_lr_factor
         n.best_val_loss = diverged.best_val_loss  # the best checkpoint stands
         self.run_dir.cut_logs(n.history_bytes, n.samples_bytes)
-        note = RolledBack(diverged.step + 1, n.step, n.rate_scale, error.message)
+        note = RolledBack(diverged.step + 1, n.step, n.lr_scale, error.message)
         self.run_dir.append_note("rollback", note)
         self._save_last()
         return note
 
 
-def due(step: int, every: int | None) -> bool:
+def is_due(step: int, every: int | None) -> bool:
     """Whether something done every `every` steps is due after `step`; never where `every` is None."""
     return every is not None and step % every == 0

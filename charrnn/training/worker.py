@@ -14,11 +14,11 @@ def main() -> None:
     choose_kernel(threads=1)
     import numpy as np
 
-    from charrnn.training.replicas import COMMAND, REPLY, Plan, Replica, SharedMemory
+    from charrnn.training.replicas import COMMAND, REPLY, Replica, ReplicaSpec, SharedMemory
 
     spec = json.loads(sys.argv[1])
     handle = spec.pop("handle")
-    plan = Plan(**spec)
+    plan = ReplicaSpec(**spec)
     stream = plan.stream()
     replica = Replica(plan, SharedMemory(plan, stream.columns, handle), stream)
     np.seterr(over="ignore", invalid="ignore", divide="ignore")  # the parent finds it in the results

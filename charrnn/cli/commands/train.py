@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: charrnn train --config configs/quickstart.yaml --set model.cell=gru --set training.max_minutes=2"
 
 
-class Progress(str, Enum):
+class ProgressKind(str, Enum):
     """How progress is shown."""
 
     auto = "auto"
@@ -53,8 +53,8 @@ def train(
         typer.Option("--init-from", metavar="CKPT", help="Start a new run with these weights; new symbols are added."),
     ] = None,
     progress: Annotated[
-        Progress, typer.Option("--progress", help="Display: auto is rich on a terminal, plain lines elsewhere.")
-    ] = Progress.auto,
+        ProgressKind, typer.Option("--progress", help="Display: auto is rich on a terminal, plain lines elsewhere.")
+    ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON summary to standard output at the end.")
@@ -71,7 +71,9 @@ def train(
         return
     settings, name = _settings(config, overrides or [])
     if resume and init_from is not None:
-        raise SettingsError("--resume goes on with a run, --init-from starts another: give one of them")
+        raise SettingsError(
+            "--resume and --init-from cannot be combined: one continues a run, the other starts a new one"
+        )
     if settings.training.tensorboard:
         from charrnn.training.tensorboard import check_installed
 
@@ -103,7 +105,7 @@ def train_here(
         overwrite: replace the run in it.
         init_from: checkpoint whose weights a new run starts with.
         quiet: show nothing.
-        progress: one of `Progress`.
+        progress: one of `ProgressKind`.
         announce: is given the summary.
 
     Raises:
