@@ -231,7 +231,12 @@ class _Writer:
     """The second pass."""
 
     def __init__(
-        self, paths: Sequence[Path], rules: TextRules, vocabulary: Vocabulary, scan: _Scan, progress: ByteProgress | None
+        self,
+        paths: Sequence[Path],
+        rules: TextRules,
+        vocabulary: Vocabulary,
+        scan: _Scan,
+        progress: ByteProgress | None,
     ) -> None:
         self._paths, self._rules, self._vocabulary, self._scan = paths, rules, vocabulary, scan
         self._progress = progress or (lambda done, total: None)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charrnn.config.schema import CorpusSettings
@@ -26,49 +27,75 @@ from charrnn.nn.params import IdArray
 from charrnn.runs.checkpoint import Checkpoint
 
 ByteProgress = Callable[[int, int | None], None]
+Bar = Callable[[str], AbstractContextManager[ByteProgress]]
 _MOST_UNPACKED = 1 << 30  # bytes of a compressed file that is read at once
+
+
+@contextmanager
+def no_bar(label: str) -> Iterator[ByteProgress]:
+    """Shows nothing."""
+    yield lambda done, total: None
 
 
 class MissingTextError(DataError):
     """The text of a run is not where it was, or is another one now."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a run knows of its text.
+
+    Attributes:
+        sha256: of the text; "" before there is one.
+        started_in: the folder that relative sources start from, besides the present one.
+    """
+
+    sha256: str = ""
+    started_in: str = ""
+
+    @classmethod
+    def of(cls, saved: Checkpoint) -> Origin:
+        """As the checkpoint has it."""
+        counters = saved.counters
+        return cls(str(counters.get("text_sha256") or ""), str(counters.get("started_in") or ""))
+
+
 def encode_corpus(
     corpus: CorpusSettings,
     *,
     known: Vocabulary | None = None,
-    expected: str = "",
-    started_in: str = "",
-    fetching: ByteProgress | None = None,
-    encoding: ByteProgress | None = None,
+    origin: Origin | None = None,
+    bar: Bar = no_bar,
 ) -> EncodedText:
     """The corpus that the settings name: found, fetched and encoded where it is not yet, and split.
 
     Args:
         corpus: the settings.
         known: symbols that get an id whether the text has them or not.
-        expected: SHA-256 of the only text that will do; "" takes what is there.
-        started_in: the folder that relative sources may start from, besides the present one.
-        fetching: called with the bytes done and in all of a download.
-        encoding: the same for the encoding.
+        origin: of the only text that will do; None takes what is there.
+        bar: makes, from a label, a context that gives a callback (bytes done, bytes in all or None), for fetching and
+            encoding.
 
     Raises:
         DataError: no such text, unreadable, empty, not in its encoding, or not to be split.
         MissingTextError: only others than the expected one.
     """
     refused: DataError | None = None
-    for place, found in _candidates(corpus, expected, started_in, fetching):
+    origin = origin or Origin()
+    expected = origin.sha256
+    for place, found in _candidates(corpus, origin, bar):
         if isinstance(found, DataError):
             refused = refused or found
             continue
         try:
-            text = _encode(found.paths, corpus, known, expected, encoding)
+            with bar("encoding the text") as tick:
+                text = _encode(found.paths, corpus, known, expected, tick)
         except OtherTextError as error:
             refused = error
             continue
         relative = any(not _is_absolute(source) for source in corpus.sources)
         text = replace(text, notes=found.notes + text.notes, started_in=os.path.abspath(place) if relative else "")
-        return _split(text, corpus)
+        return _split(text, corpus, new=not expected)
     if expected and isinstance(refused, OtherTextError):
         raise MissingTextError(
             f"{corpus.title}: not the text this run was trained on", hint=f"its SHA-256 is {expected}"
@@ -78,15 +105,14 @@ def encode_corpus(
     raise refused or DataError(f"{corpus.title}: no such text")
 
 
-def _candidates(
-    corpus: CorpusSettings, expected: str, started_in: str, progress: ByteProgress | None
-) -> Iterator[tuple[str, FoundFiles | DataError]]:
+def _candidates(corpus: CorpusSettings, origin: Origin, bar: Bar) -> Iterator[tuple[str, FoundFiles | DataError]]:
     """Where the text may be: what was kept of a pipe, then from where the run began, then from here."""
-    if expected and (kept := spooled(spool_dir(), expected)).is_file():
+    if origin.sha256 and (kept := spooled(spool_dir(), origin.sha256)).is_file():
         yield "", FoundFiles((kept,))
-    for place in dict.fromkeys((started_in, "")) if started_in else ("",):
+    for place in dict.fromkeys((origin.started_in, "")):
         try:
-            found = find_files(corpus.source, encoding=corpus.encoding, base=Path(place), progress=progress)
+            with bar(f"fetching {corpus.title}") as tick:
+                found = find_files(corpus.source, encoding=corpus.encoding, base=Path(place), progress=tick)
         except DataError as error:
             yield place, error
         else:
@@ -102,7 +128,7 @@ def _encode(
     corpus: CorpusSettings,
     known: Vocabulary | None,
     expected: str,
-    progress: ByteProgress | None,
+    progress: ByteProgress,
 ) -> EncodedText:
     def encode(*, join: bool) -> EncodedText:
         return encode_text(
@@ -118,7 +144,7 @@ def _encode(
         return encode(join=False)  # the text of a run from before files were joined with a line end
 
 
-def _split(text: EncodedText, corpus: CorpusSettings) -> EncodedText:
+def _split(text: EncodedText, corpus: CorpusSettings, *, new: bool) -> EncodedText:
     separator = separator_ids(corpus, text.vocabulary)
     if corpus.split == "shuffled" and separator is not None:
         return shuffled(
@@ -129,7 +155,7 @@ def _split(text: EncodedText, corpus: CorpusSettings) -> EncodedText:
             test_fraction=corpus.test_fraction,
         )
     notes = text.notes
-    if corpus.val_fraction and (what := _in_order(text, separator)):
+    if new and corpus.val_fraction and (what := _in_order(text, separator)):
         notes += (f"{what} are in alphabetical order, so the validation part is the end of it; {_REMEDY[what]}",)
     bounds = split_bounds(len(text.ids), val_fraction=corpus.val_fraction, test_fraction=corpus.test_fraction)
     return replace(text, bounds=bounds, notes=notes)
@@ -173,20 +199,26 @@ def run_text(loaded: Checkpoint, source: Sequence[str] = ()) -> EncodedText:
 
     Args:
         loaded: the run's checkpoint.
-        source: where the text is now; empty: where the run found it.
+        source: where the text is now, as one or, for several runs, each by itself; where the run found it is tried too.
 
     Raises:
         DataError: it cannot be read.
         MissingTextError: it is not there, or another text is.
     """
-    corpus = loaded.config.corpus if not source else moved(loaded.config.corpus, source)
-    # With the model's symbols, which may be more than the text's: it may have begun with another run's weights.
-    return encode_corpus(
-        corpus,
-        known=loaded.vocabulary,
-        expected=str(loaded.counters.get("text_sha256") or "none"),
-        started_in="" if source else str(loaded.counters.get("started_in") or ""),
-    )
+    origin = Origin.of(loaded)
+    if not origin.sha256:
+        raise MissingTextError("the checkpoint does not say which text it was trained on")
+    corpus = loaded.config.corpus
+    places = [moved(corpus, source), *(moved(corpus, [item]) for item in source if len(source) > 1)] if source else []
+    refused: DataError | None = None
+    for place in (*places, corpus):
+        try:
+            # With the model's symbols, which may be more than the text's: it may have begun with another's weights.
+            return encode_corpus(place, known=loaded.vocabulary, origin=origin)
+        except DataError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
 
 
 def moved(corpus: CorpusSettings, source: Sequence[str]) -> CorpusSettings:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.commands.sampling.flags import SamplerFlags, with_sampler_flags
+from charrnn.cli.corpus_option import Corpus
 
 if TYPE_CHECKING:
     from charrnn.cli.commands.sampling.job import Job
@@ -97,6 +98,7 @@ def sample(
             help="Afterwards, report how much of it is copied from the training text.",
         ),
     ] = False,
+    corpus: Corpus = None,
     raw: Annotated[bool, typer.Option("--raw", help="Control characters as they are, even on a terminal.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell the seed.")] = False,
 ) -> None:
@@ -117,7 +119,7 @@ def sample(
     )  # fmt: skip
     _do(job, fill, beam, length_penalty, unknown.value, interactive=interactive, as_json=as_json)
     if memorisation:
-        jobs.tell_copied(job)
+        jobs.tell_copied(job, corpus)
 
 
 def _do(

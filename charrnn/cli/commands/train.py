@@ -175,7 +175,7 @@ def _prepare(
         raise SettingsError(f"{folder.path}: there is no run to resume (no last.npz)", hint="start it without --resume")
     saved = load_checkpoint(folder.last)
     check_resumable(saved.config, settings)
-    text = encode(settings, quiet=quiet, known=saved.vocabulary)
+    text = encode(settings, quiet=quiet, known=saved.vocabulary, saved=saved)
     _lead(ranks, settings, text, init_from=None, resume_from=saved)
     trainer = Trainer(settings, text, folder, resume_from=saved, ranks=ranks)
     folder.reopen(settings)
@@ -213,16 +213,15 @@ def _follow(ranks: World) -> None:
         raise typer.Exit(error.exit_code) from None
 
 
-def encode(settings: Config, *, quiet: bool, known: Vocabulary | None) -> EncodedText:
-    """The settings' corpus, fetched and encoded where it is not yet, with progress shown."""
-    from charrnn.cli.views.training import byte_progress
-    from charrnn.data.corpora import cache_dir, resolve
-    from charrnn.data.encode import encode_text
+def encode(settings: Config, *, quiet: bool, known: Vocabulary | None, saved: Checkpoint | None = None) -> EncodedText:
+    """The settings' corpus, fetched and encoded where it is not yet, with progress shown; that of `saved`, if given."""
+    from functools import partial
 
-    with byte_progress(f"fetching {settings.corpus.source}", quiet=quiet) as tick:
-        paths = resolve(settings.corpus.source, progress=tick)
-    with byte_progress("encoding the text", quiet=quiet) as tick:
-        return encode_text(paths, settings.corpus.encoding, cache_dir() / "encoded", known=known, progress=tick)
+    from charrnn.cli.views.training import byte_progress
+    from charrnn.runs.text import Origin, encode_corpus
+
+    bar = partial(byte_progress, quiet=quiet)
+    return encode_corpus(settings.corpus, known=known, bar=bar, origin=Origin.of(saved) if saved else None)
 
 
 @contextmanager

@@ -228,13 +228,13 @@ def write_beams(job: Job, width: int, penalty: float, *, as_json: bool) -> None:
         put((f"{job.separator}\n" if index else "") + job.shown_prime + text + "\n")
 
 
-def tell_copied(job: Job) -> None:
+def tell_copied(job: Job, corpus: list[str] | None = None) -> None:
     """On standard error: which share of all samples' n-grams the model has seen."""
-    from charrnn.cli.commands.evaluate import corpus_parts
+    from charrnn.cli.corpus_option import parts_of
     from charrnn.cli.views.memorised import facts, percent
 
     loaded = job.model.checkpoints[0]
-    found = facts(loaded.vocabulary.encode("".join(job.texts)), corpus_parts(loaded)["train"], loaded)
+    found = facts(loaded.vocabulary.encode("".join(job.texts)), parts_of(loaded, corpus)["train"], loaded)
     shares = ", ".join(f"{percent(share)} of {n}" for n, share in found["shares"].items() if share == share)
     sys.stderr.write(
         f"n-grams that stand in the training text: {shares} characters; longest piece: {found['longest']} characters\n"

@@ -1,0 +1,38 @@
+"""The option `--corpus` of every command that needs the text a run was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from charrnn.nn.params import IdArray
+    from charrnn.runs.checkpoint import Checkpoint
+
+Corpus = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--corpus",
+        metavar="PATH",
+        help="Where the training text is now, if it has moved: file, glob or directory; repeatable.",
+    ),
+]
+
+
+def parts_of(loaded: Checkpoint, corpus: Sequence[str] | None) -> dict[str, IdArray]:
+    """The parts of the text that a run was trained on; see `charrnn.runs.text.corpus_parts`.
+
+    Raises:
+        DataError: the text is not there or is another one; the hint names the option.
+    """
+    from charrnn.errors import DataError
+    from charrnn.runs.text import MissingTextError, corpus_parts
+
+    try:
+        return corpus_parts(loaded, corpus or ())
+    except MissingTextError as error:
+        where = "give its path with --corpus PATH" if not corpus else "--corpus must name the text of the run"
+        hint = f"{where}; {error.hint}" if error.hint else None
+        raise DataError(error.message, hint=hint) from None
