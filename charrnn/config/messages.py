@@ -80,8 +80,9 @@ def allowed_values(kind: inspect.Type) -> str:
     """What values a type takes, in words: ``integer >= 1``, ``number >= 0 and < 1``, ``text, not empty, or null``."""
     kind = bare(kind)
     if isinstance(kind, inspect.UnionType):
-        members = [m for m in kind.types if not isinstance(m, inspect.NoneType)]
-        return " or ".join(map(allowed_values, members)) + (", or null" if len(members) < len(kind.types) else "")
+        # A list of what may also stand by itself goes without saying.
+        members = [m for m in kind.types if not isinstance(m, inspect.NoneType | inspect.VarTupleType)]
+        return " or ".join(map(allowed_values, members)) + (", or null" if kind.includes_none else "")
     if isinstance(kind, inspect.IntType | inspect.FloatType):
         noun = "integer" if isinstance(kind, inspect.IntType) else "number"
         bounds = ((">", kind.gt), (">=", kind.ge), ("<", kind.lt), ("<=", kind.le))
@@ -91,8 +92,6 @@ def allowed_values(kind: inspect.Type) -> str:
         return "text, not empty" if kind.min_length else "text"
     if isinstance(kind, inspect.LiteralType):
         return ", ".join(map(str, kind.values))
-    if isinstance(kind, inspect.VarTupleType):
-        return "a list of these"
     if isinstance(kind, inspect.BoolType):
         return "true or false"
     return "a mapping of settings"

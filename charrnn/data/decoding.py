@@ -189,7 +189,7 @@ class FileDecoder:
         likely = likely_encoding(before + chunk[max(0, near - _AROUND) : near + _AROUND])
         if likely:
             other = f"it looks like {likely}: set corpus.encoding: {likely}"
-        hint = f"{other}, or to bytes to learn from raw bytes"
+        hint = f"{other}, or corpus.encoding: bytes to learn from raw bytes"
         return EncodingError(f"{self._name}: not valid {name}: {what}", hint=hint, likely=likely)
 
 

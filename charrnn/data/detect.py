@@ -46,6 +46,7 @@ _COMMON = (
     *("iso8859-1", "cp1252", "cp1251", "koi8-r", "gb18030", "big5", "shift_jis", "cp932", "euc_jp", "euc_kr", "cp949"),
     *("cp1250", "iso8859-2", "cp1253", "cp1254", "cp1255", "cp1256", "mac-roman"),
 )
+_STRANGE = frozenset({"Cc", "Cn", "Co", "Cs"})
 _CLOSE_CHAOS, _CLOSE_COHERENCE = 0.05, 0.1
 
 
@@ -79,7 +80,8 @@ def _reads(head: bytes, name: str) -> bool:
         text = codecs.getincrementaldecoder(name)().decode(head)
     except UnicodeDecodeError:
         return False
-    strange = sum(unicodedata.category(c) in ("Cc", "Cn", "Co") and c not in "\t\n\r\f" for c in text)
+    text = text.removeprefix("\ufeff")  # a mark anywhere else is as strange as a control character
+    strange = sum(c == "\ufeff" or (unicodedata.category(c) in _STRANGE and c not in "\t\n\r\f") for c in text)
     return strange * 100 <= len(text)
 
 
