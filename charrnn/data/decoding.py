@@ -21,7 +21,7 @@ from charrnn.errors import DataError
 
 LINE_ENDS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _MOST_HELD = 1 << 20  # characters that wait for their accents; a text that needs more is no text
-_AROUND = 1 << 15  # bytes before and after a bad one that the encoding is guessed from
+_AROUND = 1 << 16  # bytes before and after a bad one that the encoding is guessed from
 
 
 class EncodingError(DataError):

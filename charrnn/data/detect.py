@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 from pathlib import PurePath
 
@@ -43,10 +44,11 @@ _NEVER_TEXT = frozenset((
 ))  # fmt: skip
 # Where the detector is torn between equals, the one that more people use.
 _COMMON = (
-    *("iso8859-1", "cp1252", "cp1251", "koi8-r", "gb18030", "big5", "shift_jis", "cp932", "euc_jp", "euc_kr", "cp949"),
+    *("cp1252", "cp1251", "koi8-r", "gb18030", "big5", "shift_jis", "cp932", "euc_jp", "euc_kr", "cp949"),
     *("cp1250", "iso8859-2", "cp1253", "cp1254", "cp1255", "cp1256", "mac-roman"),
 )
 _STRANGE = frozenset({"Cc", "Cn", "Co", "Cs"})
+_LONG_ASCII, _C1 = re.compile(rb"[\x00-\x7f]{64,}"), re.compile(rb"[\x80-\x9f]")
 _CLOSE_CHAOS, _CLOSE_COHERENCE = 0.05, 0.1
 
 
@@ -93,7 +95,8 @@ def likely_encoding(sample: bytes) -> str | None:
         from charset_normalizer import from_bytes
     except ImportError:  # an installation older than this need
         return None
-    found = list(from_bytes(sample))
+    # Long stretches of plain ASCII say nothing and drown what does.
+    found = list(from_bytes(_LONG_ASCII.sub(lambda run: run[0][:16] + b" " + run[0][-16:], sample)))
     if not found:
         return None
     best = found[0]
@@ -104,6 +107,8 @@ def likely_encoding(sample: bytes) -> str | None:
     ]
     names = {codec_name(name) for match in near for name in match.could_be_from_charset}
     chosen = next((name for name in _COMMON if name in names), None) or codec_name(best.encoding)
+    if chosen == "cp1252" and not _C1.search(sample):
+        chosen = "iso8859-1"  # the same text in either; this is the one that people call it
     return None if chosen in (None, "utf-8", "ascii") else spoken(str(chosen))
 
 
