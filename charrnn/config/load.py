@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from charrnn.config.messages import (
 )
 from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings, renamed
 from charrnn.errors import SettingsError, shown
+
+# What runs did before a setting existed, where its default does something else.
+_BEFORE = {"training": {"state_reset": 0.0}}
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -85,6 +88,22 @@ def config_from_dict(obj: object, *, where: str) -> Config:
         SettingsError: a setting that is unknown, missing or impossible.
     """
     return _build(obj, where, ())
+
+
+def with_older_values(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The settings in a checkpoint; those that it was made without as they were in effect."""
+    return {name: {**_BEFORE.get(name, {}), **sections.get(name, {})} for name in {**sections, **_BEFORE}}
+
+
+def keep_older_values(saved: Config, wanted: Config) -> Config:
+    """`wanted`, but a setting left at its default stays as it was in effect when the run began without it."""
+    sections, before = config_to_dict(wanted), config_to_dict(saved)
+    for section, names in _BEFORE.items():
+        default = msgspec.to_builtins(_sections()[section]())
+        for name, value in names.items():
+            if before[section][name] == value and sections[section][name] == default[name]:
+                sections[section][name] = value
+    return config_from_dict(sections, where="the settings")
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
@@ -174,7 +193,7 @@ def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
     origins: dict[str, str] = {}
     for item in overrides:
         path = _override(sections, item)
-        origins[path] = f"--set {one_line(item)}"
+        origins[path] = f"`overrides` {one_line(item)}"
     kinds = _kinds()
 
     def where_of(path: str) -> str:
@@ -243,15 +262,15 @@ def _override(sections: dict[str, dict[str, object]], item: str) -> str:
 
     path, equals, text = item.partition("=")
     path = path.strip()
-    where = f"--set {one_line(item)}"
+    where = f"`overrides` {one_line(item)}"
     if not equals:
-        raise SettingsError(f"{where}: no '=' in it", hint="write --set section.name=value")
+        raise SettingsError(f"{where}: no '=' in it", hint="write `overrides` section.name=value")
     path, value = renamed(path, load_scalar(text, where=where))
     section, _, name = path.rpartition(".")
     if path not in _kinds():
         if path in _sections():
             raise SettingsError(
-                f"{where}: {path} is a section", hint=f"set one of its settings: --set {path}.name=value"
+                f"{where}: {path} is a section", hint=f"set one of its settings: `overrides` {path}.name=value"
             )
         raise unknown_setting(where, section, name, _paths())
     if path == "corpus.source" and isinstance(value, str) and value.startswith("[") and value.endswith("]"):

@@ -21,7 +21,7 @@ from charrnn.data.download import ByteProgress, download
 from charrnn.data.reading import TextReader
 from charrnn.data.sources import STDIN, FoundFiles, expand, files_at
 from charrnn.errors import DataError
-from charrnn.files import atomic_writer, write_atomically
+from charrnn.files import atomic_writer, write_atomically, writing
 
 _SKIPPED_FOLDERS = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"})
 
@@ -181,13 +181,9 @@ def get(name: str, *, progress: ByteProgress | None = None, again: bool = False)
         if entry.url is None or entry.sha256 is None:
             raise DataError(f"{name}: the catalogue has no address or checksum for it")
         return download(entry.url, path, sha256=entry.sha256, size_bytes=entry.size_bytes, progress=progress)
-    try:
+    with writing(path, hint="set CHARRNN_HOME to a folder that can be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         _BUILDERS[name](path)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written: {error.strerror or error}", hint="set CHARRNN_HOME to a folder that can be"
-        ) from None
     return path
 
 

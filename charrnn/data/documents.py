@@ -25,7 +25,7 @@ import numpy.typing as npt
 from charrnn.data.encode import Bounds, EncodedText
 from charrnn.data.windows import SPLITS
 from charrnn.errors import DataError
-from charrnn.files import FileLock, sync_folder, write_atomically
+from charrnn.files import FileLock, sync_folder, write_atomically, writing
 from charrnn.nn.params import IdArray
 
 Positions = npt.NDArray[np.int64]
@@ -96,23 +96,21 @@ def shuffled(
         test_fraction: the same for the test part.
 
     Raises:
-        DataError: fewer documents than parts, or the file cannot be written.
+        DataError: fewer documents than parts.
+        SettingsError, StorageError: the file cannot be written.
     """
     facts = [_LAYOUT, text.path.name, separator.tolist(), seed, val_fraction, test_fraction]
     target = text.path.with_name(hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32] + ".ids")
     beside = target.with_suffix(".parts")
-    try:
-        with FileLock(target.with_suffix(".lock"), wait=True):
-            sizes = _sizes(beside, target, len(text.ids), text.ids.itemsize)
-            if sizes is None:
-                shares = (1.0 - val_fraction - test_fraction, val_fraction, test_fraction)
-                sizes = _Shuffle(text.ids, text.path, separator, seed, shares).write(target)
-                write_atomically(beside, json.dumps(sizes).encode())
-    except OSError as error:
-        raise DataError(
-            f"{target.parent}: the shuffled text cannot be written: {error.strerror or error}",
-            hint="free some room, or set CHARRNN_HOME to a folder that can be written",
-        ) from None
+    with (
+        writing(target.parent, "the shuffled text", hint="set CHARRNN_HOME to a folder that can be written"),
+        FileLock(target.with_suffix(".lock"), wait=True),
+    ):
+        sizes = _sizes(beside, target, len(text.ids), text.ids.itemsize)
+        if sizes is None:
+            shares = (1.0 - val_fraction - test_fraction, val_fraction, test_fraction)
+            sizes = _Shuffle(text.ids, text.path, separator, seed, shares).write(target)
+            write_atomically(beside, json.dumps(sizes).encode())
     ends = np.cumsum(sizes).tolist()
     bounds: Bounds = {name: (end - size, end) for name, end, size in zip(SPLITS, ends, sizes, strict=True)}
     ids = np.memmap(target, text.ids.dtype, mode="r", shape=(len(text.ids),))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from charrnn.errors import DataError
+from charrnn.files import unwritable
 
 ByteProgress = Callable[[int, "int | None"], None]
 _CHUNK = 1 << 16
@@ -65,7 +66,7 @@ def download(
             hint=f"check the connection and try again, or put the file at {destination} by hand",
         ) from None
     except OSError as error:
-        raise DataError(f"{destination}: cannot be written: {error.strerror or error}") from None
+        raise unwritable(destination, error, hint="set CHARRNN_HOME to a folder that can be written") from None
     raise DataError(
         f"{url}: the content's SHA-256 is {found}, expected {sha256}; nothing was kept",
         hint="the file at that address has changed or was damaged on the way",

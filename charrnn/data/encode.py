@@ -26,7 +26,7 @@ from charrnn.data.decoding import Found, TextRules
 from charrnn.data.reading import Position, TextReader
 from charrnn.data.vocabulary import Vocabulary, code_points
 from charrnn.errors import DataError
-from charrnn.files import FileLock, sync_folder, write_atomically
+from charrnn.files import FileLock, sync_folder, write_atomically, writing
 from charrnn.nn.params import IdArray
 
 ByteProgress = Callable[[int, int | None], None]
@@ -102,6 +102,7 @@ def encode_text(
     Raises:
         DataError: unreadable, empty, or not in its encoding (with the offset of the first bad byte).
         OtherTextError: not the `expected` text.
+        SettingsError, StorageError: the cache cannot be written.
     """
     rules = rules or TextRules(encoding)
     scan = _scan(paths, rules, progress)
@@ -114,13 +115,8 @@ def encode_text(
     values = scan.values if known is None else np.union1d(scan.values, known.values)
     vocabulary = Vocabulary(values, BYTES if rules.raw else "utf-8")
     target = cache_dir / f"{_key(scan, rules, vocabulary)}.ids"
-    try:
+    with writing(cache_dir, "the encoded text", hint="set CHARRNN_HOME to a folder that can be written"):
         _write_ids(paths, rules, vocabulary, target, scan, progress)
-    except OSError as error:
-        raise DataError(
-            f"{cache_dir}: the encoded text cannot be written: {error.strerror or os.strerror(error.errno or 0)}",
-            hint="free some room, or set CHARRNN_HOME to a folder that can be written",
-        ) from None
     ids = np.memmap(target, vocabulary.dtype, mode="r", shape=(scan.characters,))
     return EncodedText(ids, target, vocabulary, scan.sha256, scan.size_bytes, scan.notes)
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO, Protocol
 
 from charrnn.errors import DataError
-from charrnn.files import atomic_writer
+from charrnn.files import atomic_writer, writing
 
 _PIECE = 1 << 20
 _XZ_MEMORY = 1 << 28  # a header may ask for 4 GiB; xz -9 needs 65 MiB
@@ -124,10 +124,11 @@ def spool(stream: _Readable, folder: Path) -> Path:
     """Keep what can be read only once, such as standard input, as a file named by the SHA-256 of its text.
 
     Raises:
-        DataError: it cannot be read or kept, or its compressed data is damaged.
+        DataError: its compressed data is damaged.
+        SettingsError, StorageError: it cannot be kept there.
     """
     part = folder / f"incoming-{os.getpid()}-{id(stream):x}"
-    try:
+    with writing(folder, "the text", hint="set CHARRNN_HOME to a folder that can be written"):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with atomic_writer(part) as file:
@@ -137,11 +138,6 @@ def spool(stream: _Readable, folder: Path) -> Path:
             os.replace(part, target)
         finally:
             part.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"{folder}: the text cannot be kept there: {error.strerror or error}",
-            hint="free some room, or set CHARRNN_HOME to a folder that can be written",
-        ) from None
     return target
 
 

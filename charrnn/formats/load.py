@@ -53,7 +53,7 @@ def import_model(
     if meta is not None:
         vocabulary = vocabulary or Vocabulary.from_meta(meta["vocabulary"])
     if vocabulary is None:
-        raise CheckpointError(f"{path}: contains no vocabulary", hint="give its vocabulary with --vocab FILE")
+        raise CheckpointError(f"{path}: contains no vocabulary", hint="give its vocabulary with `vocab` FILE")
     try:
         if "layers.0.weight_ih" in arrays:
             return _checkpoint(arrays, vocabulary, source, meta)
@@ -177,7 +177,7 @@ def _prefix(arrays: dict[str, Array], given: str | None) -> str:
     if len(found) != 1:
         raise CheckpointError(
             f"{len(found)} recurrent networks in it" + (f" ({', '.join(map(repr, found))})" if found else ""),
-            hint="a state_dict with ...weight_ih_l0 is needed; name one of several with --rnn",
+            hint="a state_dict with ...weight_ih_l0 is needed; name one of several with `rnn`",
         )
     strange = [n for n in arrays if n.startswith(found[0]) and re.search(r"_reverse$|weight_hr_l\d+$", n)]
     if strange:
@@ -206,7 +206,7 @@ def _head(arrays: dict[str, Array], vocab_size: int, given: str | None) -> tuple
     if given is not None:
         weight = given if given in arrays else f"{given}.weight"
         if weight not in arrays:
-            raise CheckpointError(f"--head {given}: no such array")
+            raise CheckpointError(f"`head` {given}: no such array")
     else:
         hidden = {v.shape[-1] for name, v in arrays.items() if "weight_hh_l" in name and v.ndim == 2}
         found = [
@@ -217,7 +217,7 @@ def _head(arrays: dict[str, Array], vocab_size: int, given: str | None) -> tuple
         if len(found) != 1:
             raise CheckpointError(
                 f"{len(found)} linear layers from the hidden size to {vocab_size} symbols in it",
-                hint="name the output layer with --head, and check the vocabulary's size",
+                hint="name the output layer with `head`, and check the vocabulary's size",
             )
         weight = found[0]
     return weight, f"{weight.removesuffix('weight')}bias"
@@ -228,7 +228,7 @@ def _embedding(arrays: dict[str, Array], size: int, vocab_size: int, head: str, 
     if given is not None:
         name = given if given in arrays else f"{given}.weight"
         if name not in arrays or arrays[name].shape != (vocab_size, size):
-            raise CheckpointError(f"--embedding {given}: no array of {vocab_size} x {size}")
+            raise CheckpointError(f"`embedding` {given}: no array of {vocab_size} x {size}")
         return arrays[name]
     found = [
         name for name, v in arrays.items() if v.shape == (vocab_size, size) and name != head and "weight_" not in name
@@ -238,7 +238,7 @@ def _embedding(arrays: dict[str, Array], size: int, vocab_size: int, head: str, 
     if len(found) != 1:
         raise CheckpointError(
             f"the first layer takes {size} numbers, but there are {len(found)} tables of {vocab_size} x {size} in it",
-            hint="check the vocabulary's size, or name the table with --embedding",
+            hint="check the vocabulary's size, or name the table with `embedding`",
         )
     return arrays[found[0]]
 

@@ -146,7 +146,7 @@ def selected(runs: Sequence[Run], conditions: Iterable[str]) -> list[Run]:
     for condition in conditions:
         match = re.fullmatch(r"\s*([A-Za-z_.]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", condition)
         if not match:
-            raise SettingsError(f"--where {one_line(condition)}: not COLUMN=VALUE, or with != < <= > >=")
+            raise SettingsError(f"`where` {one_line(condition)}: not COLUMN=VALUE, or with != < <= > >=")
         column = column_name(match[1], runs)
         kept = [run for run in kept if _holds(run.value(column), match[2], match[3])]
     return kept
@@ -155,14 +155,14 @@ def selected(runs: Sequence[Run], conditions: Iterable[str]) -> list[Run]:
 def _holds(found: Value, sign: str, text: str) -> bool:
     from charrnn.config.yaml import load_scalar
 
-    wanted = load_scalar(text, where=f"--where {text}") if text else ""
+    wanted = load_scalar(text, where=f"`where` {text}") if text else ""
     if sign in ("=", "!="):
         same = found == wanted or str(found) == text
         return same if sign == "=" else not same
     if isinstance(found, bool) or not isinstance(found, int | float):
         return False
     if isinstance(wanted, bool) or not isinstance(wanted, int | float):
-        raise SettingsError(f"--where ...{sign}{one_line(text)}: only numbers can be compared so")
+        raise SettingsError(f"`where` ...{sign}{one_line(text)}: only numbers can be compared so")
     return _OPERATORS[sign](found, wanted)
 
 

@@ -29,7 +29,8 @@ def check_transferable(saved: Config, wanted: Config) -> None:
         old, new = (getattr(getattr(config, section), name) for config in (saved, wanted))
         if old != new:
             raise SettingsError(
-                f"{path}: {new}, but the weights to start from have {old}", hint=f"--set {path}={old}, or other weights"
+                f"{path}: {new}, but the weights to start from have {old}",
+                hint=f"`overrides` {path}={old}, or other weights",
             )
 
 

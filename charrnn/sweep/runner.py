@@ -105,7 +105,7 @@ class SweepRunner:
                 return
             trial, resumed = item
             attempts = int(self.directory.recorded(trial).get("attempts", 0))
-            self.directory.record(trial, status="running", attempts=attempts + 1)
+            self.directory.record(trial, status="running", attempts=attempts + 1, error=None)
             self._running[trial.name] = trial
             self.executor.start(trial, self.directory.folder(trial), resume=resumed)
             yield TrialStarted(trial, resumed)

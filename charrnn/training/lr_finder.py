@@ -5,14 +5,12 @@ Source: Smith (2017), section 3.3, with the rate rising exponentially.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.blas import blas_threads
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.errors import DivergenceError
@@ -68,13 +66,11 @@ def range_test(config: Config, text: EncodedText, *, low: float, high: float, st
     """
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, text, RunDirectory(Path(folder)))  # writes nothing: it is not run
-        single = trainer.counters.replicas > 1
-        with blas_threads(1) if single else contextlib.nullcontext():
-            trainer.replicas.start()
-            try:
-                yield from _points(trainer, low, high, steps)
-            finally:
-                trainer.replicas.close()
+        try:
+            trainer.group.start()
+            yield from _points(trainer, low, high, steps)
+        finally:
+            trainer.group.close()
 
 
 def _points(trainer: Trainer, low: float, high: float, steps: int) -> Iterator[LrPoint]:

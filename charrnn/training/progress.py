@@ -1,4 +1,4 @@
-"""What a run counts and remembers beside its arrays; saved with every checkpoint."""
+"""What a run counts and remembers beside its arrays, saved with every checkpoint; and the wish to stop it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ _RENAMED = {
     "pending_seconds": "seconds_since_report",
     "rate_scale": "lr_scale",
 }
+
+
+@dataclass
+class StopFlag:
+    """A wish to stop, looked at after every step."""
+
+    stop_requested: bool = False
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy as np
 
 from charrnn import __version__
 from charrnn.blas import kernel_name
-from charrnn.config.load import config_to_dict
+from charrnn.config.load import config_to_dict, keep_older_values
 from charrnn.config.schema import Config
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import WindowStream
@@ -22,7 +22,7 @@ from charrnn.runs.directory import RunDirectory
 from charrnn.training.progress import Counters
 
 # What may change between a run and its continuation; everything else makes it another run.
-MAY_CHANGE = frozenset(
+MAY_CHANGE = frozenset({"corpus.source"}) | frozenset(  # the text itself is known by its hash
     f"training.{name}"
     for name in (
         *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),
@@ -77,12 +77,13 @@ def restore(saved: Checkpoint, model: CharRNN, moments: dict[str, Array], state:
         layer[...] = values
 
 
-def check_resumable(saved: Config, wanted: Config) -> None:
-    """Refuse to resume with settings that would make it another run.
+def check_resumable(saved: Config, wanted: Config) -> Config:
+    """The settings to resume with: those wanted, where they do not make it another run.
 
     Raises:
         SettingsError: names the settings that differ and those that may.
     """
+    wanted = keep_older_values(saved, wanted)
     before, after = config_to_dict(saved), config_to_dict(wanted)
     changed = [
         f"{section}.{name}"
@@ -96,6 +97,7 @@ def check_resumable(saved: Config, wanted: Config) -> None:
             + (f" (nor can {', '.join(refused[1:])})" if refused[1:] else ""),
             hint=f"these may change: {', '.join(sorted(MAY_CHANGE))}",
         )
+    return wanted
 
 
 def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
@@ -107,8 +109,8 @@ def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
     if saved.vocabulary != vocabulary or Counters.of(saved).text_sha256 != sha256:
         raise DataError(
             "the text is not the one this run was trained on",
-            hint="put the old text back, start another run with --run-dir, or give this run's weights to a new one "
-            "with --init-from",
+            hint="put the old text back, start another run with `run_dir`, or give this run's weights to a new one "
+            "with `init_from`",
         )
 
 

@@ -9,27 +9,27 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import numpy as np
 
-from charrnn.blas import blas_threads
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.vocabulary import default_prime
 from charrnn.data.windows import WindowStream
 from charrnn.errors import DataError, DivergenceError
 from charrnn.evaluation.loss import evaluate
+from charrnn.files import writing
 from charrnn.nn.clip import CLIPPERS, global_norm
 from charrnn.nn.ema import WeightEMA
 from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
 from charrnn.nn.params import Array
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
 from charrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from charrnn.runs.directory import RunDirectory, unwritable
+from charrnn.runs.directory import RunDirectory
 from charrnn.runs.events import (
     CheckpointSaved,
     Evaluated,
@@ -43,12 +43,11 @@ from charrnn.runs.events import (
 from charrnn.runs.text import separator_ids, split_parts
 from charrnn.runs.transfer import transplant
 from charrnn.sampling.draw import SamplingOptions, generate_text
-from charrnn.training.progress import Counters
-from charrnn.training.replicas import ReplicaGroup, available_cores, choose_replicas, replica_spec
+from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
+from charrnn.training.progress import Counters, StopFlag
 from charrnn.training.snapshot import capture, check_text, restore, summarise
 
-if TYPE_CHECKING:
-    from charrnn.training.mpi import MpiGroup, World
+T = TypeVar("T")
 
 # Overflow is detected from the results, so NumPy's warnings are off.
 ignore_float_warnings = np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -63,10 +62,8 @@ class Trainer:
         run_dir: opened already.
         resume_from: the checkpoint to continue; None starts anew.
         init_from: the checkpoint whose weights a new run starts with.
-        ranks: those that share the batch, where there are several.
-
-    Attributes:
-        stop_requested: set it (from a signal handler, say) to finish the step, save and end.
+        make_group: who computes the gradients.
+        stop: set it (from a signal handler, say) to finish the step, save and end.
     """
 
     def __init__(
@@ -77,10 +74,11 @@ class Trainer:
         *,
         resume_from: Checkpoint | None = None,
         init_from: Checkpoint | None = None,
-        ranks: World | None = None,
+        make_group: GroupMaker = group_of,
+        stop: StopFlag | None = None,
     ) -> None:
         self.config, self.text, self.run_dir = config, text, run_dir
-        self.stop_requested = False
+        self.stop = stop or StopFlag()
         t, m, c = config.training, config.model, config.corpus
         self.separator = separator_ids(c, text.vocabulary)
         parts = split_parts(text, c)
@@ -94,23 +92,16 @@ class Trainer:
                 hint="use a longer text or a larger corpus.val_fraction, or set it to 0 for none",
             )
         self.val_ids = val
-        self.counters = Counters(replicas=1 if ranks else choose_replicas(t.replicas, self.stream.columns))
-        self.counters.text_sha256 = text.sha256
+        self.counters = Counters(replicas=choose_replicas(t.replicas, self.stream.columns), text_sha256=text.sha256)
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
         self.counters.started_in = text.started_in or self.counters.started_in
         plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas)
-        self.replicas: ReplicaGroup | MpiGroup
-        if ranks is None:
-            self.replicas = ReplicaGroup(plan, self.stream)
-        else:
-            from charrnn.training.mpi import MpiGroup
-
-            self.counters.replicas = 1
-            self.replicas = MpiGroup(plan, ranks, self.stream.columns)
+        self.group = make_group(plan, self.stream)
+        self.counters.replicas = self.group.count
         self._stopping, self._last_seconds = False, 0.0
-        self.model, self.state = self.replicas.model, self.replicas.state
+        self.model, self.state = self.group.model, self.group.state
         options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
         self.optimizer = OPTIMIZERS[t.optimizer](self.model.params.size, self.model.dtype, OptimizerOptions(**options))
         self.grad_norm = self.learning_rate = math.nan
@@ -123,6 +114,15 @@ class Trainer:
         if resume_from is not None:
             self._restore(resume_from)
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether this process was asked to stop; may be set."""
+        return self.stop.stop_requested
+
+    @stop_requested.setter
+    def stop_requested(self, wish: bool) -> None:
+        self.stop.stop_requested = wish
+
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def run(self) -> Iterator[Event]:
@@ -130,18 +130,14 @@ class Trainer:
 
         Raises:
             DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
-            SettingsError: the run directory stopped being writable.
+            StorageError: the run directory stopped being writable.
         """
-        # BLAS's own threads and several replicas would be in each other's way.
-        threads = blas_threads(1) if self.counters.replicas > 1 else contextlib.nullcontext()
         try:
-            with threads:
-                self.replicas.start()
+            with writing(self.run_dir.path, "the run directory"):
+                self.group.start()
                 yield from self._run()
-        except OSError as error:
-            raise unwritable(self.run_dir.path, error) from None
         finally:
-            self.replicas.close()
+            self.group.close()
 
     def _run(self) -> Iterator[Event]:
         yield self._started()
@@ -155,7 +151,7 @@ class Trainer:
                 yield self._roll_back(error)
         summary = summarise(self.counters, self.stream, self.model, self.run_dir)
         if self._reason != "stopped":
-            self.run_dir.write_summary(self._reason, summary)
+            self._write(self.run_dir.write_summary, self._reason, summary)
         yield RunFinished(self._reason, summary)
 
     def _advance(self) -> Iterator[Event]:
@@ -194,7 +190,7 @@ class Trainer:
                 layer[...] = 0.0
         chars = self.stream.window_steps(n.window) * self.stream.columns
         offset = self.stream.offset(t.seed, n.epoch)
-        nats = self.replicas.run(
+        nats = self.group.run(
             n.window, seed=t.seed, step=n.step, offset=offset, stopping=self.stop_requested, seconds=self._last_seconds
         )
         grad = self.model.grads.flat
@@ -219,7 +215,7 @@ class Trainer:
         if n.window == self.stream.windows_per_epoch:
             n.epoch, n.window = n.epoch + 1, 0
         self._last_seconds = time.perf_counter() - started
-        self._stopping, elapsed = self.replicas.agreed(self.stop_requested, self._last_seconds)
+        self._stopping, elapsed = self.group.agreed(self.stop_requested, self._last_seconds)
         n.seconds += elapsed
         n.seconds_since_report += elapsed
         return nats / chars
@@ -290,10 +286,9 @@ class Trainer:
 
     def _evaluate_now(self) -> Iterator[Event]:
         n, t = self.counters, self.config.training
-        with self._all_cores():
-            n.val_loss = self.replicas.once(
-                lambda: ignore_float_warnings(evaluate)(self.model, self.val_ids, separator=self.separator).loss
-            )
+        n.val_loss = self.group.once(
+            lambda: ignore_float_warnings(evaluate)(self.model, self.val_ids, separator=self.separator).loss
+        )
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss
@@ -304,10 +299,6 @@ class Trainer:
             n.best_val_loss = n.val_loss
             self._save(self.run_dir.best)
             yield CheckpointSaved(n.step, self.run_dir.best)
-
-    def _all_cores(self) -> contextlib.AbstractContextManager[None]:
-        """The workers wait meanwhile, so BLAS may have their cores."""
-        return blas_threads(available_cores()) if self.counters.replicas > 1 else contextlib.nullcontext()
 
     def _report(self, *, evaluated: bool) -> StepReport:
         n = self.counters
@@ -324,19 +315,23 @@ class Trainer:
             seconds=n.seconds,
         )
         n.nats_since_report, n.chars_since_report, n.seconds_since_report = 0.0, 0, 0.0
-        self.run_dir.append_report(report)
+        self._write(self.run_dir.append_report, report)
         return report
 
     def _sample(self) -> SampleMade:
         t, vocabulary = self.config.training, self.text.vocabulary
         options, prime = SamplingOptions(temperature=0.8), default_prime(vocabulary)
-        if self.replicas.rank:
+        if not self.group.leads:
             return SampleMade(self.counters.step, "")
         with self._averaged():
             pieces = generate_text(self.model, vocabulary, prime, length=t.sample_length, seed=t.seed, options=options)
             text = "".join(pieces)
         self.run_dir.append_sample(self.counters.step, text)
         return SampleMade(self.counters.step, text)
+
+    def _write(self, write: Callable[..., T], *arguments: Any) -> T | None:
+        """Write to the run directory, if that is this process's to do."""
+        return write(*arguments) if self.group.leads else None
 
     # --- saving and going on ----------------------------------------------------------------------------------------
 
@@ -348,7 +343,7 @@ class Trainer:
         """
         n = self.counters
         n.optimizer_steps = self.optimizer.steps_done
-        n.history_bytes, n.samples_bytes = self.run_dir.sync_logs()
+        n.history_bytes, n.samples_bytes = self._write(self.run_dir.sync_logs) or (0, 0)
         return capture(self.config, self.text.vocabulary, self.model, self._moments(), self.state, n)
 
     def _moments(self) -> dict[str, Array]:
@@ -360,10 +355,8 @@ class Trainer:
         self.optimizer.steps_done = Counters.of(saved).optimizer_steps
 
     def _save(self, path: Path) -> None:
-        self.replicas.gather()
-        made = self.checkpoint()
-        if self.replicas.rank == 0:
-            save_checkpoint(path, made)
+        self.group.gather()
+        self._write(save_checkpoint, path, self.checkpoint())
 
     def _save_last(self) -> CheckpointSaved:
         self._save(self.run_dir.last)
@@ -374,14 +367,14 @@ class Trainer:
         t, diverged = self.config.training, self.counters
         if t.on_divergence != "rollback" or diverged.rollbacks >= t.max_rollbacks:
             raise error
-        saved = self.replicas.once(lambda: load_checkpoint(self.run_dir.last))
+        saved = self.group.once(lambda: load_checkpoint(self.run_dir.last))
         self._restore(saved)
         n = self.counters = Counters.of(saved)
         n.rollbacks, n.lr_scale = diverged.rollbacks + 1, diverged.lr_scale * t.rollback_lr_factor
         n.best_val_loss = diverged.best_val_loss  # the best checkpoint stands
-        self.run_dir.cut_logs(n.history_bytes, n.samples_bytes)
+        self._write(self.run_dir.cut_logs, n.history_bytes, n.samples_bytes)
         note = RolledBack(diverged.step + 1, n.step, n.lr_scale, error.message)
-        self.run_dir.append_note("rollback", note)
+        self._write(self.run_dir.append_note, "rollback", note)
         self._save_last()
         return note
 

@@ -219,6 +219,7 @@ RANGES = {
     "training.checkpoint_every": (["1"], ["0", "null"]),
     "training.sample_every": (["1", "null"], ["0"]),
     "training.sample_length": (["1"], ["0"]),
+    "training.state_reset": (["0", "0.5"], ["1", "-0.1", "null"]),
     "training.ema_decay": (["0", "0.999", "null"], ["1", "-0.1"]),
     "training.plateau_patience": (["1"], ["0", "null"]),
     "model.weight_dropout": (["0", "0.9"], ["1", "-0.1"]),
@@ -281,7 +282,7 @@ def test_overrides_win_over_the_file_and_later_over_earlier() -> None:
     ],
 )
 def test_a_wrong_override_is_blamed_on_the_option(override: str, problem: str) -> None:
-    assert refusal(MINIMAL, override).message == f"--set {override}{problem}"
+    assert refusal(MINIMAL, override).message == f"`overrides` {override}{problem}"
 
 
 def test_a_file_is_read_and_a_missing_one_answered_with_near_names(tmp_path: Path) -> None:

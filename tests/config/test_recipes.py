@@ -12,7 +12,7 @@ from charrnn.data.windows import WindowStream
 from charrnn.evaluation.loss import evaluate
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
 from charrnn.runs.checkpoint import load_checkpoint
-from charrnn.training.replicas import choose_replicas
+from charrnn.training.group import choose_replicas
 from tests.training.test_trainer import config, finish, history, start
 
 EVERYTHING = (

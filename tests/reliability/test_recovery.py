@@ -16,7 +16,7 @@ import pytest
 
 from charrnn.data import encode as encoding
 from charrnn.data.encode import encode_text
-from charrnn.errors import CheckpointError, DataError, DivergenceError, SettingsError
+from charrnn.errors import CheckpointError, DivergenceError, SettingsError
 from charrnn.files import FileLock, LockedError
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.runs.events import RolledBack, StepReport
@@ -30,8 +30,8 @@ DIVERGING = ("training.on_divergence=rollback", "training.grad_clip=null", "trai
 
 def poison(trainer: object, at_step: int) -> None:
     """The gradient of one step is not a number, once."""
-    replicas = trainer.replicas  # type: ignore[attr-defined]
-    real, left = replicas.run, [1]
+    group = trainer.group  # type: ignore[attr-defined]
+    real, left = group.run, [1]
 
     def run(index: int, *, step: int, **others: Any) -> float:
         nats = real(index, step=step, **others)
@@ -40,7 +40,7 @@ def poison(trainer: object, at_step: int) -> None:
             trainer.model.grads.flat[3] = np.nan  # type: ignore[attr-defined]
         return float(nats)
 
-    replicas.run = run
+    group.run = run
 
 
 def test_a_rollback_goes_on_from_the_last_checkpoint_with_a_lower_rate(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_a_note_that_lies_is_not_believed(tmp_path: Path) -> None:
         np.testing.assert_array_equal(encode_text([text], "utf-8", tmp_path / "c").ids, expected)
         first.path.unlink()
         first.path.with_suffix(".part").write_bytes(b"\1\2")
-    with pytest.raises(DataError):
+    with pytest.raises(SettingsError, match="cannot be written"):
         encode_text([text], "utf-8", Path("/proc/nowhere"))
 
 

@@ -16,14 +16,15 @@ import pytest
 from charrnn.errors import CharRNNError
 from charrnn.nn.cells import CELLS
 from charrnn.runs.events import StepReport
-from charrnn.training.replicas import choose_replicas, columns_of
+from charrnn.training.group import choose_replicas, columns_of
 from charrnn.training.trainer import Trainer
 from tests.conftest import ROOT
 from tests.training.test_trainer import config, finish, history, start
 
 
 def trained(folder: Path, cell: str, replicas: int) -> Trainer:
-    trainer = start(folder, config(cell, f"training.replicas={replicas}", "training.batch_size=6"))
+    more = (f"training.replicas={replicas}", "training.batch_size=6", "training.state_reset=0.3")
+    trainer = start(folder, config(cell, *more))
     finish(trainer)
     return trainer
 
@@ -46,11 +47,11 @@ def test_the_gradient_of_one_step_is_the_same(tmp_path: Path) -> None:
     found = []
     for count in (1, 2):
         trainer = start(tmp_path / str(count), config("lstm", f"training.replicas={count}"))
-        trainer.replicas.start()
+        trainer.group.start()
         try:
-            nats = trainer.replicas.run(0, seed=1, step=0)
+            nats = trainer.group.run(0, seed=1, step=0)
         finally:
-            trainer.replicas.close()
+            trainer.group.close()
         found.append((nats, trainer.model.grads.flat.copy(), [s.copy() for s in trainer.state]))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
     np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-6)

@@ -90,6 +90,31 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path, cell: str, opti
     assert history(tmp_path / "b") == history(tmp_path / "a")
 
 
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_a_resumed_run_resets_the_states_that_the_undisturbed_one_resets(tmp_path: Path, cell: str) -> None:
+    settings = config(cell, "training.state_reset=0.5")
+    whole, other = start(tmp_path / "a", settings), start(tmp_path / "c", config(cell, "training.state_reset=0"))
+    finish(whole)
+    finish(other)
+    assert (whole.model.params.flat != other.model.params.flat).any()
+    broken = start(tmp_path / "b", settings)
+    for event in broken.run():
+        if isinstance(event, StepReport) and event.step >= 13:
+            break
+    resumed = start(tmp_path / "b", settings, resume=True)
+    finish(resumed)
+    np.testing.assert_array_equal(resumed.model.params.flat, whole.model.params.flat)
+
+
+def test_a_setting_that_a_run_began_without_stays_as_it_was(tmp_path: Path) -> None:
+    finish(start(tmp_path / "a", config("rnn", "training.state_reset=0")))
+    saved = load_checkpoint(tmp_path / "a" / "last.npz").config
+    for resumed in (check_resumable(saved, config("rnn")), check_resumable(saved, saved)):
+        assert resumed == saved
+    with pytest.raises(SettingsError, match=r"training\.state_reset: cannot change"):
+        check_resumable(saved, config("rnn", "training.state_reset=0.3"))
+
+
 def test_a_run_learns_and_writes_its_files(tmp_path: Path) -> None:
     trainer = start(tmp_path / "a", config("gru", "training.epochs=6"))
     events = finish(trainer)

@@ -93,10 +93,7 @@ def _check_folder(output: Path) -> None:
 
 
 def _write(output: Path, data: bytes) -> None:
-    from charrnn.errors import SettingsError
-    from charrnn.files import write_atomically
+    from charrnn.files import write_atomically, writing
 
-    try:
+    with writing(output):
         write_atomically(output, data)
-    except OSError as error:
-        raise SettingsError(f"{output}: cannot be written: {error.strerror}") from None

@@ -31,17 +31,18 @@ def find_lr(
     """Suggest a learning rate: train for a moment with a rising one, and look where the loss falls."""
     from dataclasses import asdict
 
-    from charrnn.cli.commands.train import encode
     from charrnn.cli.output import write, write_json
+    from charrnn.cli.views.training import byte_progress
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
     from charrnn.errors import SettingsError
     from charrnn.training.lr_finder import range_test, suggest
+    from charrnn.training.session import read_corpus
 
     if not 0 < low < high:
         raise SettingsError(f"--from {low:g} --to {high:g}: allowed: 0 < from < to")
     settings = load_config(settings_path(str(config)), overrides or [])
-    text = encode(settings, quiet=False, known=None)
+    text = read_corpus(settings, bar=byte_progress)
     points = list(range_test(settings, text, low=low, high=high, steps=steps))
     if len(points) < 3:
         raise SettingsError(
@@ -61,8 +62,7 @@ def find_lr(
 
 
 def _save(points: list[LrPoint], advice: LrSuggestion, output: Path) -> None:
-    from charrnn.errors import SettingsError
-    from charrnn.files import write_atomically
+    from charrnn.files import write_atomically, writing
 
     if output.suffix.lower() != ".csv":
         from charrnn.inspection.plots.curves import draw_range_test
@@ -70,7 +70,5 @@ def _save(points: list[LrPoint], advice: LrSuggestion, output: Path) -> None:
         draw_range_test([p.rate for p in points], [p.smoothed for p in points], advice.rate, output)
         return
     rows = ["rate,loss,smoothed", *(f"{p.rate!r},{p.loss!r},{p.smoothed!r}" for p in points)]
-    try:
+    with writing(output):
         write_atomically(output, ("\n".join(rows) + "\n").encode())
-    except OSError as error:
-        raise SettingsError(f"{output}: cannot be written: {error.strerror}") from None

@@ -39,8 +39,7 @@ def report(
 ) -> None:
     """Write one page about runs: settings, curves, samples, comparison, coloured text, memory, errors."""
     from charrnn.cli.output import write_json
-    from charrnn.errors import SettingsError
-    from charrnn.files import write_atomically
+    from charrnn.files import write_atomically, writing
     from charrnn.inspection.report import finite, render
     from charrnn.runs.history import read_history
 
@@ -55,10 +54,8 @@ def report(
     if activations:
         for history in histories:
             _look_inside(history, data, length, corpus)
-    try:
+    with writing(output):
         write_atomically(output, render(data).encode("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"--output {output}: cannot be written: {error.strerror}") from None
     if as_json:
         write_json(finite(data))
     sys.stderr.write(f"wrote {output}\n")

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prime "The "'
 
 
-class Unknown(Enum):
+class Unknown(str, Enum):
     """What to do with prompt characters the model does not know."""
 
     error = "error"
     skip = "skip"
-    replace = "replace"
+    stand_in = "replace"  # a str has a `replace` of its own
 
 
 class Colour(str, Enum):

@@ -99,8 +99,8 @@ def _list(
 
 
 def _words(plan: Plan, file: Path, folder: SweepDirectory, overrides: list[str], trial: Trial) -> list[str]:
+    from charrnn.cli.trial import train_words
     from charrnn.config.builtin import settings_path
-    from charrnn.sweep.executors import train_command
 
     budget = plan.file.budget
     limits = {"training.max_steps": budget.trial_steps, "training.max_minutes": budget.trial_minutes}
@@ -108,7 +108,7 @@ def _words(plan: Plan, file: Path, folder: SweepDirectory, overrides: list[str],
     base = settings_path(plan.file.base, beside=file.parent)
     if base.stem == plan.file.base:  # a built-in one goes by its name everywhere
         base = Path(plan.file.base)
-    words = train_command(base, {**common, **trial.overrides}, folder.folder(trial))
+    words = train_words(str(base), {**common, **trial.overrides}, str(folder.folder(trial)))
     for item in overrides:
         words[3:3] = ["--set", item]
     return words
@@ -136,7 +136,7 @@ def _source(plan: Plan, folder: SweepDirectory, *, retry_failed: bool, joining: 
 
 def _executor(plan: Plan, folder: SweepDirectory, jobs: int | None, scheduler: str | None) -> Executor:
     from charrnn.sweep.executors import LocalExecutor
-    from charrnn.training.replicas import available_cores
+    from charrnn.training.group import available_cores
 
     if scheduler is not None:
         from charrnn.sweep.cluster import DaskExecutor
