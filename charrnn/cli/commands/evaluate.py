@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.corpus_option import Corpus, parts_of
+from charrnn.cli.text_options import Corpus, parts_of
 
 if TYPE_CHECKING:
     from charrnn.api import TrainedModel

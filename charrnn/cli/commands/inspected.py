@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.corpus_option import parts_of
+from charrnn.cli.text_options import parts_of
 
 if TYPE_CHECKING:
     from charrnn.nn.network import CharRNN

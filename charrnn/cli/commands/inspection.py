@@ -18,7 +18,7 @@ from charrnn.cli.commands.inspected import (
     TextFile,
     inspected,
 )
-from charrnn.cli.corpus_option import Corpus
+from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
     from charrnn.inspection.predictions import Prediction

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.corpus_option import Corpus
+from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
     from charrnn.cli.commands.inspected import ModelAndText

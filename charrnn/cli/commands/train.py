@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.corpus_option import Corpus
+from charrnn.cli.text_options import Corpus, at_home
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
@@ -36,7 +36,11 @@ class ProgressKind(str, Enum):
 def train(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN]", help="With --resume: the run directory to continue, with its own settings."),
+        typer.Argument(
+            metavar="[RUN]",
+            callback=at_home,
+            help="With --resume: the run directory to continue, with its own settings.",
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Settings file (YAML), or the name of a built-in one.")
@@ -45,7 +49,8 @@ def train(
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable.")
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="Where to write; default checkpoints/<config name>.")
+        Path | None,
+        typer.Option("--run-dir", callback=at_home, help="Where to write; default checkpoints/<config name>."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run RUN, or the one in the run directory.")
@@ -131,6 +136,14 @@ def train_here(
             raise _stopped(caught, finished, folder)
 
 
+def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
+    from charrnn.config.builtin import settings_path
+    from charrnn.config.load import load_config
+
+    path = settings_path(str(config))
+    return load_config(path, overrides), path.stem
+
+
 def _chosen(
     run: Path | None,
     config: Path | None,
@@ -139,11 +152,8 @@ def _chosen(
     *,
     resume: bool,
     corpus: list[str],
-) -> tuple[Config, Path]:
+) -> tuple[Config, Path]:  # fmt: skip
     """Settings and directory of the run that the arguments mean."""
-    from charrnn.config.builtin import settings_path
-    from charrnn.config.load import load_config
-    from charrnn.data.sources import expand
     from charrnn.errors import SettingsError
 
     if run is not None and run_dir is not None:
@@ -152,11 +162,10 @@ def _chosen(
         raise SettingsError(f"{run}: a run is named to continue it", hint="add --resume, or use --config and --run-dir")
     if corpus and not resume:
         raise SettingsError("--corpus says where the text of a resumed run is", hint="set corpus.source for a new run")
-    place = run or run_dir
-    folder = None if place is None else Path(expand(str(place)))
+    folder = run or run_dir
     if config is not None:
-        file = settings_path(str(config))
-        settings, folder = load_config(file, overrides), folder or Path("checkpoints") / file.stem
+        settings, name = _settings(config, overrides)
+        folder = folder or Path("checkpoints") / name
     elif resume and folder is not None:
         settings = _saved_settings(folder, overrides)
     else:

@@ -203,7 +203,7 @@ def error_breakdown(seen: ModelAndText, corpus: Sequence[str] | None = None) -> 
     """The three tables of `charrnn inspect errors`."""
     import numpy as np
 
-    from charrnn.cli.corpus_option import parts_of
+    from charrnn.cli.text_options import parts_of
     from charrnn.evaluation.loss import surprisals
     from charrnn.inspection.errors import by_character, by_frequency, by_place_in_word
 

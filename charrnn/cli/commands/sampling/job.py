@@ -230,7 +230,7 @@ def write_beams(job: Job, width: int, penalty: float, *, as_json: bool) -> None:
 
 def tell_copied(job: Job, corpus: list[str] | None = None) -> None:
     """On standard error: which share of all samples' n-grams the model has seen."""
-    from charrnn.cli.corpus_option import parts_of
+    from charrnn.cli.text_options import parts_of
     from charrnn.cli.views.memorised import facts, percent
 
     loaded = job.model.checkpoints[0]

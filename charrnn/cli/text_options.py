@@ -1,8 +1,10 @@
-"""The option `--corpus` of every command that needs the text a run was trained on."""
+"""Options about where things are: `--corpus` for the text a run was trained on, `~` in directories."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +21,11 @@ Corpus = Annotated[
         help="Where the training text is now, if it has moved: file, glob or directory; repeatable.",
     ),
 ]
+
+
+def at_home(path: Path | None) -> Path | None:
+    """A directory with `~` as the home folder, which no shell expands after an equals sign."""
+    return None if path is None else Path(os.path.expanduser(path))
 
 
 def parts_of(loaded: Checkpoint, corpus: Sequence[str] | None) -> dict[str, IdArray]:
