@@ -180,7 +180,9 @@ def get(name: str, *, progress: ByteProgress | None = None, again: bool = False)
     if entry.kind == "url":
         if entry.url is None or entry.sha256 is None:
             raise DataError(f"{name}: the catalogue has no address or checksum for it")
-        return download(entry.url, path, sha256=entry.sha256, size_bytes=entry.size_bytes, progress=progress)
+        return download(
+            entry.url, path, sha256=entry.sha256, size_bytes=entry.size_bytes, again=again, progress=progress
+        )
     with writing(path, hint="set CHARRNN_HOME to a folder that can be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         _BUILDERS[name](path)
