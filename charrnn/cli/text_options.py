@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,12 +35,20 @@ def parts_of(loaded: Checkpoint, corpus: Sequence[str] | None) -> dict[str, IdAr
     Raises:
         DataError: the text is not there or is another one; the hint names the option.
     """
+    from charrnn.runs.text import corpus_parts
+
+    with naming_corpus(corpus):
+        return corpus_parts(loaded, corpus or ())
+
+
+@contextmanager
+def naming_corpus(corpus: Sequence[str] | None) -> Iterator[None]:
+    """Have the error about a text that is not where it was say which option helps."""
     from charrnn.errors import DataError
-    from charrnn.runs.text import MissingTextError, corpus_parts
+    from charrnn.runs.text import MissingTextError
 
     try:
-        return corpus_parts(loaded, corpus or ())
+        yield
     except MissingTextError as error:
-        where = "give its path with --corpus PATH" if not corpus else "--corpus must name the text of the run"
-        hint = f"{where}; {error.hint}" if error.hint else None
-        raise DataError(error.message, hint=hint) from None
+        where = "--corpus must name the text of the run" if corpus else "give its path with --corpus PATH"
+        raise DataError(error.message, hint=f"{where}; {error.hint}" if error.hint else None) from None

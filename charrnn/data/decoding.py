@@ -174,7 +174,10 @@ class FileDecoder:
         if self._rules.normalize is None:
             return end
         lowest = max(0, end - _MOST_HELD)
-        return next((k for k in range(end - 1, lowest - 1, -1) if begins_anew(text[k])), lowest)
+        for k in range(end - 1, lowest - 1, -1):
+            if begins_anew(text[k]) and text[max(0, k - 1) : k + 1] != "\r\n":
+                return k
+        return lowest
 
     def _refusal(self, error: UnicodeError, chunk: bytes, waiting: int) -> DataError:
         name, other = _shown(self._codec), "set corpus.encoding to the file's encoding"

@@ -30,6 +30,7 @@ LINES = {
         "--corpus text.txt",
         "a --beam 3 --length-penalty 0.5 --length 10",
         "a --interactive --seed 1 --length 5",
+        "bytes --seed 1 --length 5 --output-encoding latin-1",
         "a --seed 1 --length 20 --temperature 0.9 --top-k 8 --top-p 0.95 --min-p 0.01 --typical 0.9 --top-n-sigma 3 "
         "--repetition-penalty 1.1 --presence-penalty 0.1 --frequency-penalty 0.1 --penalty-window 30 --ban q "
         "--dry-multiplier 0.5 --dry-base 1.5 --dry-allowed-length 5 --dry-window 100 --dry-breakers . "
@@ -168,6 +169,8 @@ def folder(runs: Path) -> Path:
         name: [0.1] * shape[0] if len(shape) == 1 else [[0.1] * shape[1]] * shape[0] for name, shape in shapes.items()
     }
     (runs / "torch.json").write_text(json.dumps({"params": params}))
+    raw = ["train", "--config", "t.yaml", "--set", "corpus.encoding=bytes", "--run-dir", "bytes", "-q", "--overwrite"]
+    assert run(runs, raw).returncode == 0
     return runs
 
 

@@ -91,6 +91,7 @@ def test_line_ends_are_those_of_the_whole(tmp_path_factory: pytest.TempPathFacto
     assert streamed([path], TextRules(), chunk) == "x" + text
     unix = ("x" + text).replace("\r\n", "\n").replace("\r", "\n")
     assert streamed([path], TextRules(newlines="unix"), chunk) == unix
+    assert streamed([path], TextRules(newlines="unix", normalize="nfc"), chunk) == unix
     pieces = TextReader([path], TextRules("bytes", newlines="unix"), lambda data, between: None, chunk_bytes=chunk)
     assert b"".join(bytes(p) for p, _ in pieces if isinstance(p, bytes)) == unix.encode()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.text_options import Corpus, at_home
+from charrnn.cli.text_options import Corpus, at_home, naming_corpus
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
@@ -79,10 +79,11 @@ def train(
         return
     settings, path = _chosen(run, config, overrides or [], run_dir, resume=resume, corpus=corpus or [])
     folder = RunDirectory(path)
-    train_here(
-        settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet, progress=progress.value,
-        announce=write_json if as_json else lambda summary: None,
-    )  # fmt: skip
+    with naming_corpus(corpus):
+        train_here(
+            settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet,
+            progress=progress.value, announce=write_json if as_json else lambda summary: None,
+        )  # fmt: skip
 
 
 def train_here(
