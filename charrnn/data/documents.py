@@ -34,13 +34,28 @@ _LAYOUT = 1  # of the shuffled files; part of their key
 _CHUNK = 1 << 22  # symbols searched or copied at once
 _BLOCK = 1 << 20  # documents shuffled together
 _IN_MEMORY = 1 << 24  # symbols of a block that is shuffled in memory rather than document by document
-_LOOKED, _PLACES = 1 << 20, 16  # symbols looked at for an order in each of so many places of a large text
+_LOOKED, _PLACES = 1 << 18, 16  # symbols looked at for an order in each of so many places of a large text
 _HEAD = 16  # symbols of a document that decide its place in the alphabet
 _FEWEST = 20  # documents that must follow the order before it is one
 _GATHERED = 1 << 20  # symbols picked at once
 
 
-def document_starts(ids: IdArray, separator: IdArray) -> Iterator[Positions]:
+class _OnDisk:
+    """Ids read as they are asked for: of a mapped file, all that was ever looked at would stay in memory."""
+
+    def __init__(self, text: EncodedText) -> None:
+        self.path, self.dtype, self._count = text.path, text.ids.dtype, len(text.ids)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, piece: slice) -> IdArray:
+        start, stop, _ = piece.indices(self._count)
+        found: IdArray = np.fromfile(self.path, self.dtype, max(0, stop - start), offset=start * self.dtype.itemsize)
+        return found
+
+
+def document_starts(ids: IdArray | _OnDisk, separator: IdArray) -> Iterator[Positions]:
     """Where documents begin, in order, some at a time: position 0, and those after a separator but the text's end.
 
     Separators that overlap (three line ends where two divide) count once, so that each document has its own.
@@ -72,7 +87,7 @@ def _apart(found: Positions, last: int, length: int) -> Positions:
     return np.array(kept, np.int64)
 
 
-def _blocks(ids: IdArray, separator: IdArray) -> Iterator[Positions]:
+def _blocks(ids: _OnDisk, separator: IdArray) -> Iterator[Positions]:
     """(D + 1,) borders of at most `_BLOCK` documents each."""
     waiting = np.empty(0, np.int64)
     for found in document_starts(ids, separator):
@@ -109,7 +124,7 @@ def shuffled(
         sizes = _sizes(beside, target, len(text.ids), text.ids.itemsize)
         if sizes is None:
             shares = (1.0 - val_fraction - test_fraction, val_fraction, test_fraction)
-            sizes = _Shuffle(text.ids, text.path, separator, seed, shares).write(target)
+            sizes = _Shuffle(_OnDisk(text), separator, seed, shares).write(target)
             write_atomically(beside, json.dumps(sizes).encode())
     ends = np.cumsum(sizes).tolist()
     bounds: Bounds = {name: (end - size, end) for name, end, size in zip(SPLITS, ends, sizes, strict=True)}
@@ -132,10 +147,8 @@ def _sizes(beside: Path, target: Path, count: int, itemsize: int) -> list[int] |
 class _Shuffle:
     """Writes documents block by block into three files, which become one."""
 
-    def __init__(
-        self, ids: IdArray, path: Path, separator: IdArray, seed: int, shares: tuple[float, float, float]
-    ) -> None:
-        self._ids, self._path, self._separator, self._seed, self._shares = ids, path, separator, seed, shares
+    def __init__(self, ids: _OnDisk, separator: IdArray, seed: int, shares: tuple[float, float, float]) -> None:
+        self._ids, self._separator, self._seed, self._shares = ids, separator, seed, shares
         self._sizes = [0, 0, 0]
 
     def write(self, target: Path) -> list[int]:
@@ -143,7 +156,7 @@ class _Shuffle:
         parts = [target.with_suffix(f".{name}.part") for name in SPLITS]
         try:
             with contextlib.ExitStack() as stack:
-                source = stack.enter_context(self._path.open("rb", buffering=0))
+                source = stack.enter_context(self._ids.path.open("rb", buffering=0))
                 files = [stack.enter_context(part.open("wb")) for part in parts]
                 for number, borders in enumerate(_blocks(self._ids, self._separator)):
                     self._block(source, files, number, borders)
@@ -169,7 +182,7 @@ class _Shuffle:
         cuts = self._cuts(lengths, first=number == 0)
         block = None
         if borders[-1] - borders[0] <= _IN_MEMORY:
-            block = np.asarray(self._ids[borders[0] : borders[-1]])
+            block = self._ids[int(borders[0]) : int(borders[-1])]
         for part, file in enumerate(files):
             chosen = slice(cuts[part], cuts[part + 1])
             self._sizes[part] += int(lengths[chosen].sum())
@@ -201,7 +214,7 @@ class _Shuffle:
 
     def _copy(self, source: io.FileIO, file: IO[bytes], starts: Positions, lengths: Positions) -> None:
         """Copy documents one after another, the long ones in pieces; reading keeps less in memory than mapping."""
-        size = self._ids.itemsize
+        size = self._ids.dtype.itemsize
         for start, length in zip((starts * size).tolist(), (lengths * size).tolist(), strict=True):
             for at in range(start, start + length, _CHUNK):
                 source.seek(at)
@@ -224,14 +237,14 @@ def _gather(block: IdArray, file: IO[bytes], starts: Positions, lengths: Positio
 
 def alphabetical(text: EncodedText, separator: IdArray) -> bool:
     """Whether the documents are in alphabetical order, forwards or backwards; a large text is looked at in places."""
-    ids, values = text.ids, text.vocabulary.values.tolist()
+    ids, values = _OnDisk(text), text.vocabulary.values.tolist()
     if text.vocabulary.encoding == "bytes":
         ranks = np.array([ord(chr(v).lower()) if v < 128 else v for v in values], np.int64)
     else:
         ranks = np.array([ord(chr(v).lower()[0]) for v in values], np.int64)
     firsts, rises, falls = [], 0, 0
     for start in np.linspace(0, max(0, len(ids) - _LOOKED), _PLACES if len(ids) > _LOOKED else 1).astype(int).tolist():
-        heads = _heads(np.asarray(ids[start : start + _LOOKED]), separator, ranks, whole=start == 0)
+        heads = _heads(ids[start : start + _LOOKED], separator, ranks, whole=start == 0)
         if len(heads):
             firsts.append(heads[0])
             compared = _compare(heads[:-1], heads[1:])
