@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.config.load import config_from_dict
+from charrnn.config.load import config_from_dict, parse_config
 from charrnn.config.schema import CorpusSettings
 from charrnn.data import documents
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import WindowStream
 from charrnn.errors import DataError
 from charrnn.runs.text import encode_corpus, split_parts
+from tests.conftest import ROOT
 
 VOWELS, CONSONANTS = "aeiou", "bdfgk"
 
@@ -128,6 +130,13 @@ def test_a_damaged_or_missing_companion_is_made_again(tmp_path: Path) -> None:
         assert parts(tmp_path, lines, **shuffled) == first
     beside.with_suffix(".ids").write_bytes(b"short")
     assert parts(tmp_path, lines, **shuffled) == first
+
+
+def test_the_settings_of_the_page_on_texts_load() -> None:
+    page = (ROOT / "docs" / "texts.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert blocks
+    assert all(parse_config(block, where="docs/texts.md").corpus.split == "shuffled" for block in blocks)
 
 
 def notes(tmp_path: Path, lines: list[str], **corpus: object) -> str:
