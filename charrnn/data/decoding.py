@@ -16,7 +16,7 @@ from typing import Literal, cast
 
 from charrnn.config.encodings import BYTES, codec_name, spoken
 from charrnn.config.schema import CorpusSettings
-from charrnn.data.detect import HEAD_BYTES, kind_of, likely_encoding, wide_codec
+from charrnn.data.detect import HEAD_BYTES, kind_of, likely_encoding, mostly_utf8, wide_codec
 from charrnn.errors import DataError
 
 LINE_ENDS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
@@ -93,6 +93,7 @@ class Found:
         boms: files that began with a byte-order mark.
         crlf, lone_cr: line ends other than LF.
         wide: file -> UTF-16 or UTF-32, where it was read as that though it was said to be something else.
+        nulls: NUL characters.
         packed: files that were compressed.
         inside: a file that holds what is put after each file.
     """
@@ -101,6 +102,7 @@ class Found:
     crlf: int = 0
     lone_cr: int = 0
     wide: dict[str, str] = field(default_factory=dict)
+    nulls: int = 0
     packed: int = 0
     inside: str = ""
 
@@ -159,6 +161,8 @@ class FileDecoder:
         text = self._held + text
         cut = len(text) if final else self._cut(text)
         text, self._held = text[:cut], text[cut:]
+        if not self._rules.raw:
+            self._found.nulls += text.count("\0")
         if "\r" in text:
             crlf = text.count("\r\n")
             self._found.crlf += crlf
@@ -189,9 +193,12 @@ class FileDecoder:
             return EncodingError(f"{self._name}: not valid {name}: {what}", hint=hint)
         near = max(0, error.start - waiting)
         before = self._recent if near < _AROUND else b""
-        likely = likely_encoding(before + chunk[max(0, near - _AROUND) : near + _AROUND])
-        if likely:
+        sample = before + chunk[max(0, near - _AROUND) : near + _AROUND]
+        likely = self._codec if self._codec == "utf-8" and mostly_utf8(sample) else likely_encoding(sample)
+        if likely and codec_name(likely) != self._codec:
             other = f"it looks like {likely}: set corpus.encoding: {likely}"
+        elif likely:
+            other = f"what is around it is {name}: repair the file"
         hint = f"{other}, or corpus.encoding: bytes to learn from raw bytes"
         return EncodingError(f"{self._name}: not valid {name}: {what}", hint=hint, likely=likely)
 

@@ -49,6 +49,7 @@ _COMMON = (
 )
 _STRANGE = frozenset({"Cc", "Cn", "Co", "Cs"})
 _LONG_ASCII, _C1 = re.compile(rb"[\x00-\x7f]{64,}"), re.compile(rb"[\x80-\x9f]")
+_NOT_WESTERN = re.compile("[^\0-\x7fÀ-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿŒœ«»‘’“”–—…€£§°·¿¡\xa0]")
 _CLOSE_CHAOS, _CLOSE_COHERENCE = 0.05, 0.1
 
 
@@ -87,6 +88,13 @@ def _reads(head: bytes, name: str) -> bool:
     return strange * 100 <= len(text)
 
 
+def mostly_utf8(sample: bytes) -> bool:
+    """Whether a piece of text is UTF-8 but for a few bytes."""
+    text = sample.decode("utf-8", "replace")
+    wrong = text.count("\ufffd")
+    return len(text) - len(text.encode("ascii", "ignore")) - wrong >= 10 * wrong
+
+
 def likely_encoding(sample: bytes) -> str | None:
     """The encoding in which a piece of text that is not UTF-8 was most probably written, as a setting names it."""
     if wide := wide_codec(sample[: len(sample) // 4 * 4]):
@@ -107,6 +115,8 @@ def likely_encoding(sample: bytes) -> str | None:
     ]
     names = {codec_name(name) for match in near for name in match.could_be_from_charset}
     chosen = next((name for name in _COMMON if name in names), None) or codec_name(best.encoding)
+    if chosen not in _COMMON and not _NOT_WESTERN.search(sample.decode("cp1252", "replace")):
+        chosen = "cp1252"
     if chosen == "cp1252" and not _C1.search(sample):
         chosen = "iso8859-1"  # the same text in either; this is the one that people call it
     return None if chosen in (None, "utf-8", "ascii") else spoken(str(chosen))

@@ -176,6 +176,8 @@ def _notes(found: Found, rules: TextRules, files: int) -> list[str]:
             notes.append(f"{count:,} {name} became LF")
         elif count:
             notes.append(f"{count:,} {name} are kept: {learned}; corpus.newlines: unix makes them LF")
+    if found.nulls:
+        notes.append(f"{found.nulls:,} NUL characters are in it: is it a text?")
     if found.inside:
         notes.append(f"{found.inside}: holds {rules.after_files!r}, which ends each file: a document ends there too")
     return notes

@@ -87,7 +87,7 @@ class TextReader:
     def _read(self, index: int, file: RawFile, start: Position) -> Iterator[tuple[str | bytes, Position]]:
         self.found.packed += file.packed is not None
         decoder = FileDecoder(self.rules, file.peek(HEAD_BYTES), str(file.path), self.found)
-        offset = start.offset
+        offset, begun = start.offset, self._at.characters if not start.offset else -1
         if offset:
             self._skip(file, offset)
             decoder.restore(start.pending, start.flag, start.held, offset=offset)
@@ -98,7 +98,8 @@ class TextReader:
             self._look_inside(piece, file.path)
             yield piece, self._after(piece, Position(index, offset, 0, *decoder.state()))
         piece = decoder.feed(b"", final=True)
-        ending = self._ending(self._tail(piece), last=index == len(self.paths) - 1)
+        empty = self._at.characters + len(piece) == begun
+        ending = self._ending(self._tail(piece), empty=empty, last=index == len(self.paths) - 1)
         if index < len(self.paths) - 1:
             self._on_bytes(self._as_bytes(ending), True)
         self._at.endings.append(ending)
@@ -125,10 +126,10 @@ class TextReader:
         last = piece[-size:]
         return (self._at.tail + (last.decode("latin-1") if isinstance(last, bytes) else last))[-size:]
 
-    def _ending(self, tail: str, *, last: bool) -> str:
+    def _ending(self, tail: str, *, empty: bool, last: bool) -> str:
         """What is put after a file that ends with `tail`."""
         if self.rules.after_files is not None:
-            return self._symbols(self.rules.after_files)
+            return "" if empty else self._symbols(self.rules.after_files)
         if last:
             end = self._end
             return end[next(k for k in range(len(end), -1, -1) if tail.endswith(end[:k])) :]

@@ -183,7 +183,12 @@ def separator_ids(corpus: CorpusSettings, vocabulary: Vocabulary) -> IdArray | N
     """
     if corpus.document_separator is None:
         return None
-    return vocabulary.encode(corpus.document_separator, what="corpus.document_separator")
+    try:
+        return vocabulary.encode(corpus.document_separator, what="corpus.document_separator")
+    except DataError as error:
+        raise DataError(
+            error.message, hint="set it to a text that stands between the documents of the corpus"
+        ) from None
 
 
 def split_parts(text: EncodedText, corpus: CorpusSettings) -> dict[str, IdArray]:

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import unicodedata
+import zlib
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,29 @@ def test_the_hint_names_the_likely_encoding(tmp_path: Path, encoding: str, text:
         assert "corpus.encoding: bytes" in str(caught.value.hint)
 
 
+def test_a_file_that_is_damaged_in_places_keeps_its_encoding(tmp_path: Path) -> None:
+    data = RUSSIAN.encode()
+    for encoding, damaged in (
+        ("utf-8", data[:300] + b"\xff" + data[300:]), ("utf-16", FRENCH.encode("utf-16")[:-1]),
+    ):  # fmt: skip
+        (tmp_path / "a.txt").write_bytes(damaged)
+        with pytest.raises(DataError) as caught:
+            encoded(tmp_path / "a.txt", encoding=encoding)
+        assert "repair the file" in str(caught.value.hint)
+
+
+def test_a_word_of_french_in_a_plain_text_is_western(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"plain text here. " * 4000 + "é café déjà vu\n".encode("latin-1") * 3)
+    with pytest.raises(DataError) as caught:
+        encoded(tmp_path / "a.txt")
+    assert "set corpus.encoding: latin-1" in str(caught.value.hint)
+
+
+def test_nulls_in_a_text_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"text\0text" * 50)
+    assert "50 NUL characters are in it: is it a text?" in encoded(tmp_path / "a.txt").notes
+
+
 def test_an_image_named_as_a_text_is_called_one(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
     with pytest.raises(DataError, match="offset 0") as caught:
@@ -185,7 +209,7 @@ def test_files_are_joined_so_that_no_word_crosses_a_border(tmp_path: Path) -> No
     assert text_of(encoded(paths, join=False)) == "The endten\nlast\r\none\rtwo"
     assert encoded(paths).sha256 != encoded(paths, join=False).sha256
     assert text_of(encoded(paths, after_files="\x1c", end="\x1c")).split("\x1c") == [
-        "The end", "ten\n", "", "last\r\n", "one\r", "two", ""
+        "The end", "ten\n", "last\r\n", "one\r", "two", ""
     ]  # fmt: skip
     raw = encoded(paths[:2], encoding="bytes", after_files="é", end="é")
     assert raw.vocabulary.decode(raw.ids) == "The endéten\né".encode()
@@ -323,3 +347,15 @@ def test_an_encoding_taken_up_again_on_another_text_begins_anew(
     assert list((tmp_path / "cache").glob("*.note"))
     path.write_text(old)
     assert text_of(encode_text([path], "utf-8", tmp_path / "cache")) == old
+
+
+def test_a_compressed_file_gets_no_more_memory_than_it_may_need(tmp_path: Path) -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]
+    packed = bytearray(lzma.compress(FRENCH.encode(), filters=filters))
+    header = packed[12:24]  # of the first block: size, flags, filter, size of its properties, dictionary, padding, CRC
+    assert header[2:4] == b"\x21\x01"
+    packed[16] = 40  # a dictionary of 4 GiB
+    packed[20:24] = zlib.crc32(packed[12:20]).to_bytes(4, "little")
+    (tmp_path / "a.xz").write_bytes(packed)
+    with pytest.raises(DataError, match="xz data is damaged: Memory usage limit exceeded"):
+        encoded(tmp_path / "a.xz")
