@@ -14,6 +14,7 @@ import pytest
 import charrnn
 from charrnn import errors
 from charrnn.config.load import load_config
+from tests import rooms
 from tests.cli_reference import commands, reference
 from tests.conftest import ROOT, Run
 
@@ -153,6 +154,11 @@ def test_the_floors_hold() -> None:
     code = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_picture_of_the_rooms_is_up_to_date() -> None:
+    drawn = (ROOT / "docs" / "images" / "rooms.svg").read_text(encoding="utf-8")
+    assert drawn == rooms.svg(), "run: make docs"
 
 
 def test_the_version_is_in_the_changelog() -> None:
