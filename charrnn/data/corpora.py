@@ -135,7 +135,10 @@ def find_files(
         DataError: there is no such text.
     """
     if sent := os.environ.get("CHARRNN_TEXT"):
-        return FoundFiles(tuple(sorted(Path(sent).iterdir())))
+        try:
+            return FoundFiles(tuple(sorted(Path(sent).iterdir())))
+        except OSError as error:
+            raise DataError(f"{sent}: cannot be read: {error.strerror}") from None
     sources = [source] if isinstance(source, str) else list(source)
     if STDIN in sources and len(sources) > 1:
         raise DataError("standard input (-) cannot be one source of several", hint="name files, or pipe all of them in")
