@@ -35,8 +35,6 @@ TEXTS = {
     "ends.txt": "the cat sat on the mat.\r\nthe dog ran to the cat.\ra cat met a dog.\r\n" * 3,
     "forms.txt": "cafe\u0301 \ufb01ne \u00e1 pa\u0308r \u00bd of it. the \u0439 and the \u2460 are there.\n" * 4,
     "lines.txt": "ann one\nbob two\ncleo three\ndan four\neve five\nfay six\ngus seven\nhal eight\n" * 2,
-        f"{name} the {k}th\n" for k, name in enumerate(["ann", "bob", "cleo", "dan", "eve", "fay", "gus", "hal"] * 2)
-    ),
     "other.txt": "seven slow ships sail south; several swans see seven slow ships sink.\n" * 3,
 }
 BASE = """
