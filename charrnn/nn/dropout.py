@@ -92,5 +92,5 @@ def weight_mask(
 
 
 def _threshold(rate: float) -> int:
-    """Draws of 16 bits below it are dropped; one value at least is kept, as the kept ones are divided by their share."""
+    """Draws of 16 bits below it are dropped. One value at least is kept, as what is kept is divided by its share."""
     return min(round(rate * 65536), 65535)
