@@ -1,6 +1,7 @@
 """Every error charrnn raises on purpose, and the exit code each one gives.
 
     CharRNNError                 1
+    ├── StorageError             1   a disk that is full or failing
     ├── SettingsError            2   wrong usage or settings, an unusable run directory
     ├── DataError                3   a text that cannot be read, decoded or learned from
     ├── CheckpointError          4   not a checkpoint, broken, or of another shape
@@ -25,6 +26,12 @@ class CharRNNError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class StorageError(CharRNNError):
+    """The disk is full or failing; no setting is wrong, and what was saved before is intact."""
+
+    exit_code = 1
 
 
 class SettingsError(CharRNNError):

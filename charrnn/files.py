@@ -1,14 +1,62 @@
-"""Files that are either the old one or the new one, and locks that a dead process does not keep."""
+"""Files that are either the old one or the new one, and locks that a dead process does not keep.
+
+Whatever cannot be written is one error, made here: see `unwritable`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO
+
+from charrnn.errors import CharRNNError, SettingsError, StorageError
+
+# Another place would do: it does not exist, is no directory, or is somebody else's. The rest is the disk's trouble.
+_WRONG_PLACE = frozenset(
+    getattr(errno, name)
+    for name in ("EACCES", "EPERM", "ENOENT", "ENOTDIR", "EISDIR", "EROFS", "ENAMETOOLONG", "ELOOP", "EEXIST", "EINVAL")
+)
+
+_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG})
+
+
+def unwritable(path: Path, error: OSError, what: str = "", *, hint: str | None = None) -> CharRNNError:
+    """The error for a file or directory that cannot be written.
+
+    Args:
+        path: of the file or directory.
+        error: that the system gave.
+        what: it is, as in "the run directory".
+        hint: where to write instead.
+
+    Returns:
+        SettingsError where another path would do, StorageError where the disk is full or failing.
+    """
+    wrong_place = error.errno in _WRONG_PLACE
+    reason = error.strerror or (os.strerror(error.errno) if error.errno else str(error))
+    message = f"{path}: {what + ' ' if what else ''}cannot be written: {reason}"
+    if wrong_place:
+        return SettingsError(message, hint=hint)
+    return StorageError(message, hint="free some room" if error.errno in _FULL else hint)
+
+
+@contextlib.contextmanager
+def writing(path: Path, what: str = "", *, hint: str | None = None) -> Iterator[None]:
+    """Turn what the system says against writing in the block into the error of `unwritable`.
+
+    Raises:
+        SettingsError: the place cannot be written.
+        StorageError: the disk is full or failing.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error, what, hint=hint) from None
 
 
 @contextlib.contextmanager

@@ -88,6 +88,41 @@ def test_no_pickle_no_framework_and_no_global_seed() -> None:
                 assert id(node) in inside, path
 
 
+def strings(tree: ast.AST) -> list[ast.Constant]:
+    """Every string below `tree` that is no docstring."""
+    prose = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [node for node in found if id(node) not in prose]
+
+
+def test_only_the_command_line_names_its_flags() -> None:
+    own = ROOT / "charrnn" / "formats" / "torch.py"  # it writes a script that has flags of its own
+    for path in MODULES:
+        if "cli" in path.relative_to(ROOT / "charrnn").parts or path == own:
+            continue
+        for node in strings(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not re.search(r"(?<![\w-])--[a-z]", node.value), (path, node.lineno)
+
+
+def test_arguments_that_the_library_names_become_flags() -> None:
+    from charrnn.cli.app import with_flags
+
+    assert with_flags("`resume` it, or choose a `run_dir`", ["train"]) == "--resume it, or choose a --run-dir"
+    assert with_flags("`overrides` a.b=1: no", ["train"]) == "--set a.b=1: no"
+    assert with_flags("`directory`", ["sweep", "x.yaml"]) == "--run-dir"
+    assert with_flags("not an argument: `random`, `charrnn train`", []) == "not an argument: `random`, `charrnn train`"
+    arguments = {p.name for _, command in commands() for p in command.params}  # type: ignore[attr-defined]
+    for name in ("resume", "overwrite", "run_dir", "init_from", "overrides", "directory", "scheduler", "vocab", "rnn",
+                 "head", "embedding", "unknown", "config", "where", "constrain", "length"):  # fmt: skip
+        assert name in arguments, name
+
+
 def test_help_has_no_words_that_the_terminal_takes_for_markup() -> None:
     for name, command in commands():
         for parameter in command.params:  # type: ignore[attr-defined]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -83,19 +85,45 @@ def main() -> NoReturn:
     sys.exit(run(sys.argv[1:]))
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a command line ended.
+
+    Attributes:
+        code: exit code; see `charrnn.errors`.
+        message: the error; "" where there was none, or it has been shown.
+        hint: what to do about it.
+    """
+
+    code: int
+    message: str = ""
+    hint: str | None = None
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; see `charrnn.errors` for the codes."""
-    code = _run(arguments)
+    return attempt(arguments).code
+
+
+def attempt(arguments: Sequence[str]) -> Outcome:
+    """Run a command line and show its error, if there is one."""
+    arguments = list(arguments)
+    outcome = _run(arguments)
+    if outcome.message:
+        outcome = replace(
+            outcome, message=with_flags(outcome.message, arguments), hint=with_flags(outcome.hint or "", arguments)
+        )
+        line = " ".join(outcome.message.split("\n"))
+        sys.stderr.write(f"charrnn: error: {line}\n" + (f"  hint: {outcome.hint}\n" if outcome.hint else ""))
     mpi = sys.modules.get("charrnn.training.mpi")
-    if mpi is not None and code not in (0, 129, 130, 143):  # a stop that was asked for is the same on all ranks
+    if mpi is not None and outcome.code not in (0, 129, 130, 143):  # a stop that was asked for is the same on all ranks
         sys.stdout.flush()
         sys.stderr.flush()
-        mpi.abort(code)
-    return code
+        mpi.abort(outcome.code)
+    return outcome
 
 
-def _run(arguments: Sequence[str]) -> int:
-    arguments = list(arguments)
+def _run(arguments: list[str]) -> Outcome:
     debug = "--debug" in arguments
     if debug:  # wherever it stands: it is remembered only after something went wrong
         arguments = [a for a in arguments if a != "--debug"]
@@ -108,40 +136,59 @@ def _run(arguments: Sequence[str]) -> int:
     except Exception as error:  # the one boundary: everything becomes a line and a code
         if debug:
             raise
-        return _report(error)
+        return _outcome(error)
     except KeyboardInterrupt:
-        return _say("interrupted", code=130)
-    return result if isinstance(result, int) else 0
+        return Outcome(130, "interrupted")
+    return Outcome(result if isinstance(result, int) else 0)
 
 
-def _report(error: Exception) -> int:
+def _outcome(error: Exception) -> Outcome:
     if isinstance(error, CharRNNError):
-        return _say(error.message, hint=error.hint, code=error.exit_code)
+        return Outcome(error.exit_code, error.message, error.hint)
     if isinstance(error, ReaderGoneError):
         # Whatever is still buffered goes nowhere, or Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return Outcome(0)
     if isinstance(error, typer.Exit):
-        return error.exit_code
+        return Outcome(error.exit_code)
     if isinstance(error, typer.Abort):
-        return _say("interrupted", code=130)
+        return Outcome(130, "interrupted")
     if hasattr(error, "format_message"):  # click's usage errors, from click itself or from the copy inside Typer
         return _usage_error(error)
     if isinstance(error, MemoryError):
-        return _say("out of memory", hint="lower model.hidden_size, training.batch_size or training.seq_length", code=1)
-    return _say(f"unexpected {type(error).__name__}: {error}", hint="run again with --debug for the details", code=1)
+        return Outcome(1, "out of memory", "lower model.hidden_size, training.batch_size or training.seq_length")
+    return Outcome(1, f"unexpected {type(error).__name__}: {error}", "run again with --debug for the details")
 
 
-def _usage_error(error: Any) -> int:
+def _usage_error(error: Any) -> Outcome:
     message = error.format_message()
     if not message.strip():  # no command at all: its help
         error.show()
-        return 2
+        return Outcome(2)
     context = getattr(error, "ctx", None)
-    return _say(message, hint=f"see {context.command_path} --help" if context else None, code=2)
+    return Outcome(2, message, f"see {context.command_path} --help" if context else None)
 
 
-def _say(message: str, *, hint: str | None = None, code: int) -> int:
-    line = " ".join(message.split("\n"))
-    sys.stderr.write(f"charrnn: error: {line}\n" + (f"  hint: {hint}\n" if hint else ""))
-    return code
+def with_flags(text: str, arguments: Sequence[str]) -> str:
+    """A message with the flags of the command line for the arguments that the library names, as in `run_dir`.
+
+    Args:
+        text: of an error or a hint.
+        arguments: of the command line; its command's flags come first, then those of all others.
+    """
+    if "`" not in text:
+        return text
+    flags: dict[str, str] = {}
+    words = iter(arguments)
+    command: Any = typer.main.get_command(app)
+    todo, path = [command], [command]
+    while isinstance(commands := getattr(path[-1], "commands", None), dict) and (word := next(words, "")) in commands:
+        path.append(commands[word])
+    while todo:
+        todo += getattr(command := todo.pop(), "commands", {}).values()
+        path.insert(0, command)
+    for command in path:  # the last one wins
+        for option in command.params:
+            if option.param_type_name == "option":
+                flags[option.name] = next((o for o in option.opts if o.startswith("--")), option.opts[0])
+    return re.sub(r"`([a-z_]+)`", lambda found: flags.get(found[1], found[0]), text)

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class ReaderGoneError(Exception):
-    """Whoever read standard output has enough (`| head`): not an error, but the end."""
+    """The reader closed the pipe (`| head`): stop quietly."""
 
 
 def write(text: str) -> None:

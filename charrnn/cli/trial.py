@@ -1,23 +1,38 @@
-"""The process of one trial, `python -m charrnn.cli.trial SPEC`; `charrnn.sweep` alone starts it.
+"""The process of one trial; `charrnn.sweep` alone starts it.
 
-It is `charrnn train` on its own processors, and it does not outlive the sweep: when the sweep's process is gone, it
-saves and ends as on SIGTERM.
+It is `charrnn train` on its own processors. Its error goes into the trial's record, and it does not outlive the sweep:
+when the sweep's process is gone, it saves and ends as on SIGTERM.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from charrnn.sweep.plan import Scalar
 
 _LOOK_SECONDS = 0.5
 
 
+def train_words(config: str, overrides: Mapping[str, Scalar], run_dir: str) -> list[str]:
+    """The arguments of `charrnn` that train a trial."""
+    from charrnn.sweep.plan import as_option
+
+    settings = [word for path, value in overrides.items() for word in ("--set", as_option(path, value))]
+    return ["train", "--config", config, *settings, "--run-dir", run_dir]
+
+
 def main() -> None:
-    """Run the command line in the specification."""
+    """Do the job in the specification."""
     spec = json.loads(sys.argv[1])
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, spec["cores"])
@@ -25,16 +40,19 @@ def main() -> None:
     from charrnn.blas import choose_kernel
 
     choose_kernel()
-    from charrnn.cli.app import run
+    from charrnn.cli.app import attempt
+    from charrnn.sweep.directory import add_to_record
 
-    sys.exit(run(spec["words"]))
+    job = spec["job"]
+    words = train_words(job["config"], job["overrides"], job["run_dir"])
+    outcome = attempt([*words, "--resume" if job["resume"] else "--overwrite", "--progress", "plain"])
+    if outcome.message:
+        with contextlib.suppress(OSError):
+            add_to_record(Path(job["run_dir"]), error=outcome.message)
+    sys.exit(outcome.code)
 
 
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    main()

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.config.builtin import bundled_path
-from charrnn.data.download import Progress, download
+from charrnn.data.download import ByteProgress, download
 from charrnn.errors import DataError
-from charrnn.files import atomic_writer, write_atomically
+from charrnn.files import atomic_writer, write_atomically, writing
 
 _SKIPPED_FOLDERS = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"})
 
@@ -93,7 +93,7 @@ def corpus_path(entry: CorpusEntry) -> Path:
     return corpus_dir() / f"{entry.name}{version}.txt"
 
 
-def resolve(source: str, *, progress: Progress | None = None) -> tuple[Path, ...]:
+def resolve(source: str, *, progress: ByteProgress | None = None) -> tuple[Path, ...]:
     """The files of a text, in reading order.
 
     Where the environment names a folder in $CHARRNN_TEXT, its files are the text whatever the source is called: so a
@@ -102,7 +102,7 @@ def resolve(source: str, *, progress: Progress | None = None) -> tuple[Path, ...
     Args:
         source: a name of the catalogue (made or fetched when missing), a file, a glob or a directory (all files in it
             and below, sorted; hidden ones are left out).
-        progress: told the bytes done and in all while a corpus is fetched.
+        progress: called with (bytes done, total bytes) while a corpus is fetched.
 
     Raises:
         DataError: there is no such text.
@@ -137,7 +137,7 @@ def _checked(source: str, files: list[Path]) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def get(name: str, *, progress: Progress | None = None, again: bool = False) -> Path:
+def get(name: str, *, progress: ByteProgress | None = None, again: bool = False) -> Path:
     """Build or fetch a named corpus, unless it is there.
 
     Raises:
@@ -157,13 +157,9 @@ def get(name: str, *, progress: Progress | None = None, again: bool = False) -> 
         if entry.url is None or entry.sha256 is None:
             raise DataError(f"{name}: the catalogue has no address or checksum for it")
         return download(entry.url, path, sha256=entry.sha256, size_bytes=entry.size_bytes, progress=progress)
-    try:
+    with writing(path, hint="set CHARRNN_HOME to a folder that can be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         _BUILDERS[name](path)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written: {error.strerror or error}", hint="set CHARRNN_HOME to a folder that can be"
-        ) from None
     return path
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from charrnn.errors import DataError
+from charrnn.files import unwritable
 
-Progress = Callable[[int, "int | None"], None]
+ByteProgress = Callable[[int, "int | None"], None]
 _CHUNK = 1 << 16
 
 
@@ -24,7 +25,7 @@ def download(
     *,
     sha256: str,
     size_bytes: int | None = None,
-    progress: Progress | None = None,
+    progress: ByteProgress | None = None,
     timeout_seconds: float = 30.0,
 ) -> Path:
     """Fetch `url` into `destination`.
@@ -37,7 +38,7 @@ def download(
         destination: replaced only by verified content.
         sha256: hexadecimal.
         size_bytes: expected size; a longer answer is refused as it arrives.
-        progress: told the bytes done and in all.
+        progress: called with (bytes done, total bytes).
         timeout_seconds: of silence before the connection counts as broken.
 
     Raises:
@@ -65,14 +66,14 @@ def download(
             hint=f"check the connection and try again, or put the file at {destination} by hand",
         ) from None
     except OSError as error:
-        raise DataError(f"{destination}: cannot be written: {error.strerror or error}") from None
+        raise unwritable(destination, error, hint="set CHARRNN_HOME to a folder that can be written") from None
     raise DataError(
         f"{url}: the content's SHA-256 is {found}, expected {sha256}; nothing was kept",
         hint="the file at that address has changed or was damaged on the way",
     )
 
 
-def _fetch(url: str, part: Path, limit: int | None, progress: Progress | None, timeout_seconds: float) -> None:
+def _fetch(url: str, part: Path, limit: int | None, progress: ByteProgress | None, timeout_seconds: float) -> None:
     have = part.stat().st_size if part.exists() else 0
     if limit is not None and have >= limit:
         return
@@ -89,7 +90,7 @@ def _fetch(url: str, part: Path, limit: int | None, progress: Progress | None, t
         # 416: nothing after what we have; the checksum decides whether that is all
 
 
-def _copy(url: str, answer: Any, file: IO[bytes], have: int, limit: int | None, progress: Progress | None) -> None:
+def _copy(url: str, answer: Any, file: IO[bytes], have: int, limit: int | None, progress: ByteProgress | None) -> None:
     length = answer.headers.get("Content-Length")
     total = limit if limit is not None else (have + int(length) if length else None)
     done = have

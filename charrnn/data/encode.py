@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 from charrnn.data.vocabulary import Vocabulary, code_points
 from charrnn.errors import DataError
-from charrnn.files import FileLock, sync_folder, write_atomically
+from charrnn.files import FileLock, sync_folder, write_atomically, writing
 from charrnn.nn.params import IdArray
 
-Progress = Callable[[int, int | None], None]
+ByteProgress = Callable[[int, int | None], None]
 
 _CHUNK_BYTES = 1 << 22
 _NOTE_CHUNKS = 16  # chunks of the text between two notes of how far it is
@@ -70,7 +70,7 @@ def encode_text(
     cache_dir: Path,
     *,
     known: Vocabulary | None = None,
-    progress: Progress | None = None,
+    progress: ByteProgress | None = None,
 ) -> EncodedText:
     """Encode files, read one after another, into ids; reuse the encoded file of the same content.
 
@@ -79,10 +79,11 @@ def encode_text(
         encoding: "utf-8" or "bytes".
         cache_dir: where encoded files are kept.
         known: symbols that get an id whether the text has them or not.
-        progress: told the bytes done and in all, both passes counted.
+        progress: called with (bytes done, total bytes), both passes counted.
 
     Raises:
         DataError: unreadable, empty, or not valid UTF-8 (with the offset of the first bad byte).
+        SettingsError, StorageError: the cache cannot be written.
     """
     scan = _scan(paths, encoding, progress)
     if scan.characters == 0:
@@ -94,13 +95,8 @@ def encode_text(
     added = [] if len(values) == len(scan.values) else [hashlib.sha256(vocabulary.values.tobytes()).hexdigest()]
     key = hashlib.sha256(json.dumps([_LAYOUT, encoding, scan.sha256, *added]).encode()).hexdigest()[:32]
     target = cache_dir / f"{key}.ids"
-    try:
+    with writing(cache_dir, "the encoded text", hint="set CHARRNN_HOME to a folder that can be written"):
         _write_ids(paths, encoding, vocabulary, target, scan, progress)
-    except OSError as error:
-        raise DataError(
-            f"{cache_dir}: the encoded text cannot be written: {error.strerror or os.strerror(error.errno or 0)}",
-            hint="free some room, or set CHARRNN_HOME to a folder that can be written",
-        ) from None
     ids = np.memmap(target, vocabulary.dtype, mode="r", shape=(scan.characters,))
     return EncodedText(ids, target, vocabulary, scan.sha256, scan.size_bytes, scan.notes)
 
@@ -157,7 +153,7 @@ def _pieces(
             raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _scan(paths: Sequence[Path], encoding: str, progress: Progress | None) -> _Scan:
+def _scan(paths: Sequence[Path], encoding: str, progress: ByteProgress | None) -> _Scan:
     digest = hashlib.sha256()
     total = 2 * sum(path.stat().st_size for path in paths if path.is_file())
     seen = np.zeros(256 if encoding == "bytes" else 0x110000, dtype=bool)
@@ -197,7 +193,7 @@ def _write_ids(
     vocabulary: Vocabulary,
     target: Path,
     scan: _Scan,
-    progress: Progress | None,
+    progress: ByteProgress | None,
 ) -> None:
     size = scan.characters * vocabulary.dtype.itemsize
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +223,7 @@ def _append_ids(
     vocabulary: Vocabulary,
     start: _Position,
     scan: _Scan,
-    progress: Progress | None,
+    progress: ByteProgress | None,
 ) -> None:
     done = scan.size_bytes + start.offset + sum(path.stat().st_size for path in paths[: start.file])
 

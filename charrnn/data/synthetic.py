@@ -12,7 +12,7 @@ import numpy as np
 from charrnn.data.tasks import TASKS, FloatArray, Task
 from charrnn.data.vocabulary import code_points
 from charrnn.errors import SettingsError
-from charrnn.files import write_atomically
+from charrnn.files import write_atomically, writing
 from charrnn.nn.params import IntArray
 
 _SUFFIX = ".task.json"
@@ -70,12 +70,10 @@ def build_text(name: str, task: Task, *, chars: int, seed: int, output: Path) ->
         "entropy_bits": rate / float(np.log(2)),
         "sample_nats": float(task.nats(ids).mean()) if chars else 0.0,
     }
-    try:
+    with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(output, text.encode())
         write_atomically(_beside(output), (json.dumps(facts, indent=1) + "\n").encode())
-    except OSError as error:
-        raise SettingsError(f"{output}: cannot be written: {error.strerror or error}") from None
     return facts
 
 

@@ -108,7 +108,7 @@ class Vocabulary:
             raise DataError(
                 f"{what}: {describe_symbol(int(values[first]), self.encoding)} at position {first}{more} "
                 f"is not among the model's {len(self)} symbols (unknown: {', '.join(named)})",
-                hint="use --unknown skip or --unknown replace, or train on a text that has it",
+                hint="use `unknown` skip or `unknown` replace, or train on a text that has it",
             )
         if missing.size and unknown == "skip":
             ids = ids[ids != _UNKNOWN]

@@ -89,7 +89,7 @@ class Reader:
         return out
 
     def _guess(self, first: int, state: State) -> State:
-        """A state that this text leaves: more like the one that is sought than zeros, from which a network may freeze."""
+        """A state that this text leaves, as a part may begin from; from zeros a network may freeze."""
         copy = [layer.copy() for layer in state]
         self._in_one_go(first, 4 * _BLOCK, copy)
         return copy

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.config.load import config_from_builtins
+from charrnn.config.load import config_from_dict
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, MissingExtraError
 from charrnn.nn.network import CharRNN
@@ -26,7 +26,7 @@ _GATES = {1: "rnn", 3: "gru", 4: "lstm"}
 
 
 @dataclass(frozen=True)
-class Names:
+class ArrayNames:
     """Names that are given rather than found; None looks for them."""
 
     rnn: str | None = None
@@ -34,14 +34,16 @@ class Names:
     embedding: str | None = None
 
 
-def import_model(path: Path, vocabulary: Vocabulary | None, *, source: str, names: Names | None = None) -> Checkpoint:
+def import_model(
+    path: Path, vocabulary: Vocabulary | None, *, source: str, names: ArrayNames | None = None
+) -> Checkpoint:
     """A checkpoint with the weights in a file.
 
     Args:
         path: a PyTorch state_dict (.pt, .pth), .safetensors, or .json that `charrnn export` has made.
         vocabulary: of the network, in the order of its ids; None takes that of our own exports.
         source: what the checkpoint calls its corpus, where the file does not know.
-        names: see `Names`.
+        names: see `ArrayNames`.
 
     Raises:
         CheckpointError: not such a file, or a network that is none of ours.
@@ -51,13 +53,11 @@ def import_model(path: Path, vocabulary: Vocabulary | None, *, source: str, name
     if meta is not None:
         vocabulary = vocabulary or Vocabulary.from_meta(meta["vocabulary"])
     if vocabulary is None:
-        raise CheckpointError(
-            f"{path}: does not say which character has which number", hint="give its vocabulary with --vocab FILE"
-        )
+        raise CheckpointError(f"{path}: contains no vocabulary", hint="give its vocabulary with `vocab` FILE")
     try:
         if "layers.0.weight_ih" in arrays:
             return _checkpoint(arrays, vocabulary, source, meta)
-        return _checkpoint(_ours(arrays, len(vocabulary), names or Names()), vocabulary, source, None)
+        return _checkpoint(_ours(arrays, len(vocabulary), names or ArrayNames()), vocabulary, source, None)
     except CharRNNError as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
 
@@ -152,7 +152,7 @@ def _read_torch(path: Path) -> dict[str, Array]:
     return {str(k): v.detach().float().numpy() for k, v in found.items() if isinstance(v, torch.Tensor)}
 
 
-def _ours(arrays: dict[str, Array], vocab_size: int, names: Names) -> dict[str, Array]:
+def _ours(arrays: dict[str, Array], vocab_size: int, names: ArrayNames) -> dict[str, Array]:
     """PyTorch's arrays under our names, with one bias and without an embedding."""
     prefix = _prefix(arrays, names.rnn)
     head, bias = _head(arrays, vocab_size, names.head)
@@ -177,7 +177,7 @@ def _prefix(arrays: dict[str, Array], given: str | None) -> str:
     if len(found) != 1:
         raise CheckpointError(
             f"{len(found)} recurrent networks in it" + (f" ({', '.join(map(repr, found))})" if found else ""),
-            hint="a state_dict with ...weight_ih_l0 is needed; name one of several with --rnn",
+            hint="a state_dict with ...weight_ih_l0 is needed; name one of several with `rnn`",
         )
     strange = [n for n in arrays if n.startswith(found[0]) and re.search(r"_reverse$|weight_hr_l\d+$", n)]
     if strange:
@@ -206,7 +206,7 @@ def _head(arrays: dict[str, Array], vocab_size: int, given: str | None) -> tuple
     if given is not None:
         weight = given if given in arrays else f"{given}.weight"
         if weight not in arrays:
-            raise CheckpointError(f"--head {given}: no such array")
+            raise CheckpointError(f"`head` {given}: no such array")
     else:
         hidden = {v.shape[-1] for name, v in arrays.items() if "weight_hh_l" in name and v.ndim == 2}
         found = [
@@ -217,7 +217,7 @@ def _head(arrays: dict[str, Array], vocab_size: int, given: str | None) -> tuple
         if len(found) != 1:
             raise CheckpointError(
                 f"{len(found)} linear layers from the hidden size to {vocab_size} symbols in it",
-                hint="name the output layer with --head, and check the vocabulary's size",
+                hint="name the output layer with `head`, and check the vocabulary's size",
             )
         weight = found[0]
     return weight, f"{weight.removesuffix('weight')}bias"
@@ -228,7 +228,7 @@ def _embedding(arrays: dict[str, Array], size: int, vocab_size: int, head: str, 
     if given is not None:
         name = given if given in arrays else f"{given}.weight"
         if name not in arrays or arrays[name].shape != (vocab_size, size):
-            raise CheckpointError(f"--embedding {given}: no array of {vocab_size} x {size}")
+            raise CheckpointError(f"`embedding` {given}: no array of {vocab_size} x {size}")
         return arrays[name]
     found = [
         name for name, v in arrays.items() if v.shape == (vocab_size, size) and name != head and "weight_" not in name
@@ -238,7 +238,7 @@ def _embedding(arrays: dict[str, Array], size: int, vocab_size: int, head: str, 
     if len(found) != 1:
         raise CheckpointError(
             f"the first layer takes {size} numbers, but there are {len(found)} tables of {vocab_size} x {size} in it",
-            hint="check the vocabulary's size, or name the table with --embedding",
+            hint="check the vocabulary's size, or name the table with `embedding`",
         )
     return arrays[found[0]]
 
@@ -250,7 +250,7 @@ def _checkpoint(
     layers = len([name for name in arrays if name.endswith("weight_hh")])
     model = {"cell": _GATES[len(w_hh) // w_hh.shape[1]], "hidden_size": w_hh.shape[1], "num_layers": layers}
     settings: dict[str, Any] = {"corpus": {"source": source, "encoding": vocabulary.encoding}, "model": model}
-    config = config_from_builtins(settings if meta is None else meta["config"], where="its settings")
+    config = config_from_dict(settings if meta is None else meta["config"], where="its settings")
     shapes = CharRNN.param_shapes(len(vocabulary), **config.model.sizes())
     params = {}
     for name, shape in shapes.items():

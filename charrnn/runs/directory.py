@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from typing import Any
 from charrnn.config.load import dump_config
 from charrnn.config.schema import Config
 from charrnn.errors import SettingsError
-from charrnn.files import FileLock, LockedError, remove_stale, write_atomically
-from charrnn.runs.events import Report, RolledBack
+from charrnn.files import FileLock, LockedError, remove_stale, unwritable, write_atomically, writing
+from charrnn.runs.events import RolledBack, StepReport
 
 
 class RunDirectory:
@@ -36,17 +37,15 @@ class RunDirectory:
         """Make the directory and write the resolved settings.
 
         Raises:
-            SettingsError: it holds a run already, or cannot be written.
+            SettingsError, StorageError: it holds a run already, or cannot be written.
         """
         if not overwrite:
             self.check_free()
-        try:
+        with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             for file in self._files():
                 file.unlink(missing_ok=True)
             write_atomically(self.config, dump_config(config).encode())
-        except OSError as error:
-            raise unwritable(self.path, error) from None
 
     def _files(self) -> tuple[Path, ...]:
         return (self.config, self.last, self.best, self.history, self.samples, self.summary)
@@ -60,20 +59,21 @@ class RunDirectory:
         if any(file.exists() for file in self._files()):
             raise SettingsError(
                 f"{self.path}: the directory holds a run already",
-                hint="continue it with --resume, replace it with --overwrite, or choose another --run-dir",
+                hint="continue it with `resume`, replace it with `overwrite`, or choose another `run_dir`",
             )
 
     def reopen(self, config: Config) -> None:
         """Rewrite the settings of a run that goes on.
 
         Raises:
-            SettingsError: the directory cannot be written.
+            SettingsError, StorageError: the directory cannot be written.
         """
-        try:
+        with self._writing():
             self.summary.unlink(missing_ok=True)  # a longer run than the one that ended
             write_atomically(self.config, dump_config(config).encode())
-        except OSError as error:
-            raise unwritable(self.path, error) from None
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self.path, "the run directory", hint="choose another `run_dir`")
 
     def lock(self) -> FileLock:
         """Keeps other trainings out while the block runs; makes the directory.
@@ -81,13 +81,11 @@ class RunDirectory:
         Raises:
             SettingsError: another training is at work in it, or it cannot be made.
         """
-        try:
+        with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable(self.path, error) from None
         return _RunLock(self.path / ".lock", wait=False)
 
-    def append_report(self, report: Report) -> None:
+    def append_report(self, report: StepReport) -> None:
         """Add a row to the history."""
         self._append_row(asdict(report))
 
@@ -134,44 +132,16 @@ def finite(facts: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.items()}
 
 
-class SilentDirectory(RunDirectory):
-    """A run directory for ranks that do not write: rank 0 does, on a disk that the others may not see."""
-
-    def _append_row(self, row: dict[str, Any]) -> None:
-        return
-
-    def append_sample(self, step: int, text: str) -> None:
-        """Nothing."""
-
-    def write_summary(self, reason: str, summary: dict[str, Any]) -> None:
-        """Nothing."""
-
-    def sync_logs(self) -> tuple[int, int]:
-        """Nothing; no sizes."""
-        return 0, 0
-
-    def cut_logs(self, history_bytes: int, samples_bytes: int) -> None:
-        """Nothing."""
-
-
 class _RunLock(FileLock):
     def __enter__(self) -> FileLock:
         try:
             held = super().__enter__()
-            remove_stale(self.path.parent)
-            return held
         except LockedError:
             raise SettingsError(
                 f"{self.path.parent}: another training is at work in this run directory",
-                hint="wait for it, or choose another with --run-dir",
+                hint="wait for it, or choose another `run_dir`",
             ) from None
         except OSError as error:
-            raise unwritable(self.path.parent, error) from None
-
-
-def unwritable(path: Path, error: OSError) -> SettingsError:
-    """The error for a run directory that cannot be written."""
-    return SettingsError(
-        f"{path}: the run directory cannot be written: {error.strerror or error}",
-        hint="choose another with --run-dir",
-    )
+            raise unwritable(self.path.parent, error, "the run directory", hint="choose another `run_dir`") from None
+        remove_stale(self.path.parent)
+        return held

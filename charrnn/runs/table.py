@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.config.load import config_to_builtins
+from charrnn.config.load import config_to_dict
 from charrnn.config.messages import nearest, one_line
 from charrnn.errors import CharRNNError, SettingsError
 from charrnn.files import FileLock, LockedError
@@ -89,7 +89,7 @@ def _read(path: Path, folder: Path) -> Run:
     }
     from charrnn.config.load import load_config
 
-    sections = config_to_builtins(load_config(path / "config.yaml"))
+    sections = config_to_dict(load_config(path / "config.yaml"))
     settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
     name = str(path.relative_to(folder)) if path != folder else path.name
     return Run(path, name, _status(path, done=bool(summary)), facts, settings)
@@ -146,7 +146,7 @@ def selected(runs: Sequence[Run], conditions: Iterable[str]) -> list[Run]:
     for condition in conditions:
         match = re.fullmatch(r"\s*([A-Za-z_.]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", condition)
         if not match:
-            raise SettingsError(f"--where {one_line(condition)}: not COLUMN=VALUE, or with != < <= > >=")
+            raise SettingsError(f"`where` {one_line(condition)}: not COLUMN=VALUE, or with != < <= > >=")
         column = column_name(match[1], runs)
         kept = [run for run in kept if _holds(run.value(column), match[2], match[3])]
     return kept
@@ -155,14 +155,14 @@ def selected(runs: Sequence[Run], conditions: Iterable[str]) -> list[Run]:
 def _holds(found: Value, sign: str, text: str) -> bool:
     from charrnn.config.yaml import load_scalar
 
-    wanted = load_scalar(text, where=f"--where {text}") if text else ""
+    wanted = load_scalar(text, where=f"`where` {text}") if text else ""
     if sign in ("=", "!="):
         same = found == wanted or str(found) == text
         return same if sign == "=" else not same
     if isinstance(found, bool) or not isinstance(found, int | float):
         return False
     if isinstance(wanted, bool) or not isinstance(wanted, int | float):
-        raise SettingsError(f"--where ...{sign}{one_line(text)}: only numbers can be compared so")
+        raise SettingsError(f"`where` ...{sign}{one_line(text)}: only numbers can be compared so")
     return _OPERATORS[sign](found, wanted)
 
 

@@ -13,7 +13,7 @@ from charrnn.runs.checkpoint import Checkpoint
 # Parameters with an axis of symbols.
 _SYMBOL_AXIS = {"layers.0.weight_ih": 1, "embedding.weight": 0, "head.weight": 0, "head.bias": 0}
 _MUST_AGREE = (
-    "model.cell", "model.hidden_size", "model.num_layers", "model.embedding_size", "model.tied_embedding",
+    "model.cell", "model.hidden_size", "model.num_layers", "model.embedding_size", "model.tie_weights",
     "corpus.encoding",
 )  # fmt: skip
 
@@ -29,7 +29,8 @@ def check_transferable(saved: Config, wanted: Config) -> None:
         old, new = (getattr(getattr(config, section), name) for config in (saved, wanted))
         if old != new:
             raise SettingsError(
-                f"{path}: {new}, but the weights to start from have {old}", hint=f"--set {path}={old}, or other weights"
+                f"{path}: {new}, but the weights to start from have {old}",
+                hint=f"`overrides` {path}={old}, or other weights",
             )
 
 

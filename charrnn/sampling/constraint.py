@@ -35,7 +35,7 @@ class Constraint:
 
     def __init__(self, expression: str, vocabulary: Vocabulary, *, banned: Sequence[int] = ()) -> None:
         if vocabulary.encoding == "bytes":
-            raise SettingsError("--constrain: needs a model of characters, this one is of bytes")
+            raise SettingsError("`constrain`: needs a model of characters, this one is of bytes")
         self.expression = expression
         machine = _compile(expression)
         states = {state: k for k, state in enumerate(sorted(machine.states))}
@@ -51,7 +51,7 @@ class Constraint:
         self._distance = self._distances()
         if self._distance[self.initial] == _FAR:
             what = "the model's characters without those banned" if banned else "the model's characters"
-            raise SettingsError(f"--constrain: no text of {what} matches {shown(expression)}")
+            raise SettingsError(f"`constrain`: no text of {what} matches {shown(expression)}")
 
     def _distances(self) -> npt.NDArray[np.int32]:
         """(S + 1,) characters from each state to the nearest accepting one."""
@@ -93,9 +93,9 @@ def _compile(expression: str) -> Any:
     try:
         re.compile(expression)  # says what is wrong with it, and where
     except (re.error, OverflowError, RecursionError) as error:
-        raise SettingsError(f"--constrain: {shown(expression)} is no regular expression: {error}") from None
+        raise SettingsError(f"`constrain`: {shown(expression)} is no regular expression: {error}") from None
     try:
         return interegular.parse_pattern(expression).to_fsm()
     except Exception as error:  # its parser raises several kinds
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise SettingsError(f"--constrain: {shown(expression)} cannot be used: {reason}") from None
+        raise SettingsError(f"`constrain`: {shown(expression)} cannot be used: {reason}") from None

@@ -214,7 +214,7 @@ class _Matcher:
     def __init__(self, constraint: Constraint, count: int, length: int) -> None:
         if constraint.shortest > length:
             raise SettingsError(
-                f"--constrain: the shortest match has {constraint.shortest} characters, but --length is {length}"
+                f"`constrain`: the shortest match has {constraint.shortest} characters, but `length` is {length}"
             )
         self._constraint = constraint
         self._states = np.full(count, constraint.initial, np.int32)

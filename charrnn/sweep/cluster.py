@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from charrnn.config.load import config_from_builtins, config_to_builtins, dump_config
+from charrnn.config.load import config_from_dict, config_to_dict, dump_config
 from charrnn.config.schema import Config
 from charrnn.data.corpora import resolve
 from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
 from charrnn.files import write_atomically
-from charrnn.sweep.executors import Ended, HistoryTail, Progress, core_groups, last_error, launch, replicas_for
+from charrnn.sweep.executors import Ended, HistoryTail, Job, TrialRow, core_groups, error_of, launch, replicas_for
 from charrnn.sweep.plan import Trial, overridden
 
 Files = dict[str, bytes]
@@ -66,7 +66,7 @@ class DaskExecutor:
             self._client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, name="charrnn-sweep")
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(
-                f"--scheduler {address}: {str(error) or type(error).__name__}", hint="start one: dask scheduler"
+                f"`scheduler` {address}: {str(error) or type(error).__name__}", hint="start one: dask scheduler"
             ) from None
         self._settings, self._address = settings, address
         self._tasks: dict[str, _Task] = {}
@@ -87,8 +87,8 @@ class DaskExecutor:
             if self._client.status == "running":
                 raise
             raise CharRNNError(
-                f"--scheduler {self._address}: the scheduler is gone: {type(error).__name__}",
-                hint="trials are saved to their last checkpoint: start it again, and continue with --resume",
+                f"`scheduler` {self._address}: the scheduler is gone: {type(error).__name__}",
+                hint="trials are saved to their last checkpoint: start it again, and continue with `resume`",
             ) from None
 
     def start(self, trial: Trial, folder: Path, *, resume: bool) -> None:
@@ -101,7 +101,7 @@ class DaskExecutor:
         task.shared.news.set({"version": "", "history": files.get("history.jsonl", b"")})
         task.shared.stop.set(False)
         task.tail = HistoryTail(folder / "history.jsonl", skip=resume)
-        task.arguments = (config_to_builtins(config), self._text(config), name)
+        task.arguments = (config_to_dict(config), self._text(config), name)
         self._submit(task)
         self._tasks[trial.name] = task
 
@@ -117,7 +117,7 @@ class DaskExecutor:
             self._texts[source] = self._client.scatter([content], broadcast=False, hash=False)[0]
         return self._texts[source]
 
-    def poll(self) -> list[Progress | Ended]:
+    def poll(self) -> list[TrialRow | Ended]:
         """See `Executor`.
 
         Raises:
@@ -126,12 +126,12 @@ class DaskExecutor:
         with self._connected():
             return self._poll()
 
-    def _poll(self) -> list[Progress | Ended]:
-        found: list[Progress | Ended] = []
+    def _poll(self) -> list[TrialRow | Ended]:
+        found: list[TrialRow | Ended] = []
         for name, task in list(self._tasks.items()):
             over = task.future.done()
             task.fetch()
-            found += [Progress(task.trial, row) for row in task.tail.rows()]
+            found += [TrialRow(task.trial, row) for row in task.tail.rows()]
             if over and (ended := self._ended(task)):
                 found.append(ended)
                 del self._tasks[name]
@@ -178,12 +178,12 @@ def _check_reachable(address: str) -> None:
     """A plain connection first: Dask's own client tries for long, and says so at length."""
     match = re.fullmatch(r"(?:tcp|tls)://\[?([^\s\[\]]+?)\]?:(\d{1,5})", address)
     if not match:
-        raise SettingsError(f"--scheduler {address}: not an address", hint="write it as tcp://host:8786")
+        raise SettingsError(f"`scheduler` {address}: not an address", hint="write it as tcp://host:8786")
     try:
         socket.create_connection((match[1], int(match[2])), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise SettingsError(
-            f"--scheduler {address}: no scheduler there: {error}", hint="start one: dask scheduler"
+            f"`scheduler` {address}: no scheduler there: {error}", hint="start one: dask scheduler"
         ) from None
 
 
@@ -245,7 +245,7 @@ def run_on_worker(settings: dict[str, Any], text: list[tuple[str, bytes]], name:
         name: under which it shares what it has with the sweep.
 
     Returns:
-        The exit code of `charrnn train` and its error line.
+        The exit code of the training and its error.
     """
     from distributed import get_client
 
@@ -258,10 +258,9 @@ def run_on_worker(settings: dict[str, Any], text: list[tuple[str, bytes]], name:
         for file, data in begun.items():
             (run / file).write_bytes(data)
         config = _settle(settings, text, root)
-        words = ["train", "--config", str(root / "config.yaml"), "--run-dir", str(run)]
-        words.append("--resume" if "last.npz" in begun else "--overwrite")
         (root / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-        with _process(words, run, root) as process:
+        job = Job(str(root / "config.yaml"), {}, str(run), "last.npz" in begun)
+        with _process(job, run, root) as process:
             sender = _Sender(run, shared)
             while process.poll() is None:
                 sender.send_if_new()
@@ -270,12 +269,12 @@ def run_on_worker(settings: dict[str, Any], text: list[tuple[str, bytes]], name:
                 time.sleep(_LOOK_SECONDS)
         sender.send()
         code = int(process.returncode)
-        return code, last_error(run / "log.txt") if code >= 0 else f"ended by signal {-code}"
+        return code, error_of(run, code)
 
 
 @contextlib.contextmanager
-def _process(words: list[str], run: Path, root: Path) -> Iterator[Any]:
-    process = launch(words, run / "log.txt", _worker_cores(), text=root / "text")
+def _process(job: Job, run: Path, root: Path) -> Iterator[Any]:
+    process = launch(job, run / "log.txt", _worker_cores(), text=root / "text")
     try:
         yield process
     finally:
@@ -299,7 +298,7 @@ def _settle(settings: dict[str, Any], text: list[tuple[str, bytes]], root: Path)
     folder.mkdir()
     for name, data in text:
         (folder / name).write_bytes(data)
-    config = config_from_builtins(settings, where="trial")
+    config = config_from_dict(settings, where="trial")
     count = replicas_for(root / "run", config, len(_worker_cores()))
     return overridden(config, {"training.replicas": count}, where="trial")
 

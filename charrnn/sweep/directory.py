@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from charrnn import __version__
 from charrnn.blas import kernel_name
 from charrnn.config.load import dump_config
 from charrnn.errors import SettingsError
-from charrnn.files import FileLock, LockedError, write_atomically
+from charrnn.files import FileLock, LockedError, write_atomically, writing
 from charrnn.sweep.plan import Overrides, Plan, Trial
 
 Status = Literal["missing", "begun", "done", "pruned", "failed"]
@@ -52,25 +53,27 @@ class SweepDirectory:
         """
         there = self.manifest.exists()
         if resume and not there:
-            raise SettingsError(f"{self.path}: there is no sweep to resume", hint="start it without --resume")
+            raise SettingsError(f"{self.path}: there is no sweep to resume", hint="start it without `resume`")
         if there and not (resume or overwrite):
             raise SettingsError(
                 f"{self.path}: the directory holds a sweep already",
-                hint="continue it with --resume, replace it with --overwrite, or choose another --dir",
+                hint="continue it with `resume`, replace it with `overwrite`, or choose another `directory`",
             )
         if resume:
             self.check_base(plan)
         base = dump_config(plan.base)
         facts = self._facts(plan, command, before=self._history() if resume else [])
-        try:
+        with self.writing():
             if there and overwrite:
                 self._remove_trials()
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.file, text.encode())
             write_atomically(self.base, base.encode())
             write_atomically(self.manifest, (json.dumps(facts, indent=1) + "\n").encode())
-        except OSError as error:
-            raise SettingsError(f"{self.path}: the sweep's directory cannot be written: {error.strerror}") from None
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Turns what the system says against writing here into one error."""
+        return writing(self.path, "the sweep's directory", hint="choose another `directory`")
 
     def check_base(self, plan: Plan) -> None:
         """The sweep that is here started from the same settings.
@@ -85,7 +88,7 @@ class SweepDirectory:
         if not same:
             raise SettingsError(
                 f"{self.path}: its trials were begun with other base settings than the sweep's now (base.yaml)",
-                hint="grids and seeds may be extended; for another base choose another --dir",
+                hint="grids and seeds may be extended; for another base choose another `directory`",
             )
 
     def _history(self) -> list[dict[str, Any]]:
@@ -136,18 +139,12 @@ class SweepDirectory:
 
     def record(self, trial: Trial, **facts: Any) -> None:
         """Write down what is known of a trial beside what its run writes itself."""
-        folder = self.folder(trial)
-        folder.mkdir(exist_ok=True)
-        known = {**self.recorded(trial), "name": trial.name, "overrides": trial.overrides, **facts}
-        write_atomically(folder / "trial.json", (json.dumps(known, indent=1) + "\n").encode())
+        self.folder(trial).mkdir(exist_ok=True)
+        add_to_record(self.folder(trial), name=trial.name, overrides=trial.overrides, **facts)
 
     def recorded(self, trial: Trial) -> dict[str, Any]:
         """What `record` wrote; empty for a trial that has not begun."""
-        try:
-            known = json.loads((self.folder(trial) / "trial.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
+        return read_record(self.folder(trial))
 
     def status(self, trial: Trial) -> Status:
         """How far a trial has come."""
@@ -185,6 +182,24 @@ class SweepDirectory:
         return found
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """What is written down of a trial in its run directory; empty where nothing is."""
+    try:
+        known = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def add_to_record(folder: Path, **facts: Any) -> None:
+    """Write down more of a trial; the sweep does before and after its process runs, the process itself meanwhile.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_atomically(folder / "trial.json", (json.dumps({**read_record(folder), **facts}, indent=1) + "\n").encode())
+
+
 class _SweepLock(FileLock):
     def __enter__(self) -> FileLock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,5 +208,5 @@ class _SweepLock(FileLock):
         except LockedError:
             raise SettingsError(
                 f"{self.path.parent}: another sweep is at work in this directory",
-                hint="wait for it, or choose another with --dir",
+                hint="wait for it, or choose another `directory`",
             ) from None

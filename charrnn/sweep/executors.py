@@ -6,20 +6,21 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from charrnn.config.load import load_config
 from charrnn.config.schema import Config
 from charrnn.files import FileLock, LockedError
-from charrnn.sweep.plan import Overrides, Trial, as_option
+from charrnn.sweep.directory import read_record
+from charrnn.sweep.plan import Overrides, Trial
+from charrnn.training.processes import child_command, child_environment
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrialRow:
     """A trial wrote a row of its history."""
 
     trial: Trial
@@ -31,7 +32,7 @@ class Ended:
     """A trial's process is over.
 
     Attributes:
-        exit_code: of `charrnn train`, negative for a signal that it could not answer.
+        exit_code: of the training, negative for a signal that it could not answer.
         error: its error line; "" where there is none.
     """
 
@@ -49,7 +50,7 @@ class Executor(Protocol):
     def start(self, trial: Trial, folder: Path, *, resume: bool) -> None:
         """Begin a trial, or go on with it."""
 
-    def poll(self) -> list[Progress | Ended]:
+    def poll(self) -> list[TrialRow | Ended]:
         """What has happened since the last call."""
 
     def stop(self, trial: Trial) -> None:
@@ -96,12 +97,6 @@ class HistoryTail:
         return new
 
 
-def train_command(config: Path, overrides: Overrides, folder: Path) -> list[str]:
-    """The arguments of `charrnn` that train a trial."""
-    settings = [word for path, value in overrides.items() for word in ("--set", as_option(path, value))]
-    return ["train", "--config", str(config), *settings, "--run-dir", str(folder)]
-
-
 def core_groups(jobs: int) -> list[list[int]]:
     """The processors for each of `jobs` trials at a time; shared where there are fewer than trials."""
     known = hasattr(os, "sched_getaffinity")
@@ -116,7 +111,7 @@ def replicas_for(folder: Path, config: Config, cores: int) -> int | str:
 
     A run that has begun keeps its number, whatever there is now.
     """
-    from charrnn.training.replicas import choose_replicas
+    from charrnn.training.group import choose_replicas
 
     if (folder / "last.npz").exists():
         return load_config(folder / "config.yaml").training.replicas
@@ -157,23 +152,21 @@ class LocalExecutor:
             going_on = resume and (folder / "last.npz").exists()
             count = replicas_for(folder, self._settings(trial), len(cores))
             overrides = {**trial.overrides, "training.replicas": count}
-            words = train_command(self._base, overrides, folder)
-            # The directory may hold a run that died before its first checkpoint.
-            words.append("--resume" if going_on else "--overwrite")
-            self._running[trial.name] = _Process(trial, folder, words, cores, resume=resume)
+            # A directory to begin in may hold a run that died before its first checkpoint.
+            job = Job(str(self._base), overrides, str(folder), going_on)
+            self._running[trial.name] = _Process(trial, folder, job, cores, resume=resume)
             self._waiting.remove(item)
 
-    def poll(self) -> list[Progress | Ended]:
+    def poll(self) -> list[TrialRow | Ended]:
         """See `Executor`."""
         self._launch()
-        found: list[Progress | Ended] = [Ended(trial, -signal.SIGTERM, "") for trial in self._dropped]
+        found: list[TrialRow | Ended] = [Ended(trial, -signal.SIGTERM, "") for trial in self._dropped]
         self._dropped = []
         for name, process in list(self._running.items()):
             code = process.popen.poll()  # before the history is read, so that its last row is not missed
-            found += [Progress(process.trial, row) for row in process.tail.rows()]
+            found += [TrialRow(process.trial, row) for row in process.tail.rows()]
             if code is not None:
-                error = process.error() if code >= 0 else f"ended by signal {-code}"
-                found.append(Ended(process.trial, code, error))
+                found.append(Ended(process.trial, code, error_of(process.folder, code)))
                 self._idle.append(process.cores)
                 del self._running[name]
         return found
@@ -199,49 +192,57 @@ class LocalExecutor:
 
 
 class _Process:
-    def __init__(self, trial: Trial, folder: Path, words: list[str], cores: list[int], *, resume: bool) -> None:
-        self.trial, self.cores = trial, cores
-        self.log = folder / "log.txt"
+    def __init__(self, trial: Trial, folder: Path, job: Job, cores: list[int], *, resume: bool) -> None:
+        self.trial, self.cores, self.folder = trial, cores, folder
         self.tail = HistoryTail(folder / "history.jsonl", skip=resume)
-        self.popen = launch(words, self.log, cores)
-
-    def error(self) -> str:
-        """The error that the run ended with."""
-        return last_error(self.log)
+        self.popen = launch(job, folder / "log.txt", cores)
 
 
-def launch(words: list[str], log: Path, cores: list[int], *, text: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start `charrnn` on some processors; it ends when this process does.
+@dataclass(frozen=True)
+class Job:
+    """What the process of a trial is to do.
+
+    Attributes:
+        config: settings file.
+        overrides: what to change of it.
+        run_dir: where to write.
+        resume: go on with what is there; otherwise it is replaced.
+    """
+
+    config: str
+    overrides: Overrides
+    run_dir: str
+    resume: bool
+
+
+def launch(job: Job, log: Path, cores: list[int], *, text: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start a trial on some processors; it ends when this process does.
 
     Args:
-        words: its arguments.
+        job: of the trial.
         log: gets its messages.
         cores: the processors.
         text: folder whose files are the corpus, whatever the settings call it.
     """
-    package = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH")) if p)
-    spec = json.dumps({"words": [*words, "--progress", "plain"], "cores": cores, "parent": os.getpid()})
+    spec = json.dumps({"job": asdict(job), "cores": cores, "parent": os.getpid()})
+    environment = child_environment(len(cores)) | ({"CHARRNN_TEXT": str(text)} if text else {})
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "charrnn.cli.trial", spec],
+            child_command("charrnn.cli.trial", spec),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=file,
             start_new_session=True,  # Ctrl-C in the terminal is the sweep's to handle
-            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": str(len(cores)), "OMP_NUM_THREADS": "1"}
-            | ({"CHARRNN_TEXT": str(text)} if text else {}),
+            env=environment,
         )
 
 
-def last_error(log: Path) -> str:
-    """The last error line in a run's messages; where there is none, its last line."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    errors = [line.removeprefix("charrnn: error: ") for line in lines if line.startswith("charrnn: error: ")]
-    return (errors or lines or [""])[-1]
+def error_of(folder: Path, code: int) -> str:
+    """The error that the process of a trial has written into its record; "" where there was none."""
+    if code < 0:
+        return f"ended by signal {-code}"
+    recorded = read_record(folder).get("error")
+    return str(recorded) if recorded else f"ended with exit code {code}" if code else ""
 
 
 def unlocked(folder: Path) -> bool:

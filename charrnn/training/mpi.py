@@ -7,18 +7,20 @@ gradient: the loss, whether anybody was asked to stop, and rank 0's clock. Rank 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from charrnn.blas import blas_threads
+from charrnn.data.windows import WindowStream
 from charrnn.errors import DataError, MissingExtraError
-from charrnn.nn.dropout import DropoutKey, reset_states
-from charrnn.nn.network import CharRNN, State
+from charrnn.nn.network import CharRNN
 from charrnn.nn.params import FlatParams
-from charrnn.training.replicas import Plan, available_cores, columns_of
+from charrnn.training.group import ReplicaSpec, Share, available_cores
 
 T = TypeVar("T")
 
@@ -88,67 +90,44 @@ class World:
 
 
 class MpiGroup:
-    """The ranks as a group of replicas; see `ReplicaGroup`, whose place it takes.
+    """The ranks as a group; see `Group`.
 
     Args:
-        plan: of the whole batch; its count and rank are not used.
+        plan: of the whole batch; how many replicas it asks for is not used.
+        stream: the windows of the whole batch.
         ranks: of the world.
-        columns: B of the whole batch.
     """
 
-    def __init__(self, plan: Plan, ranks: World, columns: int) -> None:
-        self._world, self.rank = ranks, ranks.rank
-        self._stream = plan.stream()
-        self._columns = columns_of(ranks.rank, ranks.size, columns)
-        self._count, self._state_reset = columns, plan.state_reset
-        self.model = CharRNN(plan.vocab_size, **plan.network)
-        size = self.model.params.size
+    count = 1  # another number of ranks may go on with a run: their sum's order is MPI's own, saved or not
+
+    def __init__(self, plan: ReplicaSpec, stream: WindowStream, *, ranks: World) -> None:
+        self._world, self.leads = ranks, ranks.rank == 0
+        shapes = CharRNN.param_shapes(plan.vocab_size, **plan.sizes)
+        size = FlatParams(shapes, np.float32).size
         self._message = np.zeros(size + _EXTRAS, np.float32)
-        self.model.grads = FlatParams(self.model.params.shapes, np.float32, buffer=self._message[:size])
         self._extras = self._message[size:]
-        self.state: State = self.model.zero_state(columns)
+        grads = FlatParams(shapes, np.float32, buffer=self._message[:size])
+        self._share = Share(replace(plan, count=ranks.size, rank=ranks.rank), stream, grads=grads)
+        self.model, self.state = self._share.model, self._share.state
         self._stopping, self._seconds = False, 0.0
-        threads = max(1, available_cores() // ranks.local_size)
-        self._threads = blas_threads(threads)
+        self._threads = contextlib.ExitStack()
 
     def start(self) -> None:
         """Take this rank's share of the machine's processors."""
-        self._threads.__enter__()
+        self._threads.enter_context(blas_threads(max(1, available_cores() // self._world.local_size)))
 
     def close(self) -> None:
         """Give it back."""
-        self._threads.__exit__(None, None, None)
+        self._threads.close()
 
-    def run(self, index: int, *, seed: int, step: int, offset: int, stopping: bool, seconds: float) -> float:
-        """Train on window `index`: sum of nats over all columns; `model.grads` has the gradient of the mean.
-
-        Args:
-            index: of the window.
-            seed: of the run.
-            step: optimiser steps done.
-            offset: see `WindowStream`.
-            stopping: this rank was asked to stop.
-            seconds: that this rank took for the step before.
-        """
-        window = self._stream.window(index, self._columns, offset=offset)
-        nats = 0.0
-        if window.inputs.shape[1]:
-            key = DropoutKey(seed, step, self._columns.start)
-            state = [layer[:, :, self._columns] for layer in self.state]
-            reset_states(state, self._state_reset, key)
-            nats = self.model.loss_and_grad(
-                window.inputs,
-                window.targets,
-                state,
-                dropout_key=key,
-                resets=window.resets,
-                scale=1.0 / (len(window.inputs) * self._count),
-            )
-        else:
-            self._message[...] = 0.0
+    def run(
+        self, index: int, *, seed: int, step: int, offset: int = 0, stopping: bool = False, seconds: float = 0.0
+    ) -> float:
+        """See `Group`."""
+        nats = self._share.run(index, offset, seed, step)
         self._extras[_NATS] = nats
         self._extras[_STOP] = stopping
-        mine = seconds if self.rank == 0 else 0.0
+        mine = seconds if self.leads else 0.0
         self._extras[_SECONDS] = mine
         self._extras[_SECONDS_LOW] = mine - float(np.float32(mine))
         self._world.comm.Allreduce(self._in_place(), self._message, op=self._world.sum)
@@ -163,23 +142,24 @@ class MpiGroup:
         return MPI.IN_PLACE
 
     def agreed(self, stopping: bool, seconds: float) -> tuple[bool, float]:
-        """Whether to stop, and how long the step took: what came with the last gradient, the same on every rank."""
+        """See `Group`: what came with the last gradient."""
         return self._stopping, self._seconds
 
     def gather(self) -> None:
-        """Bring all columns of the recurrent state to rank 0, and its parameters to all.
+        """See `Group`; and bring rank 0's parameters to all.
 
         On machines of one kind they are the same already. Others may round a norm or a cosine otherwise, which would
         add up in the course of a long run.
         """
         self._world.comm.Bcast(self.model.params.flat, root=0)
-        mine = [np.ascontiguousarray(layer[:, :, self._columns]) for layer in self.state]
-        found = self._world.comm.gather((self._columns.start, self._columns.stop, mine), root=0)
+        columns = self._share.columns
+        mine = [np.ascontiguousarray(layer[:, :, columns]) for layer in self.state]
+        found = self._world.comm.gather((columns.start, columns.stop, mine), root=0)
         for start, stop, layers in found or ():
             for whole, part in zip(self.state, layers, strict=True):
                 whole[:, :, start:stop] = part
 
     def once(self, compute: Callable[[], T]) -> T:
-        """What rank 0 computes, on every rank."""
-        computed: T = self._world.share(compute() if self.rank == 0 else None)
+        """See `Group`."""
+        computed: T = self._world.share(compute() if self.leads else None)
         return computed

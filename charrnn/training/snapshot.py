@@ -10,7 +10,7 @@ import numpy as np
 
 from charrnn import __version__
 from charrnn.blas import kernel_name
-from charrnn.config.load import config_to_builtins, keep_older_values
+from charrnn.config.load import config_to_dict, keep_older_values
 from charrnn.config.schema import Config
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import WindowStream
@@ -26,7 +26,7 @@ MAY_CHANGE = frozenset(
     f"training.{name}"
     for name in (
         *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),
-        *("on_divergence", "max_rollbacks", "rollback_rate_factor"),
+        *("on_divergence", "max_rollbacks", "rollback_lr_factor"),
         *("tensorboard", "log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
     )
 )
@@ -84,7 +84,7 @@ def check_resumable(saved: Config, wanted: Config) -> Config:
         SettingsError: names the settings that differ and those that may.
     """
     wanted = keep_older_values(saved, wanted)
-    before, after = config_to_builtins(saved), config_to_builtins(wanted)
+    before, after = config_to_dict(saved), config_to_dict(wanted)
     changed = [
         f"{section}.{name}"
         for section, values in after.items()
@@ -109,8 +109,8 @@ def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
     if saved.vocabulary != vocabulary or Counters.of(saved).text_sha256 != sha256:
         raise DataError(
             "the text is not the one this run was trained on",
-            hint="put the old text back, start another run with --run-dir, or give this run's weights to a new one "
-            "with --init-from",
+            hint="put the old text back, start another run with `run_dir`, or give this run's weights to a new one "
+            "with `init_from`",
         )
 
 
@@ -124,7 +124,7 @@ def summarise(n: Counters, stream: WindowStream, model: CharRNN, run_dir: RunDir
         "steps": n.step,
         "epochs": round(n.epoch + n.window / stream.windows_per_epoch, 6),
         "chars": n.chars,
-        "repeated_chars_per_epoch": stream.repeated,
+        "overlap_chars_per_epoch": stream.repeated,
         "seconds": n.seconds,
         "chars_per_second": n.chars / n.seconds if n.seconds else 0.0,
         "train_loss": n.train_loss,

@@ -9,48 +9,47 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import numpy as np
 
-from charrnn.blas import blas_threads
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.vocabulary import default_prime
 from charrnn.data.windows import WindowStream, split_bounds
 from charrnn.errors import DataError, DivergenceError
 from charrnn.evaluation.loss import evaluate
+from charrnn.files import writing
 from charrnn.nn.clip import CLIPPERS, global_norm
-from charrnn.nn.ema import WeightAverage
+from charrnn.nn.ema import WeightEMA
 from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
 from charrnn.nn.params import Array, IdArray
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
 from charrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from charrnn.runs.directory import RunDirectory, unwritable
+from charrnn.runs.directory import RunDirectory
 from charrnn.runs.events import (
     CheckpointSaved,
     Evaluated,
     Event,
-    Report,
     RolledBack,
     RunFinished,
     RunStarted,
     SampleMade,
+    StepReport,
 )
 from charrnn.runs.transfer import transplant
 from charrnn.sampling.draw import SamplingOptions, generate_text
-from charrnn.training.progress import Counters
-from charrnn.training.replicas import ReplicaGroup, available_cores, choose_replicas, plan_of
+from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
+from charrnn.training.progress import Counters, StopFlag
 from charrnn.training.snapshot import capture, check_text, restore, summarise
 
-if TYPE_CHECKING:
-    from charrnn.training.mpi import MpiGroup, World
+T = TypeVar("T")
 
-# Numbers that overflow are found by their results, not by NumPy's warnings.
-QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+# Overflow is detected from the results, so NumPy's warnings are off.
+ignore_float_warnings = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 class Trainer:
@@ -62,10 +61,8 @@ class Trainer:
         run_dir: opened already.
         resume_from: the checkpoint to continue; None starts anew.
         init_from: the checkpoint whose weights a new run starts with.
-        ranks: those that share the batch, where there are several.
-
-    Attributes:
-        stop_requested: set it (from a signal handler, say) to finish the step, save and end.
+        make_group: who computes the gradients.
+        stop: set it (from a signal handler, say) to finish the step, save and end.
     """
 
     def __init__(
@@ -76,10 +73,11 @@ class Trainer:
         *,
         resume_from: Checkpoint | None = None,
         init_from: Checkpoint | None = None,
-        ranks: World | None = None,
+        make_group: GroupMaker = group_of,
+        stop: StopFlag | None = None,
     ) -> None:
         self.config, self.text, self.run_dir = config, text, run_dir
-        self.stop_requested = False
+        self.stop = stop or StopFlag()
         t, m, c = config.training, config.model, config.corpus
         self.separator: IdArray | None = None
         if c.document_separator is not None:
@@ -95,22 +93,15 @@ class Trainer:
                 hint="use a longer text or a larger corpus.val_fraction, or set it to 0 for none",
             )
         self.val_ids = val
-        self.counters = Counters(replicas=1 if ranks else choose_replicas(t.replicas, self.stream.columns))
-        self.counters.text_sha256 = text.sha256
+        self.counters = Counters(replicas=choose_replicas(t.replicas, self.stream.columns), text_sha256=text.sha256)
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
-        plan = plan_of(config, text, len(train), self.separator, self.counters.replicas)
-        self.replicas: ReplicaGroup | MpiGroup
-        if ranks is None:
-            self.replicas = ReplicaGroup(plan, self.stream)
-        else:
-            from charrnn.training.mpi import MpiGroup
-
-            self.counters.replicas = 1
-            self.replicas = MpiGroup(plan, ranks, self.stream.columns)
+        plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas)
+        self.group = make_group(plan, self.stream)
+        self.counters.replicas = self.group.count
         self._stopping, self._last_seconds = False, 0.0
-        self.model, self.state = self.replicas.model, self.replicas.state
+        self.model, self.state = self.group.model, self.group.state
         options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
         self.optimizer = OPTIMIZERS[t.optimizer](self.model.params.size, self.model.dtype, OptimizerOptions(**options))
         self.grad_norm = self.learning_rate = math.nan
@@ -119,9 +110,18 @@ class Trainer:
             self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
             if init_from is not None:
                 transplant(init_from, self.model, text.vocabulary)
-        self.average = None if t.average_decay is None else WeightAverage(self.model.params.flat, t.average_decay)
+        self.average = None if t.ema_decay is None else WeightEMA(self.model.params.flat, t.ema_decay)
         if resume_from is not None:
             self._restore(resume_from)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether this process was asked to stop; may be set."""
+        return self.stop.stop_requested
+
+    @stop_requested.setter
+    def stop_requested(self, wish: bool) -> None:
+        self.stop.stop_requested = wish
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -130,18 +130,14 @@ class Trainer:
 
         Raises:
             DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
-            SettingsError: the run directory stopped being writable.
+            StorageError: the run directory stopped being writable.
         """
-        # BLAS's own threads and several replicas would be in each other's way.
-        threads = blas_threads(1) if self.counters.replicas > 1 else contextlib.nullcontext()
         try:
-            with threads:
-                self.replicas.start()
+            with writing(self.run_dir.path, "the run directory"):
+                self.group.start()
                 yield from self._run()
-        except OSError as error:
-            raise unwritable(self.run_dir.path, error) from None
         finally:
-            self.replicas.close()
+            self.group.close()
 
     def _run(self) -> Iterator[Event]:
         yield self._started()
@@ -155,7 +151,7 @@ class Trainer:
                 yield self._roll_back(error)
         summary = summarise(self.counters, self.stream, self.model, self.run_dir)
         if self._reason != "stopped":
-            self.run_dir.write_summary(self._reason, summary)
+            self._write(self.run_dir.write_summary, self._reason, summary)
         yield RunFinished(self._reason, summary)
 
     def _advance(self) -> Iterator[Event]:
@@ -166,19 +162,19 @@ class Trainer:
         # Not at a stop that was asked for: patience and plateaus would count it, and the run that goes on from there
         # would not be the one that never stopped.
         at_end = reason is not None and reason != "stopped"
-        evaluating = len(self.val_ids) > 1 and (at_end or due(step, t.eval_every))
+        evaluating = len(self.val_ids) > 1 and (at_end or is_due(step, t.eval_every))
         if evaluating:
             yield from self._evaluate()
             reason = reason or self._end()
-        if evaluating or reason or due(step, t.log_every):
+        if evaluating or reason or is_due(step, t.log_every):
             yield self._report(evaluated=evaluating)
-        if due(step, t.sample_every) or (reason and t.sample_every):
+        if is_due(step, t.sample_every) or (reason and t.sample_every):
             yield self._sample()
-        if reason or due(step, t.checkpoint_every):
+        if reason or is_due(step, t.checkpoint_every):
             yield self._save_last()
         self._reason = reason
 
-    @QUIET
+    @ignore_float_warnings
     def take_step(self, rate: float | None = None) -> float:
         """Train on the next window; its mean loss, nats per character.
 
@@ -194,7 +190,7 @@ class Trainer:
                 layer[...] = 0.0
         chars = self.stream.window_steps(n.window) * self.stream.columns
         offset = self.stream.offset(t.seed, n.epoch)
-        nats = self.replicas.run(
+        nats = self.group.run(
             n.window, seed=t.seed, step=n.step, offset=offset, stopping=self.stop_requested, seconds=self._last_seconds
         )
         grad = self.model.grads.flat
@@ -207,21 +203,21 @@ class Trainer:
             )
         if t.grad_clip is not None:
             CLIPPERS[t.grad_clip_mode](grad, t.grad_clip, self.grad_norm)
-        self.learning_rate = t.learning_rate * n.rate_scale * self._rate_factor() if rate is None else rate
+        self.learning_rate = t.learning_rate * n.lr_scale * self._rate_factor() if rate is None else rate
         self.optimizer.step(self.model.params.flat, grad, self.learning_rate)
         n.step += 1
         if self.average is not None:
             self.average.update(self.model.params.flat, n.step)
         n.chars += chars
-        n.pending_nats += nats
-        n.pending_chars += chars
+        n.nats_since_report += nats
+        n.chars_since_report += chars
         n.window += 1
         if n.window == self.stream.windows_per_epoch:
             n.epoch, n.window = n.epoch + 1, 0
         self._last_seconds = time.perf_counter() - started
-        self._stopping, elapsed = self.replicas.agreed(self.stop_requested, self._last_seconds)
+        self._stopping, elapsed = self.group.agreed(self.stop_requested, self._last_seconds)
         n.seconds += elapsed
-        n.pending_seconds += elapsed
+        n.seconds_since_report += elapsed
         return nats / chars
 
     # --- when to stop, how fast to learn ----------------------------------------------------------------------------
@@ -241,7 +237,7 @@ class Trainer:
             return "max_steps" if n.step == t.max_steps else "epochs"
         if t.max_minutes is not None and n.seconds >= 60.0 * t.max_minutes:
             return "max_minutes"
-        if t.patience is not None and n.bad_evaluations >= t.patience:
+        if t.patience is not None and n.evals_since_best >= t.patience:
             return "patience"
         return "stopped" if self._stopping else None
 
@@ -252,7 +248,7 @@ class Trainer:
             progress = (n.step - t.warmup_steps) / max(1, self.total_steps - t.warmup_steps)
         if t.max_minutes is not None:
             progress = max(progress, n.seconds / (60.0 * t.max_minutes))
-        options = ScheduleOptions(t.final_rate_fraction, t.decay_every_steps, t.decay_factor, n.plateaus)
+        options = ScheduleOptions(t.min_lr_ratio, t.lr_decay_steps, t.lr_decay, n.plateaus)
         return rate_factor(t.schedule, step=n.step, progress=progress, warmup_steps=t.warmup_steps, options=options)
 
     # --- what is reported -------------------------------------------------------------------------------------------
@@ -290,29 +286,24 @@ class Trainer:
 
     def _evaluate_now(self) -> Iterator[Event]:
         n, t = self.counters, self.config.training
-        with self._all_cores():
-            n.val_loss = self.replicas.once(
-                lambda: QUIET(evaluate)(self.model, self.val_ids, separator=self.separator).loss
-            )
+        n.val_loss = self.group.once(
+            lambda: ignore_float_warnings(evaluate)(self.model, self.val_ids, separator=self.separator).loss
+        )
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss
-        n.bad_evaluations = 0 if best else n.bad_evaluations + 1
-        n.plateaus += bool(n.bad_evaluations) and n.bad_evaluations % t.plateau_evaluations == 0
+        n.evals_since_best = 0 if best else n.evals_since_best + 1
+        n.plateaus += bool(n.evals_since_best) and n.evals_since_best % t.plateau_patience == 0
         yield Evaluated(n.step, n.val_loss, best)
         if best:
             n.best_val_loss = n.val_loss
             self._save(self.run_dir.best)
             yield CheckpointSaved(n.step, self.run_dir.best)
 
-    def _all_cores(self) -> contextlib.AbstractContextManager[None]:
-        """The workers wait meanwhile, so BLAS may have their cores."""
-        return blas_threads(available_cores()) if self.counters.replicas > 1 else contextlib.nullcontext()
-
-    def _report(self, *, evaluated: bool) -> Report:
+    def _report(self, *, evaluated: bool) -> StepReport:
         n = self.counters
-        n.train_loss = n.pending_nats / n.pending_chars
-        report = Report(
+        n.train_loss = n.nats_since_report / n.chars_since_report
+        report = StepReport(
             step=n.step,
             epoch=round(n.epoch + n.window / self.stream.windows_per_epoch, 6),
             chars=n.chars,
@@ -320,23 +311,27 @@ class Trainer:
             val_loss=n.val_loss if evaluated else None,
             grad_norm=self.grad_norm,
             learning_rate=self.learning_rate,
-            chars_per_second=n.pending_chars / max(n.pending_seconds, 1e-9),
+            chars_per_second=n.chars_since_report / max(n.seconds_since_report, 1e-9),
             seconds=n.seconds,
         )
-        n.pending_nats, n.pending_chars, n.pending_seconds = 0.0, 0, 0.0
-        self.run_dir.append_report(report)
+        n.nats_since_report, n.chars_since_report, n.seconds_since_report = 0.0, 0, 0.0
+        self._write(self.run_dir.append_report, report)
         return report
 
     def _sample(self) -> SampleMade:
         t, vocabulary = self.config.training, self.text.vocabulary
         options, prime = SamplingOptions(temperature=0.8), default_prime(vocabulary)
-        if self.replicas.rank:
+        if not self.group.leads:
             return SampleMade(self.counters.step, "")
         with self._averaged():
             pieces = generate_text(self.model, vocabulary, prime, length=t.sample_length, seed=t.seed, options=options)
             text = "".join(pieces)
         self.run_dir.append_sample(self.counters.step, text)
         return SampleMade(self.counters.step, text)
+
+    def _write(self, write: Callable[..., T], *arguments: Any) -> T | None:
+        """Write to the run directory, if that is this process's to do."""
+        return write(*arguments) if self.group.leads else None
 
     # --- saving and going on ----------------------------------------------------------------------------------------
 
@@ -348,7 +343,7 @@ class Trainer:
         """
         n = self.counters
         n.optimizer_steps = self.optimizer.steps_done
-        n.history_bytes, n.samples_bytes = self.run_dir.sync_logs()
+        n.history_bytes, n.samples_bytes = self._write(self.run_dir.sync_logs) or (0, 0)
         return capture(self.config, self.text.vocabulary, self.model, self._moments(), self.state, n)
 
     def _moments(self) -> dict[str, Array]:
@@ -360,10 +355,8 @@ class Trainer:
         self.optimizer.steps_done = Counters.of(saved).optimizer_steps
 
     def _save(self, path: Path) -> None:
-        self.replicas.gather()
-        made = self.checkpoint()
-        if self.replicas.rank == 0:
-            save_checkpoint(path, made)
+        self.group.gather()
+        self._write(save_checkpoint, path, self.checkpoint())
 
     def _save_last(self) -> CheckpointSaved:
         self._save(self.run_dir.last)
@@ -374,18 +367,18 @@ class Trainer:
         t, diverged = self.config.training, self.counters
         if t.on_divergence != "rollback" or diverged.rollbacks >= t.max_rollbacks:
             raise error
-        saved = self.replicas.once(lambda: load_checkpoint(self.run_dir.last))
+        saved = self.group.once(lambda: load_checkpoint(self.run_dir.last))
         self._restore(saved)
         n = self.counters = Counters.of(saved)
-        n.rollbacks, n.rate_scale = diverged.rollbacks + 1, diverged.rate_scale * t.rollback_rate_factor
+        n.rollbacks, n.lr_scale = diverged.rollbacks + 1, diverged.lr_scale * t.rollback_lr_factor
         n.best_val_loss = diverged.best_val_loss  # the best checkpoint stands
-        self.run_dir.cut_logs(n.history_bytes, n.samples_bytes)
-        note = RolledBack(diverged.step + 1, n.step, n.rate_scale, error.message)
-        self.run_dir.append_note("rollback", note)
+        self._write(self.run_dir.cut_logs, n.history_bytes, n.samples_bytes)
+        note = RolledBack(diverged.step + 1, n.step, n.lr_scale, error.message)
+        self._write(self.run_dir.append_note, "rollback", note)
         self._save_last()
         return note
 
 
-def due(step: int, every: int | None) -> bool:
+def is_due(step: int, every: int | None) -> bool:
     """Whether something done every `every` steps is due after `step`; never where `every` is None."""
     return every is not None and step % every == 0

@@ -1,4 +1,4 @@
-"""The process of one replica, `python -m charrnn.training.worker SPEC`; `charrnn.training.replicas` alone starts it."""
+"""The process of one replica; `charrnn.training.replicas` alone starts it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,18 @@ def main() -> None:
     choose_kernel(threads=1)
     import numpy as np
 
-    from charrnn.training.replicas import COMMAND, REPLY, Plan, Replica, SharedMemory
+    from charrnn.training.group import ReplicaSpec
+    from charrnn.training.replicas import COMMAND, REPLY, SharedMemory
 
     spec = json.loads(sys.argv[1])
     handle = spec.pop("handle")
-    plan = Plan(**spec)
+    plan = ReplicaSpec(**spec)
     stream = plan.stream()
-    replica = Replica(plan, SharedMemory(plan, stream.columns, handle), stream)
+    share = SharedMemory(plan, stream.columns, handle).share(plan, stream)
     np.seterr(over="ignore", invalid="ignore", divide="ignore")  # the parent finds it in the results
     while len(command := os.read(0, COMMAND.size)) == COMMAND.size:
-        nats = replica.run(*COMMAND.unpack(command))
+        nats = share.run(*COMMAND.unpack(command))
         try:
             os.write(1, REPLY.pack(nats))
         except BrokenPipeError:  # the parent is gone
             return
-
-
-if __name__ == "__main__":
-    main()

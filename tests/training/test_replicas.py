@@ -15,8 +15,8 @@ import pytest
 
 from charrnn.errors import CharRNNError
 from charrnn.nn.cells import CELLS
-from charrnn.runs.events import Report
-from charrnn.training.replicas import choose_replicas, columns_of
+from charrnn.runs.events import StepReport
+from charrnn.training.group import choose_replicas, columns_of
 from charrnn.training.trainer import Trainer
 from tests.conftest import ROOT
 from tests.training.test_trainer import config, finish, history, start
@@ -47,11 +47,11 @@ def test_the_gradient_of_one_step_is_the_same(tmp_path: Path) -> None:
     found = []
     for count in (1, 2):
         trainer = start(tmp_path / str(count), config("lstm", f"training.replicas={count}"))
-        trainer.replicas.start()
+        trainer.group.start()
         try:
-            nats = trainer.replicas.run(0, seed=1, step=0)
+            nats = trainer.group.run(0, seed=1, step=0)
         finally:
-            trainer.replicas.close()
+            trainer.group.close()
         found.append((nats, trainer.model.grads.flat.copy(), [s.copy() for s in trainer.state]))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
     np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-6)
@@ -65,7 +65,7 @@ def test_a_resumed_run_with_replicas_equals_an_undisturbed_one(tmp_path: Path) -
     finish(whole)
     broken = start(tmp_path / "b", settings)
     for event in broken.run():
-        if isinstance(event, Report) and event.step >= 13:
+        if isinstance(event, StepReport) and event.step >= 13:
             break
     resumed = start(tmp_path / "b", settings, resume=True)
     finish(resumed)
@@ -90,7 +90,7 @@ def test_a_worker_that_dies_ends_the_run_with_the_checkpoint_intact(tmp_path: Pa
 
     def kill_a_worker() -> None:
         for event in trainer.run():
-            if isinstance(event, Report) and event.step == 9:
+            if isinstance(event, StepReport) and event.step == 9:
                 os.kill(worker_of(os.getpid()), signal.SIGKILL)
 
     with pytest.raises(CharRNNError, match="replica 1 ended by signal 9"):

@@ -35,7 +35,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a model in another format. docs/export.md has an example of each."""
-    from charrnn.errors import SettingsError
+    from charrnn.files import writing
     from charrnn.formats import SUFFIXES, exporter
     from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
 
@@ -43,10 +43,8 @@ def export(
     loaded = load_checkpoint(path)
     if output is None:
         output = Path(path.resolve().parent.name + SUFFIXES[to.value])
-    try:
+    with writing(output):
         written = exporter(to.value)(loaded, output)
-    except OSError as error:
-        raise SettingsError(f"{output}: cannot be written: {error.strerror}") from None
     sys.stderr.write("".join(f"wrote {file}\n" for file in written))
 
 
@@ -60,25 +58,23 @@ def import_(
     rnn: Annotated[
         str | None, typer.Option(help="Name of the recurrent network in it, where there are several.")
     ] = None,
-    head: Annotated[str | None, typer.Option(help="Name of the output layer, where it is not plain.")] = None,
+    head: Annotated[str | None, typer.Option(help="Name of the output layer, if it cannot be detected.")] = None,
     embedding: Annotated[str | None, typer.Option(help="Name of the embedding, where it is not plain.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the directory.")] = False,
 ) -> None:
     """Make a checkpoint of a network from elsewhere: nn.RNN, nn.LSTM or nn.GRU with a linear layer behind."""
-    from charrnn.errors import SettingsError
-    from charrnn.formats.load import Names, import_model, read_vocabulary
+    from charrnn.files import writing
+    from charrnn.formats.load import ArrayNames, import_model, read_vocabulary
     from charrnn.runs.checkpoint import save_checkpoint
     from charrnn.runs.directory import RunDirectory
 
     vocabulary = None if vocab is None else read_vocabulary(vocab)
     source = str(vocab) if vocab is not None and vocab.suffix.lower() != ".json" else "imported"
-    loaded = import_model(file, vocabulary, source=source, names=Names(rnn, head, embedding))
+    loaded = import_model(file, vocabulary, source=source, names=ArrayNames(rnn, head, embedding))
     folder = RunDirectory(run_dir)
     folder.open_new(loaded.config, overwrite=overwrite)
-    try:
+    with writing(folder.last):
         save_checkpoint(folder.last, loaded)
-    except OSError as error:
-        raise SettingsError(f"{folder.last}: cannot be written: {error.strerror}") from None
     m = loaded.config.model
     size = sum(values.size for values in loaded.params.values())
     sys.stderr.write(

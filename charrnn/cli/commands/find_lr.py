@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from charrnn.training.lr_finder import Advice, Point
+    from charrnn.training.lr_finder import LrPoint, LrSuggestion
 
 EXAMPLE = "Example: charrnn find-lr --config configs/gru.yaml --output curve.csv"
 
@@ -31,36 +31,38 @@ def find_lr(
     """Suggest a learning rate: train for a moment with a rising one, and look where the loss falls."""
     from dataclasses import asdict
 
-    from charrnn.cli.commands.train import encode
     from charrnn.cli.output import write, write_json
+    from charrnn.cli.views.training import byte_progress
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
     from charrnn.errors import SettingsError
-    from charrnn.training.lr_finder import advise, range_test
+    from charrnn.training.lr_finder import range_test, suggest
+    from charrnn.training.session import read_corpus
 
     if not 0 < low < high:
         raise SettingsError(f"--from {low:g} --to {high:g}: allowed: 0 < from < to")
     settings = load_config(settings_path(str(config)), overrides or [])
-    text = encode(settings, quiet=False, known=None)
+    text = read_corpus(settings, bar=byte_progress)
     points = list(range_test(settings, text, low=low, high=high, steps=steps))
     if len(points) < 3:
-        raise SettingsError(f"--from {low:g}: the loss is no number already at the lowest rates", hint="begin lower")
-    advice = advise(points, complete=len(points) == steps)
+        raise SettingsError(
+            f"--from {low:g}: the loss is NaN even at the lowest learning rates", hint="use a smaller --from"
+        )
+    advice = suggest(points, complete=len(points) == steps)
     if output is not None:
         _save(points, advice, output)
     if as_json:
         write_json({**asdict(advice), "curve": [asdict(point) for point in points]})
         return
     write(
-        f"steepest fall of the loss at {advice.steepest:.2g}, lowest at {advice.lowest:.2g}"
-        + (f", no use from {advice.diverged:.2g}\n" if advice.diverged else "\n")
+        f"loss falls fastest at {advice.steepest:.2g}, is lowest at {advice.lowest:.2g}"
+        + (f", diverges from {advice.diverged:.2g}\n" if advice.diverged else "\n")
         + f"suggestion: --set training.learning_rate={advice.rate:.2g}\n"
     )
 
 
-def _save(points: list[Point], advice: Advice, output: Path) -> None:
-    from charrnn.errors import SettingsError
-    from charrnn.files import write_atomically
+def _save(points: list[LrPoint], advice: LrSuggestion, output: Path) -> None:
+    from charrnn.files import write_atomically, writing
 
     if output.suffix.lower() != ".csv":
         from charrnn.inspection.plots.curves import draw_range_test
@@ -68,7 +70,5 @@ def _save(points: list[Point], advice: Advice, output: Path) -> None:
         draw_range_test([p.rate for p in points], [p.smoothed for p in points], advice.rate, output)
         return
     rows = ["rate,loss,smoothed", *(f"{p.rate!r},{p.loss!r},{p.smoothed!r}" for p in points)]
-    try:
+    with writing(output):
         write_atomically(output, ("\n".join(rows) + "\n").encode())
-    except OSError as error:
-        raise SettingsError(f"{output}: cannot be written: {error.strerror}") from None

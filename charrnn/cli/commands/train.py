@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,18 +15,13 @@ import typer
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
-    from charrnn.data.encode import EncodedText
-    from charrnn.data.vocabulary import Vocabulary
-    from charrnn.runs.checkpoint import Checkpoint
     from charrnn.runs.directory import RunDirectory
-    from charrnn.runs.events import Event
-    from charrnn.training.mpi import World
-    from charrnn.training.trainer import Trainer
+    from charrnn.runs.events import RunFinished
 
 EXAMPLE = "Example: charrnn train --config configs/quickstart.yaml --set model.cell=gru --set training.max_minutes=2"
 
 
-class Progress(str, Enum):
+class ProgressKind(str, Enum):
     """How progress is shown."""
 
     auto = "auto"
@@ -53,8 +48,8 @@ def train(
         typer.Option("--init-from", metavar="CKPT", help="Start a new run with these weights; new symbols are added."),
     ] = None,
     progress: Annotated[
-        Progress, typer.Option("--progress", help="Display: auto is rich on a terminal, plain lines elsewhere.")
-    ] = Progress.auto,
+        ProgressKind, typer.Option("--progress", help="Display: auto is rich on a terminal, plain lines elsewhere.")
+    ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON summary to standard output at the end.")
@@ -62,20 +57,13 @@ def train(
 ) -> None:
     """Train a network on a text, as a settings file says. Under mpirun, ranks share each batch (docs/scaling.md)."""
     from charrnn.cli.output import write_json
-    from charrnn.errors import SettingsError
     from charrnn.runs.directory import RunDirectory
-    from charrnn.training.mpi import launched, world
+    from charrnn.training.session import leads
 
-    if launched() and world().rank:
-        _follow(world())
+    if not leads():
+        _follow()
         return
     settings, name = _settings(config, overrides or [])
-    if resume and init_from is not None:
-        raise SettingsError("--resume goes on with a run, --init-from starts another: give one of them")
-    if settings.training.tensorboard:
-        from charrnn.training.tensorboard import check_installed
-
-        check_installed()
     folder = RunDirectory(run_dir or Path("checkpoints") / name)
     train_here(
         settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet, progress=progress.value,
@@ -94,43 +82,44 @@ def train_here(
     progress: str,
     announce: Callable[[dict[str, Any]], None] = lambda summary: None,
 ) -> None:
-    """Train in this process, shown as `progress` says.
+    """Train in this process, shown as `progress` says; see `charrnn.training.session.train` for the rest.
 
     Args:
         settings: of the run.
         folder: its directory.
-        resume: go on with the run in it.
+        resume: continue the run in it.
         overwrite: replace the run in it.
         init_from: checkpoint whose weights a new run starts with.
         quiet: show nothing.
-        progress: one of `Progress`.
+        progress: one of `ProgressKind`.
         announce: is given the summary.
 
     Raises:
-        CharRNNError: as the trainer does; InterruptedRun and its like after a signal.
+        CharRNNError: as the session does; InterruptedRun and its like after a signal.
     """
     from charrnn.cli.signals import stop_signals
-    from charrnn.cli.views.training import train_view
+    from charrnn.cli.views.training import byte_progress, train_view
     from charrnn.runs.events import RunFinished
-    from charrnn.training.mpi import launched, world
+    from charrnn.training.progress import StopFlag
+    from charrnn.training.session import train
 
-    ranks = world() if launched() else None
-    finished = None
-    with _new_directory_only_if_used(folder.path), folder.lock():
-        trainer = _prepare(
-            settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet, ranks=ranks
-        )
-        display = train_view("none" if quiet else progress)
-        with stop_signals(trainer) as caught, display as show, _tensorboard(settings, folder) as log:
-            for event in trainer.run():
+    stop, finished = StopFlag(), None
+    events = train(
+        settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, stop=stop,
+        bar=partial(byte_progress, quiet=quiet),
+    )  # fmt: skip
+    with closing(events):
+        started = next(events)  # until then there is nothing to save, and Ctrl-C ends at once
+        with stop_signals(stop) as caught, train_view("none" if quiet else progress) as show:
+            show(started)
+            for event in events:
                 show(event)
-                log(event)
                 if isinstance(event, RunFinished):
                     finished = event
     if finished:
         announce(finished.summary)
-    if finished and finished.reason == "stopped":
-        raise _stopped(caught, trainer)
+        if finished.reason == "stopped":
+            raise _stopped(caught, finished, folder)
 
 
 def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
@@ -141,120 +130,31 @@ def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
     return load_config(path, overrides), path.stem
 
 
-def _prepare(
-    settings: Config,
-    folder: RunDirectory,
-    *,
-    resume: bool,
-    overwrite: bool,
-    init_from: Path | None,
-    quiet: bool,
-    ranks: World | None,
-) -> Trainer:
-    """The trainer of a new run or of one to go on with; the run directory is locked already."""
-    from charrnn.errors import SettingsError
-    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
-    from charrnn.runs.transfer import check_transferable
-    from charrnn.training.snapshot import check_resumable
-    from charrnn.training.trainer import Trainer
-
-    if not resume:
-        source = None if init_from is None else load_checkpoint(find_checkpoint(init_from))
-        if source is not None:
-            check_transferable(source.config, settings)
-        text = encode(settings, quiet=quiet, known=source.vocabulary if source else None)
-        if not overwrite:
-            folder.check_free()
-        _lead(ranks, settings, text, init_from=source, resume_from=None)
-        trainer = Trainer(settings, text, folder, init_from=source, ranks=ranks)
-        folder.open_new(settings, overwrite=overwrite)
-        return trainer
-    if not folder.last.is_file():
-        raise SettingsError(f"{folder.path}: there is no run to resume (no last.npz)", hint="start it without --resume")
-    saved = load_checkpoint(folder.last)
-    settings = check_resumable(saved.config, settings)
-    text = encode(settings, quiet=quiet, known=saved.vocabulary)
-    _lead(ranks, settings, text, init_from=None, resume_from=saved)
-    trainer = Trainer(settings, text, folder, resume_from=saved, ranks=ranks)
-    folder.reopen(settings)
-    folder.cut_logs(trainer.counters.history_bytes, trainer.counters.samples_bytes)
-    return trainer
-
-
-def _lead(ranks: World | None, settings: Config, text: EncodedText, **checkpoints: Checkpoint | None) -> None:
-    """Tell the other ranks, if there are any, what is to be trained."""
-    if ranks is not None:
-        ranks.share((settings, checkpoints))
-        ranks.check_same(text.sha256, "the text")
-
-
-def _follow(ranks: World) -> None:
-    """Train along with rank 0, which alone writes and speaks."""
+def _follow() -> None:
+    """Train along with the process that leads, which alone writes and speaks."""
     from charrnn.cli.signals import stop_signals
     from charrnn.errors import DivergenceError
-    from charrnn.runs.directory import SilentDirectory
     from charrnn.runs.events import RunFinished
-    from charrnn.training.trainer import Trainer
+    from charrnn.training.progress import StopFlag
+    from charrnn.training.session import follow
 
-    settings, checkpoints = ranks.share(None)
-    old = next((c for c in checkpoints.values() if c is not None), None)
-    text = encode(settings, quiet=True, known=old.vocabulary if old else None)
-    ranks.check_same(text.sha256, "the text")
-    trainer = Trainer(settings, text, SilentDirectory(Path()), **checkpoints, ranks=ranks)
+    stop = StopFlag()
     try:
-        with stop_signals(trainer):
-            for event in trainer.run():
+        with stop_signals(stop):
+            for event in follow(stop=stop):
                 if isinstance(event, RunFinished) and event.reason == "stopped":
                     raise typer.Exit(143)
-    except DivergenceError as error:  # the same on rank 0, which tells it and ends all: let it speak first
+    except DivergenceError as error:  # the same where the leader is, who tells it and ends all: let it speak first
         time.sleep(10)
         raise typer.Exit(error.exit_code) from None
 
 
-def encode(settings: Config, *, quiet: bool, known: Vocabulary | None) -> EncodedText:
-    """The settings' corpus, fetched and encoded where it is not yet, with progress shown."""
-    from charrnn.cli.views.training import byte_progress
-    from charrnn.data.corpora import cache_dir, resolve
-    from charrnn.data.encode import encode_text
-
-    with byte_progress(f"fetching {settings.corpus.source}", quiet=quiet) as tick:
-        paths = resolve(settings.corpus.source, progress=tick)
-    with byte_progress("encoding the text", quiet=quiet) as tick:
-        return encode_text(paths, settings.corpus.encoding, cache_dir() / "encoded", known=known, progress=tick)
-
-
-@contextmanager
-def _new_directory_only_if_used(path: Path) -> Iterator[None]:
-    """An unusable text or setting leaves no directory behind."""
-    existed = path.exists()
-    try:
-        yield
-    except BaseException:
-        if not existed and path.is_dir() and not [f for f in path.iterdir() if f.name != ".lock"]:
-            shutil.rmtree(path, ignore_errors=True)
-        raise
-
-
-@contextmanager
-def _tensorboard(settings: Config, folder: RunDirectory) -> Iterator[Callable[[Event], None]]:
-    if not settings.training.tensorboard:
-        yield lambda event: None
-        return
-    from charrnn.training.tensorboard import TensorBoardLog
-
-    log = TensorBoardLog(folder.path / "tensorboard")
-    try:
-        yield log.show
-    finally:
-        log.close()
-
-
-def _stopped(caught: list[int], trainer: Trainer) -> Exception:
+def _stopped(caught: list[int], finished: RunFinished, folder: RunDirectory) -> Exception:
     from charrnn.cli.signals import stopped_by
 
     sys.stdout.flush()
     return stopped_by(
         caught,
-        f"stopped after step {trainer.counters.step}; saved in {trainer.run_dir.last}",
-        hint=f"continue with the same command and --resume (run directory {trainer.run_dir.path})",
+        f"stopped after step {finished.summary['steps']}; saved in {folder.last}",
+        hint=f"continue with the same command and --resume (run directory {folder.path})",
     )

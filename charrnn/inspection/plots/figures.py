@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.errors import MissingExtraError, SettingsError
+from charrnn.files import writing
 
 SUFFIXES = (".png", ".svg", ".pdf")
 # Line styles and marks tell runs apart first, colours second.
@@ -44,8 +45,6 @@ def save(figure: Any, output: Path) -> None:
         SettingsError: another ending, or the file cannot be written.
     """
     if output.suffix.lower() not in SUFFIXES:
-        raise SettingsError(f"--output {output}: the name must end in .png, .svg or .pdf")
-    try:
+        raise SettingsError(f"{output}: the name must end in .png, .svg or .pdf")
+    with writing(output):
         figure.savefig(output, dpi=150)
-    except OSError as error:
-        raise SettingsError(f"--output {output}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,42 @@
+"""Processes of our own: Python in this interpreter's environment, with nothing imported from where the user is."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+# `python -m` puts the working directory before everything else; a random.py there would be taken for Python's own.
+# With -c it is there too, but nothing is imported before it is replaced: `sys` is built in.
+_START = "import sys; sys.path[:] = sys.argv.pop(1).split({!r}); from {} import main; main()"
+_BETWEEN = "\n"
+
+
+def child_command(module: str, *arguments: str) -> list[str]:
+    """The command line of a process that calls `module.main()`, finding what this process finds.
+
+    Args:
+        module: dotted name.
+        arguments: its `sys.argv[1:]`.
+    """
+    return [sys.executable, "-c", _START.format(_BETWEEN, module), _BETWEEN.join(search_path()), *arguments]
+
+
+def search_path() -> list[str]:
+    """Where this process finds its modules, without the working directory but with this package's own."""
+    own = str(Path(__file__).resolve().parents[2])
+    installed = sysconfig.get_paths()  # may be where the user is
+    known = {own, *(installed[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))}
+    here = Path.cwd()
+    kept = [e for e in sys.path if e in known or (e and Path(e).is_absolute() and Path(e) != here)]
+    return kept if own in kept else [*kept, own]
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """This process's environment with `threads` for BLAS; the interpreter finds nothing beside the user either."""
+    found = {**os.environ, "OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+    if "PYTHONPATH" in found:  # an empty part of it means the working directory
+        parts = [p for p in found["PYTHONPATH"].split(os.pathsep) if p and Path(p).is_absolute()]
+        found["PYTHONPATH"] = os.pathsep.join(parts)
+    return found

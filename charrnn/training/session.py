@@ -1,0 +1,211 @@
+"""One training from settings to its last checkpoint, a generator of events: lock, encode, resume, train.
+
+It shows nothing and catches no signals; whoever takes the events does that. Under `mpirun` the process that leads calls
+`train`, the others `follow`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charrnn.config.schema import Config
+from charrnn.data.corpora import cache_dir, resolve
+from charrnn.data.encode import EncodedText, encode_text
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.errors import SettingsError
+from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from charrnn.runs.directory import RunDirectory
+from charrnn.runs.events import Event
+from charrnn.runs.transfer import check_transferable
+from charrnn.training.group import GroupMaker, group_of
+from charrnn.training.progress import StopFlag
+from charrnn.training.snapshot import check_resumable
+from charrnn.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from charrnn.training.mpi import World
+
+Bar = Callable[[str], AbstractContextManager[Callable[[int, "int | None"], None]]]
+
+
+@contextmanager
+def no_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Shows nothing."""
+    yield lambda done, total: None
+
+
+def train(
+    config: Config,
+    run_dir: RunDirectory,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    init_from: Path | None = None,
+    stop: StopFlag | None = None,
+    bar: Bar = no_bar,
+) -> Generator[Event, None, None]:
+    """Train a network; the run directory is locked until the generator ends or is closed.
+
+    Args:
+        config: settings of the run.
+        run_dir: where it writes; another training may not be at work there.
+        resume: continue the run in it.
+        overwrite: replace the run in it.
+        init_from: checkpoint whose weights a new run starts with.
+        stop: set it to finish the step, save and end.
+        bar: makes, from a label, a context that gives a callback (bytes done, bytes in all or None), for fetching and
+            encoding the text.
+
+    Yields:
+        What happens; the first event is `RunStarted`, the last `RunFinished`.
+
+    Raises:
+        SettingsError, DataError, CheckpointError: it cannot begin.
+        DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
+        StorageError: the disk is full or failing; likewise.
+    """
+    if resume and init_from is not None:
+        raise SettingsError(
+            "`resume` and `init_from` cannot be combined: one continues a run, the other starts a new one"
+        )
+    if config.training.tensorboard:
+        from charrnn.training.tensorboard import check_installed
+
+        check_installed()
+    ranks = _ranks()
+    with _new_directory_only_if_used(run_dir.path), run_dir.lock():
+        begin = _resumed if resume else partial(_begun, init_from=init_from, overwrite=overwrite)
+        trainer = begin(config, run_dir, stop, bar, ranks)
+        with _tensorboard(config, run_dir) as log:
+            for event in trainer.run():
+                log(event)
+                yield event
+
+
+def leads() -> bool:
+    """Whether this process is the one that calls `train`: all are, but for the ranks after the first under MPI."""
+    ranks = _ranks()
+    return ranks is None or ranks.rank == 0
+
+
+def follow(*, stop: StopFlag | None = None) -> Iterator[Event]:
+    """Train along with the process that leads, which alone writes.
+
+    Raises:
+        DataError: the text here is not the same.
+    """
+    from charrnn.training.mpi import MpiGroup, world
+
+    ranks = world()
+    config, resume_from, init_from = ranks.share(None)
+    old = resume_from or init_from
+    text = read_corpus(config, known=old.vocabulary if old else None)
+    ranks.check_same(text.sha256, "the text")
+    trainer = Trainer(
+        config, text, RunDirectory(Path()), resume_from=resume_from, init_from=init_from, stop=stop,
+        make_group=partial(MpiGroup, ranks=ranks),
+    )  # fmt: skip
+    yield from trainer.run()
+
+
+def read_corpus(config: Config, *, known: Vocabulary | None = None, bar: Bar = no_bar) -> EncodedText:
+    """The settings' corpus, fetched and encoded where it is not yet.
+
+    Args:
+        config: names the corpus.
+        known: symbols that get an id whether the text has them or not.
+        bar: see `train`.
+
+    Raises:
+        DataError: no such text, or not one.
+    """
+    with bar(f"fetching {config.corpus.source}") as tick:
+        paths = resolve(config.corpus.source, progress=tick)
+    with bar("encoding the text") as tick:
+        return encode_text(paths, config.corpus.encoding, cache_dir() / "encoded", known=known, progress=tick)
+
+
+def _begun(
+    config: Config,
+    run_dir: RunDirectory,
+    stop: StopFlag | None,
+    bar: Bar,
+    ranks: World | None,
+    *,
+    init_from: Path | None,
+    overwrite: bool,
+) -> Trainer:
+    """The trainer of a new run."""
+    source = None if init_from is None else load_checkpoint(find_checkpoint(init_from))
+    if source is not None:
+        check_transferable(source.config, config)
+    text = read_corpus(config, known=source.vocabulary if source else None, bar=bar)
+    if not overwrite:
+        run_dir.check_free()
+    group = _lead(ranks, config, text, None, source)
+    trainer = Trainer(config, text, run_dir, init_from=source, stop=stop, make_group=group)
+    run_dir.open_new(config, overwrite=overwrite)
+    return trainer
+
+
+def _resumed(config: Config, run_dir: RunDirectory, stop: StopFlag | None, bar: Bar, ranks: World | None) -> Trainer:
+    """The trainer of a run that goes on."""
+    if not run_dir.last.is_file():
+        raise SettingsError(
+            f"{run_dir.path}: there is no run to resume (no last.npz)", hint="start it without `resume`"
+        )
+    saved = load_checkpoint(run_dir.last)
+    config = check_resumable(saved.config, config)
+    text = read_corpus(config, known=saved.vocabulary, bar=bar)
+    group = _lead(ranks, config, text, saved, None)
+    trainer = Trainer(config, text, run_dir, resume_from=saved, stop=stop, make_group=group)
+    run_dir.reopen(config)
+    run_dir.cut_logs(trainer.counters.history_bytes, trainer.counters.samples_bytes)
+    return trainer
+
+
+def _ranks() -> World | None:
+    """The ranks that share the batch; None without MPI."""
+    from charrnn.training.mpi import launched, world
+
+    return world() if launched() else None
+
+
+def _lead(ranks: World | None, config: Config, text: EncodedText, *checkpoints: Checkpoint | None) -> GroupMaker:
+    """Tell the other ranks, if there are any, what is to be trained."""
+    if ranks is None:
+        return group_of
+    from charrnn.training.mpi import MpiGroup
+
+    ranks.share((config, *checkpoints))
+    ranks.check_same(text.sha256, "the text")
+    return partial(MpiGroup, ranks=ranks)
+
+
+@contextmanager
+def _new_directory_only_if_used(path: Path) -> Iterator[None]:
+    """An unusable text or setting leaves no directory behind."""
+    existed = path.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed and path.is_dir() and not [f for f in path.iterdir() if f.name != ".lock"]:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _tensorboard(config: Config, run_dir: RunDirectory) -> Iterator[Callable[[Event], None]]:
+    if not config.training.tensorboard:
+        yield lambda event: None
+        return
+    from charrnn.training.tensorboard import TensorBoardLog
+
+    with contextlib.closing(TensorBoardLog(run_dir.path / "tensorboard")) as log:
+        yield log.show
