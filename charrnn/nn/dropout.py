@@ -54,13 +54,13 @@ def reset_states(state: list[Array], rate: float, key: DropoutKey) -> None:
             layer[:, :, chosen] = 0.0
 
 
-def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int, *, locked: bool = False) -> None:
+def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int, *, variational: bool = False) -> None:
     """Fill `out` (H, T, B) with 0 (probability `rate`) or 1/(1-rate), so that the expectation stays.
 
-    Source: Srivastava et al. (2014), in the inverted form. With `locked`, all steps of a window have the same mask: Gal
-    and Ghahramani (2016). Rates are met to 1/65536.
+    Source: Srivastava et al. (2014), in the inverted form. With `variational`, all steps of a window have the same
+    mask: Gal and Ghahramani (2016). Rates are met to 1/65536.
     """
-    if locked:
+    if variational:
         fill_mask(out[:, :1], rate, key, layer)
         out[:, 1:] = out[:, :1]
         return
@@ -92,5 +92,5 @@ def weight_mask(
 
 
 def _threshold(rate: float) -> int:
-    """Draws of 16 bits below it are dropped. One value at least is kept, as what is kept is divided by its share."""
+    """Draws of 16 bits below it are dropped; at least one value is kept, as what is kept is divided by its share."""
     return min(round(rate * 65536), 65535)
