@@ -12,6 +12,7 @@ The cost for a network in order is that of some hundred characters more for each
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,13 @@ _SECTION = 1 << 20  # symbols whose nats are held at once
 _AGREED = 3e-4
 _LEAD = 512  # symbols of the text before that are read at first
 _LEADS = 8  # readings of them, begun a block apart
+
+
+class Around(TypedDict):
+    """What is known of a text beside its ids; see `charrnn.evaluation.loss.surprisals`."""
+
+    separator: IdArray | None
+    before: IdArray | None
 
 
 class Reader:
