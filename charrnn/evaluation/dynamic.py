@@ -15,7 +15,7 @@ import numpy as np
 
 from charrnn.data.windows import cut_window
 from charrnn.evaluation.loss import Score
-from charrnn.evaluation.reading import state_after
+from charrnn.evaluation.reading import state_before
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array, IdArray
 
@@ -55,7 +55,7 @@ def dynamic_evaluate(
         raise ValueError(f"square_mean is {square_mean.shape}, the parameters {params.shape}")
     start = params.copy()
     scale = _step_sizes(params, square_mean, rate)
-    state, nats, scratch = state_after(model, before, separator=separator), 0.0, np.empty_like(params)
+    state, nats, scratch = state_before(model, ids, before, separator=separator), 0.0, np.empty_like(params)
     try:
         for first in range(0, len(ids) - 1, segment):
             length = min(segment, len(ids) - 1 - first)

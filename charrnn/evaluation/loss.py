@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.evaluation.reading import STREAMS, Reader, document_start_across, state_after
+from charrnn.evaluation.reading import STREAMS, Reader, document_start_across, state_before
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import IdArray
 
@@ -66,7 +66,7 @@ def surprisals(
     Yields:
         (n,) positions in `ids` and the (n,) nats of the symbols there, in order, each position once.
     """
-    state, done = state_after(model, before, separator=separator), 0
+    state, done = state_before(model, ids, before, separator=separator), 0
     split = document_start_across(before, ids, separator)
     for part in (ids[: split + 1], ids[split:]) if split else (ids,):
         for nats in Reader(model, part, separator=separator).nats(state, streams=streams):

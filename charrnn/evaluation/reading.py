@@ -28,8 +28,11 @@ _SECTION = 1 << 20  # symbols whose nats are held at once
 # Mean difference over a block, nats. What is left of it dies out; even where it did not, and all had one sign, a text
 # would be off by less than the 0.0005 nats that are promised.
 _AGREED = 3e-4
-_LEAD = 512  # symbols of the text before that are read at first
-_LEADS = 8  # readings of them, begun a block apart
+_LEADS = 8  # readings of the text before
+_LEAST_REACH, _LARGEST_REACH = 512, 8192  # symbols that they read, at first and at most
+_SOON = 4096  # symbols within which they have to come together
+_SHORT = 1 << 14  # a text before of this length is read from its beginning in any case
+_WHOLE = 1 << 16  # and one of this, where they do not
 
 
 class Around(TypedDict):
@@ -90,7 +93,8 @@ class Reader:
         for begin in range(0, length, _BLOCK):
             stop = min(begin + _BLOCK, length)
             nats[begin:stop] = self.read(starts + begin, stop - begin, now)
-        self._settle(starts, nats, now)
+        if not self._settle(starts, nats, now):
+            return self._in_one_go(first, length * columns, state)
         for layer, last in zip(state, now, strict=True):
             layer[...] = last[:, :, -1:]
         out: Array = nats.T.reshape(-1)
@@ -102,16 +106,24 @@ class Reader:
         self._in_one_go(first, 4 * _BLOCK, copy)
         return copy
 
-    def _settle(self, starts: npt.NDArray[np.int64], nats: Array, ends: State) -> None:
-        """Read parts again from where their predecessors end, as long as any began elsewhere."""
+    def _settle(self, starts: npt.NDArray[np.int64], nats: Array, ends: State) -> bool:
+        """Read parts again from where their predecessors end, as long as any began elsewhere.
+
+        Returns:
+            False where too many never came to agree: such a network is chaotic, and what it predicts depends on how
+            sums are rounded. Then the reading that counts is the one in one go.
+        """
         wrong = np.arange(len(starts)) > 0  # began from another state than the predecessor's end
         parts = np.flatnonzero(wrong)
         while parts.size:
             changed = self._again(parts, starts, nats, ends)
+            if 4 * len(changed) > len(starts):
+                return False
             wrong[parts] = False
             wrong[changed[changed < len(starts) - 1] + 1] = True
             # After the first time only behind a part that is right: others would be read in vain.
             parts = np.flatnonzero(wrong & ~np.append(False, wrong[:-1]))
+        return True
 
     def _again(
         self, parts: npt.NDArray[np.intp], starts: npt.NDArray[np.int64], nats: Array, ends: State
@@ -141,21 +153,22 @@ class Reader:
         return self.model.loss(window.inputs, window.targets, state, resets=window.resets, refresh=False)
 
 
-def state_after(model: CharRNN, before: IdArray | None, *, separator: IdArray | None = None) -> State:
-    """One (S, H, 1) state a layer: what one reading of all of a text leaves; zeros where there is none.
+def state_before(model: CharRNN, ids: IdArray, before: IdArray | None, *, separator: IdArray | None = None) -> State:
+    """One (S, H, 1) state a layer to read `ids` from: what one reading of all of `before` leaves; without it, zeros.
 
-    Its last symbols are read from several places at once. Where most of these readings predict alike in the end, and
-    no other predicts better (one that froze does not), where they began no longer matters; otherwise more is read.
+    The last symbols of `before` are read from several states at once. Where all readings that are in order predict
+    alike in the end, it does not matter which of them goes on, nor what came earlier; otherwise more is read.
     """
     size = 0 if before is None else len(before)
     if before is None or size < 1:
         return model.zero_state(1)
-    reach = _LEAD
-    while reach + _LEADS * _BLOCK < size:
-        found = _agreed_state(model, before, reach, separator)
-        if found is not None:
-            return found
+    leads, reach = _Leads(model, ids, before, separator), _LEAST_REACH
+    while size > _SHORT and reach <= _LARGEST_REACH:
+        if leads.read(reach):
+            return leads.longest
         reach *= 4
+    if size > _WHOLE:  # a chaotic network; roundings change as much as anything that came long ago
+        return leads.longest
     state = model.zero_state(1)
     reader = Reader(model, before, separator=separator)
     for _ in reader.nats(state, streams=1):
@@ -163,32 +176,78 @@ def state_after(model: CharRNN, before: IdArray | None, *, separator: IdArray | 
     return _past_last(reader, state)
 
 
-def _agreed_state(model: CharRNN, before: IdArray, reach: int, separator: IdArray | None) -> State | None:
-    size = reach + _LEADS * _BLOCK
-    reader = Reader(model, before, separator=separator)
-    first, state = len(before) - 1 - size, model.zero_state(_LEADS)
-    places = np.full(_LEADS, first, np.int64)
-    for block, begin in enumerate(range(0, size, _BLOCK)):
-        if block < _LEADS:  # so far only the readings before this one have begun
-            for layer in state:
-                layer[:, :, block:] = 0.0
-        nats = reader.read(places + begin, _BLOCK, state)
-    best = int(nats.mean(axis=0).argmin())
-    alike = np.abs(nats - nats[:, best : best + 1]).mean(axis=0) <= _AGREED
-    if 2 * np.count_nonzero(alike) <= _LEADS:
-        return None
-    longest = int(np.flatnonzero(alike)[0])
-    return _past_last(reader, [layer[:, :, longest : longest + 1].copy() for layer in state])
+class _Leads:
+    """Readings of a text's last symbols from several states.
+
+    Args:
+        model: the network.
+        ids: of the text that comes next.
+        before: the text.
+        separator: ids that end a document.
+
+    Attributes:
+        longest: (S, H, 1) states after the text, by the reading in order that has read most.
+    """
+
+    def __init__(self, model: CharRNN, ids: IdArray, before: IdArray, separator: IdArray | None) -> None:
+        self.model, self.longest = model, model.zero_state(1)
+        self._before = Reader(model, before, separator=separator)
+        self._ids = Reader(model, ids, separator=separator)
+
+    def read(self, reach: int) -> bool:
+        """Read `reach` symbols and more; whether it no longer matters from where."""
+        state, nats = self.model.zero_state(_LEADS), []
+        size = reach + _LEADS * _BLOCK
+        first = np.full(_LEADS, len(self._before.ids) - 1 - size, np.int64)
+        for begin in range(0, size, _BLOCK):
+            self._begin(begin // _BLOCK, state)
+            nats.append(self._before.read(first + begin, _BLOCK, state))
+        # A frozen network, or one that reads worse for where it began, is not one whose predictions count.
+        last = np.mean(nats[-4:], axis=(0, 1))
+        in_order = last < last.min() + 1.0
+        state = _past_last(self._before, [np.ascontiguousarray(layer[:, :, in_order]) for layer in state])
+        self.longest = [layer[:, :, :1].copy() for layer in state]
+        if np.count_nonzero(in_order) <= _LEADS // 4:
+            return False
+        return _alike(nats[-1][:, in_order]) or self._come_together(state)
+
+    @staticmethod
+    def _begin(block: int, state: State) -> None:
+        """Half of the readings begin from zeros, one a block; the others from the opposite of the first one's state."""
+        half = _LEADS // 2
+        for layer in state:
+            if block < half:
+                layer[:, :, block] = 0.0
+            if 0 < block <= half:
+                layer[:, :, half + block - 1] = -layer[:, :, 0]
+
+    def _come_together(self, state: State) -> bool:
+        """Whether readings of the next text from these states soon predict alike, and hardly differ till then."""
+        predictions, apart = len(self._ids.ids) - 1, 0.0
+        begins = np.zeros(state[0].shape[2], np.int64)
+        for begin in range(0, min(predictions, _SOON), _BLOCK):
+            nats = self._ids.read(begins + begin, min(_BLOCK, predictions - begin), state)
+            if _alike(nats):
+                return True
+            apart += float(np.ptp(nats, axis=1).sum())
+            if apart > _AGREED * predictions:
+                return False
+        return predictions <= _SOON
+
+
+def _alike(nats: Array) -> bool:
+    """Whether the (T, B) nats are the same in all columns."""
+    return bool(np.ptp(nats, axis=1).mean() <= _AGREED)
 
 
 def _past_last(reader: Reader, state: State) -> State:
     """The state after the last symbol of the text too, which nothing follows to be predicted."""
-    separator = reader.separator
+    separator, columns = reader.separator, state[0].shape[2]
     length = 0 if separator is None else len(separator)
     end = np.append(reader.ids[-length - 1 :], reader.ids[-1:])
-    Reader(reader.model, end, separator=separator).read(np.array([len(end) - 2]), 1, state)
+    Reader(reader.model, end, separator=separator).read(np.full(columns, len(end) - 2), 1, state)
     if length and np.array_equal(end[-length - 1 : -1], np.asarray(separator)):
-        return reader.model.zero_state(1)
+        return reader.model.zero_state(columns)
     return state
 
 
