@@ -134,22 +134,6 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def describe(path: str) -> str:
-    """What the setting at `path`, say ``training.batch_size``, is and which values it takes.
-
-    Raises:
-        SettingsError: no such setting.
-    """
-    kinds = _kinds()
-    if path not in kinds:
-        section, _, key = path.rpartition(".")
-        raise unknown_setting("settings", section, key, _paths())
-    kind = kinds[path]
-    extra = (kind.extra_json_schema or {}) if isinstance(kind, inspect.Metadata) else {}
-    names = _allowed_names().get(path)
-    return f"{extra.get('description', '')} ({', '.join(names) if names else allowed_values(kind)})"
-
-
 def _allowed_names() -> dict[str, tuple[str, ...]]:
     """Names that a setting may take, by the setting's path, sorted."""
     from charrnn.nn.cells import CELLS
@@ -163,6 +147,16 @@ def _allowed_names() -> dict[str, tuple[str, ...]]:
         "training.schedule": tuple(sorted(SCHEDULES)),
         "training.grad_clip_mode": tuple(sorted(CLIPPERS)),
     }
+
+
+def _is_installed(cell: str) -> bool:
+    """Whether another package has a cell of this name."""
+    from charrnn.nn.cells import CELLS
+
+    try:
+        return bool(CELLS[cell])
+    except KeyError:
+        return False
 
 
 def _sections() -> dict[str, type[msgspec.Struct]]:
@@ -212,7 +206,7 @@ def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
     for path, names in _allowed_names().items():
         section, _, name = path.partition(".")
         found = getattr(getattr(config, section), name)
-        if found not in names:
+        if found not in names and not (path == "model.cell" and _is_installed(found)):
             raise wrong_name(where_of(path), path, found, names)
     _check_together(config, where)
     return config

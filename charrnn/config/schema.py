@@ -130,7 +130,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Literal["stop", "rollback"],
         Meta(description="on a NaN or infinite loss: stop, or roll back to the last checkpoint"),
     ] = "stop"
-    max_rollbacks: Annotated[Count, Meta(description="rollbacks before the run ends")] = 3
+    max_rollbacks: Annotated[int, Meta(ge=1, le=1000, description="rollbacks before the run ends")] = 3
     rollback_lr_factor: Annotated[
         float, Meta(gt=0, lt=1, description="factor applied to the learning rate after each rollback")
     ] = 0.5
@@ -149,7 +149,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(description="data-parallel processes per batch; auto: one per core when the batch is large enough"),
     ] = "auto"
     log_every: Annotated[Count, Meta(description="steps between reports")] = 10
-    eval_every: Annotated[Count | None, Meta(description="steps between validations; null: never")] = 500
+    eval_every: Annotated[Count | None, Meta(description="steps between validations; null: only at the end")] = 500
     checkpoint_every: Annotated[Count, Meta(description="steps between checkpoints")] = 500
     sample_every: Annotated[Count | None, Meta(description="steps between samples; null: never")] = 500
     sample_length: Annotated[Count, Meta(description="characters per sample")] = 200

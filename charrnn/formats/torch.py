@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import write_atomically
+from charrnn.files import is_stream, write_output
 from charrnn.formats.common import metadata, torch_names
+from charrnn.nn.cells import CELLS
 from charrnn.runs.checkpoint import Checkpoint
 
 _SCRIPT = '''\
@@ -21,7 +22,6 @@ from pathlib import Path
 import torch
 
 FACTS = json.loads(r"""FACTS_HERE""")
-KINDS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 
 
 class CharRNN(torch.nn.Module):
@@ -30,7 +30,7 @@ class CharRNN(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.size = len(FACTS["symbols"])
-        self.rnn = KINDS[FACTS["cell"]](self.size, FACTS["hidden_size"], FACTS["num_layers"])
+        self.rnn = getattr(torch.nn, FACTS["module"])(self.size, FACTS["hidden_size"], FACTS["num_layers"])
         self.head = torch.nn.Linear(FACTS["hidden_size"], self.size)
 
     def forward(self, ids, state=None):
@@ -88,7 +88,7 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         SettingsError: a name that the script beside it cannot have.
     """
     script = output.with_suffix(".py")
-    if script == output or set(output.name) & set('"\\'):
+    if script == output or is_stream(output) or set(output.name) & set('"\\'):
         raise SettingsError(f"{output}: the weights need another name, as in model.pt; the script will be {script}")
     try:
         import torch
@@ -97,11 +97,14 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
     weights = {name: torch.from_numpy(values.copy()) for name, values in torch_names(checkpoint).items()}
     buffer = io.BytesIO()
     torch.save(weights, buffer)
-    write_atomically(output, buffer.getvalue())
+    write_output(output, buffer.getvalue())
     m, meta = checkpoint.config.model, metadata(checkpoint)
     facts = {
-        "cell": m.cell, "hidden_size": m.hidden_size, "num_layers": m.num_layers, **meta["vocabulary"],
-    }  # fmt: skip
+        "module": CELLS[m.cell].torch_module,
+        "hidden_size": m.hidden_size,
+        "num_layers": m.num_layers,
+        **meta["vocabulary"],
+    }
     text = _SCRIPT.replace("FACTS_HERE", json.dumps(facts)).replace("FILE", output.name).replace("SCRIPT", script.name)
-    write_atomically(script, text.encode())
+    write_output(script, text.encode())
     return [output, script]
