@@ -206,7 +206,7 @@ def error_breakdown(seen: ModelAndText) -> dict[str, list[Share]]:
     from charrnn.inspection.errors import by_character, by_frequency, by_place_in_word
 
     nats = np.empty(len(seen.ids))
-    for positions, values in surprisals(seen.model, seen.ids):
+    for positions, values in surprisals(seen.model, seen.ids, **seen.around):
         nats[positions] = values
     nats = nats[1:]
     train = corpus_parts(seen.checkpoint)["train"]
