@@ -1,6 +1,8 @@
-"""Files that are either the old one or the new one, and locks that a dead process does not keep.
+"""Files that are either the old one or the new one, locks that a dead process does not keep, and nobody else's files.
 
-Whatever cannot be written is one error, made here: see `unwritable`.
+Whatever cannot be written is one error, made here: see `unwritable`. A directory from a stranger may hold a link, a
+pipe or a device in the place of a file: what is read from or written to such a directory goes through `open_regular`,
+which follows no link and opens nothing that may never end.
 """
 
 from __future__ import annotations
@@ -8,6 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
+import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +121,134 @@ def write_atomically(target: Path, data: bytes) -> None:
         file.write(data)
 
 
+class IrregularFileError(OSError):
+    """A link, a pipe, a device or a directory in the place of a file."""
+
+
+_FLAGS = {"rb": os.O_RDONLY, "r+b": os.O_RDWR, "ab": os.O_WRONLY | os.O_APPEND | os.O_CREAT}
+# Windows lacks some of these; it has neither pipes nor devices in the file system.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_COMMON = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: Path, mode: str = "rb", *, follow: bool = False) -> IO[bytes]:
+    """Open a file that must be one: no link (unless `follow`), pipe, device or directory.
+
+    Args:
+        path: the file.
+        mode: "rb", "r+b" or "ab", which makes a missing file.
+        follow: accept a link to a regular file, for files that the user named.
+
+    Raises:
+        IrregularFileError: it is something else.
+        OSError: missing, or not permitted.
+    """
+    return os.fdopen(_regular_handle(path, _FLAGS[mode], follow=follow), mode)
+
+
+def _regular_handle(path: Path, flags: int, *, follow: bool = False) -> int:
+    with contextlib.suppress(FileNotFoundError):  # before it is opened: opening a device may already do something
+        _check_regular(path.stat() if follow else path.lstat())
+    try:
+        handle = os.open(path, flags | _COMMON | (0 if follow else _NO_LINK), 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:  # exchanged for a link after the look
+            raise IrregularFileError(errno.ELOOP, "a symbolic link") from None
+        raise
+    try:
+        _check_regular(os.fstat(handle))
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = (
+            "a symbolic link" if stat.S_ISLNK(found.st_mode)
+            else "a directory" if stat.S_ISDIR(found.st_mode)
+            else "a pipe or a device"
+        )  # fmt: skip
+        raise IrregularFileError(errno.EINVAL, f"{kind}, not a regular file")
+
+
+def read_regular(path: Path, *, limit: int, follow: bool = False) -> bytes:
+    """The content of a file that must be a regular one (see `open_regular`) of at most `limit` bytes.
+
+    Raises:
+        OSError: missing, irregular, larger, or not permitted.
+    """
+    with open_regular(path, follow=follow) as file:
+        data = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit:,} bytes")
+    return data
+
+
+def make_folder(path: Path) -> None:
+    """Make a directory, with those above it, unless it is there; a link in its place leads elsewhere, and is refused.
+
+    Raises:
+        OSError: not a directory, or not permitted.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink():
+        raise IrregularFileError(errno.ELOOP, "a symbolic link, not a directory")
+
+
+def unshare(path: Path) -> None:
+    """Give a file that has other names (hard links) a copy of its own, so that writing to it changes no other file.
+
+    Raises:
+        OSError: see `open_regular`; nothing happens where there is no such file.
+    """
+    try:
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_nlink > 1:
+                with atomic_writer(path) as copy:
+                    while chunk := file.read(1 << 20):
+                        copy.write(chunk)
+    except FileNotFoundError:
+        return
+
+
+def write_output(target: Path, data: bytes) -> None:
+    """Write what a user asked for to where they asked for it.
+
+    A regular file is replaced as a whole, through a link if it is one; a device, a pipe or standard output (such as
+    /dev/stdout) is written into.
+
+    Raises:
+        OSError: no room, no permission; the old content stands.
+    """
+    if not is_stream(target):
+        write_atomically(Path(os.path.realpath(target)), data)
+        return
+    with target.open("wb", buffering=0) as file:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+
+
+def is_stream(target: Path) -> bool:
+    """Whether a path leads to something that can be written into but not replaced."""
+    try:
+        found = target.stat()
+    except OSError:
+        return False
+    if stat.S_ISREG(found.st_mode):  # standard output may be a file, reached through a link of the system
+        return any(_same_file(found, handle) for handle in (1, 2))
+    return not stat.S_ISDIR(found.st_mode)
+
+
+def _same_file(found: os.stat_result, handle: int) -> bool:
+    try:
+        return os.path.samestat(found, os.fstat(handle))
+    except OSError:  # closed
+        return False
+
+
 class LockedError(Exception):
     """Somebody else holds the lock."""
 
@@ -142,7 +275,7 @@ class FileLock:
             import fcntl
         except ImportError:  # Windows
             return self
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = _regular_handle(self.path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if self.wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -151,6 +284,7 @@ class FileLock:
         except BaseException:
             os.close(handle)
             raise
+        _mark(handle)
         self._handle, self.held = handle, True
         return self
 
@@ -183,3 +317,39 @@ def fleeting_lock(path: Path) -> Iterator[FileLock]:
                 with contextlib.suppress(OSError):
                     path.unlink()
             return
+
+
+# `flock` cannot be asked about without being taken, and a look that takes it would refuse whoever starts just then. So
+# the holder also keeps a record lock, about which the kernel answers questions; struct flock as Linux lays it out.
+_FLOCK = struct.Struct("hhqqi4x")
+
+
+def _mark(handle: int) -> None:
+    """Let `is_locked` know; where it cannot be done (some network file systems), nothing else is lost."""
+    import fcntl
+
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the `FileLock` of this path, without touching it; False where that cannot be known."""
+    try:
+        import fcntl
+
+        handle = _regular_handle(path, os.O_RDONLY)
+    except (ImportError, OSError):
+        return False
+    try:
+        if sys.platform == "linux":
+            answer = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+            return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # no such question elsewhere: for an instant, and shared
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False

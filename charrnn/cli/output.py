@@ -59,6 +59,11 @@ def shown(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if _LONE.search(text) else text
 
 
+def tell_left_out(reason: str) -> None:
+    """Say on standard error that a run cannot be shown beside the others, and why."""
+    sys.stderr.write(f"note: left out: {reason}\n")
+
+
 def write_json(value: dict[str, Any]) -> None:
     """One JSON object on a line; numbers that JSON does not have become null."""
     write(json.dumps(_finite(value), ensure_ascii=False) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -13,7 +14,16 @@ from typing import Any
 from charrnn.config.load import dump_config
 from charrnn.config.schema import Config
 from charrnn.errors import SettingsError
-from charrnn.files import FileLock, LockedError, remove_stale, unwritable, write_atomically, writing
+from charrnn.files import (
+    FileLock,
+    LockedError,
+    open_regular,
+    remove_stale,
+    unshare,
+    unwritable,
+    write_atomically,
+    writing,
+)
 from charrnn.runs.events import RolledBack, StepReport
 
 
@@ -69,6 +79,9 @@ class RunDirectory:
             SettingsError, StorageError: the directory cannot be written.
         """
         with self._writing():
+            for log in (self.history, self.samples):  # before anything is changed
+                with contextlib.suppress(FileNotFoundError):
+                    open_regular(log).close()
             self.summary.unlink(missing_ok=True)  # a longer run than the one that ended
             write_atomically(self.config, dump_config(config).encode())
 
@@ -94,13 +107,13 @@ class RunDirectory:
         self._append_row({"event": event, **asdict(note)})
 
     def _append_row(self, row: dict[str, Any]) -> None:
-        with self.history.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        with open_regular(self.history, "ab") as file:
+            file.write((json.dumps(finite(row)) + "\n").encode())
 
     def append_sample(self, step: int, text: str) -> None:
         """Add a sample, under a line that says when it was made."""
-        with self.samples.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.write(f"--- step {step} ---\n{text}\n\n")
+        with open_regular(self.samples, "ab") as file:
+            file.write(f"--- step {step} ---\n{text}\n\n".encode(errors="backslashreplace"))
 
     def write_summary(self, reason: str, summary: dict[str, Any]) -> None:
         """Say that the run has ended, why, and what came out; without the run's place, so that it may be moved."""
@@ -112,19 +125,26 @@ class RunDirectory:
         sizes = []
         for path in (self.history, self.samples):
             size = 0
-            if path.exists():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-                    size = os.fstat(file.fileno()).st_size
+            with contextlib.suppress(FileNotFoundError), open_regular(path, "r+b") as file:
+                os.fsync(file.fileno())
+                size = os.fstat(file.fileno()).st_size
             sizes.append(size)
         return sizes[0], sizes[1]
 
     def cut_logs(self, history_bytes: int, samples_bytes: int) -> None:
-        """Drop what was written after a checkpoint, which the resumed run writes again; also a row cut by a crash."""
-        for path, size in ((self.history, history_bytes), (self.samples, samples_bytes)):
-            if path.exists() and path.stat().st_size > size:
-                with path.open("r+b") as file:
-                    file.truncate(size)
+        """Drop what was written after a checkpoint, which the resumed run writes again; also a row cut by a crash.
+
+        Raises:
+            SettingsError: a log is no regular file, or cannot be written.
+        """
+        try:
+            for path, size in ((self.history, history_bytes), (self.samples, samples_bytes)):
+                unshare(path)  # a copy of the run made of hard links keeps its own
+                with contextlib.suppress(FileNotFoundError), open_regular(path, "r+b") as file:
+                    if os.fstat(file.fileno()).st_size > size:
+                        file.truncate(size)
+        except OSError as error:
+            raise unwritable(path, error) from None
 
 
 def finite(facts: dict[str, Any]) -> dict[str, Any]:

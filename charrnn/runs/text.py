@@ -243,6 +243,13 @@ def corpus_parts(loaded: Checkpoint, source: Sequence[str] = ()) -> dict[str, Id
     return split_parts(run_text(loaded, source), loaded.config.corpus)
 
 
+def text_before(parts: dict[str, IdArray], split: str) -> IdArray | None:
+    """The part of the corpus that comes before a split: the state it leaves is the one that the split begins with."""
+    names = list(parts)
+    earlier = [parts[name] for name in names[: names.index(split)] if len(parts[name])]
+    return earlier[-1] if earlier else None
+
+
 def file_ids(text: Path, loaded: Checkpoint, unknown: str) -> IdArray:
     """A file (or standard input, `-`) as the model's ids.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.errors import MissingExtraError
+from charrnn.files import make_folder, writing
 from charrnn.runs.events import Event, StepReport
 
 
@@ -29,11 +30,16 @@ class TensorBoardLog:
 
     Args:
         folder: of the event files.
+
+    Raises:
+        SettingsError: it cannot be made, or is a link that leads elsewhere.
     """
 
     def __init__(self, folder: Path) -> None:
         from tensorboard.summary import Writer
 
+        with writing(folder, "the event files' directory"):
+            make_folder(folder)
         self._writer: Any = Writer(str(folder))
 
     def show(self, event: Event) -> None:

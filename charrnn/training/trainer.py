@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -230,7 +231,7 @@ class Trainer:
         t = self.config.training
         limits = [] if t.max_steps is None else [t.max_steps]
         if t.epochs is not None:
-            limits.append(max(1, round(t.epochs * self.stream.windows_per_epoch)))
+            limits.append(max(1, round(min(t.epochs * self.stream.windows_per_epoch, 1e18))))
         return min(limits) if limits else None
 
     def _end(self) -> str | None:
@@ -288,9 +289,8 @@ class Trainer:
 
     def _evaluate_now(self) -> Iterator[Event]:
         n, t = self.counters, self.config.training
-        n.val_loss = self.group.once(
-            lambda: ignore_float_warnings(evaluate)(self.model, self.val_ids, separator=self.separator).loss
-        )
+        read = partial(evaluate, self.model, self.val_ids, separator=self.separator, before=self.stream.ids)
+        n.val_loss = self.group.once(lambda: ignore_float_warnings(read)().loss)
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss

@@ -13,6 +13,7 @@ from charrnn.cli.text_options import Corpus, parts_of
 if TYPE_CHECKING:
     from charrnn.api import TrainedModel
     from charrnn.evaluation.loss import Score
+    from charrnn.evaluation.reading import Around
     from charrnn.nn.params import IdArray
     from charrnn.runs.checkpoint import Checkpoint
 
@@ -86,7 +87,7 @@ def evaluate(
     from charrnn.api import load
     from charrnn.cli.output import write_json
     from charrnn.runs.checkpoint import find_checkpoint
-    from charrnn.runs.text import file_ids, separator_ids
+    from charrnn.runs.text import file_ids, separator_ids, text_before
 
     _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
     paths = [find_checkpoint(path) for path in checkpoints or ()] or [find_checkpoint(None)]
@@ -95,21 +96,23 @@ def evaluate(
     parts = parts_of(loaded, corpus) if text is None or baselines or memorisation else None
     if text is None:
         ids, name = (parts or {})[split.value], f"{loaded.config.corpus.title}, {split.value} part"
+        before = text_before(parts or {}, split.value)
     else:
         _check_unknown(unknown)
         ids, name = file_ids(text, loaded, unknown), "standard input" if str(text) == "-" else str(text)
+        before = None
     _check_length(ids, name)
-    separator = separator_ids(loaded.config.corpus, loaded.vocabulary)
+    around: Around = {"separator": separator_ids(loaded.config.corpus, loaded.vocabulary), "before": before}
     if per_char or per_line or surprising:
-        _closely(model, ids, separator, per_char, surprising, as_json=as_json)
+        _closely(model, ids, around, per_char, surprising, as_json=as_json)
         return
-    score = _score(model, ids, separator)
+    score = _score(model, ids, around)
     report: dict[str, Any] = {
         "checkpoint": " + ".join(map(str, paths)), "text": name, "characters": score.characters, "loss": score.loss,
         "nats": score.nats, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity,
     }  # fmt: skip
     if dynamic:
-        report["dynamic"] = _dynamic(loaded, ids, separator, dynamic_rate)
+        report["dynamic"] = _dynamic(loaded, ids, around, dynamic_rate)
     if text is None and (achievable := _achievable(loaded, split)) is not None:
         report["entropy_bound"] = achievable
     if memorisation:
@@ -140,14 +143,14 @@ def _check_one_view(**given: object) -> None:
 
 
 def _closely(
-    model: TrainedModel, ids: IdArray, separator: IdArray | None, per_char: PerCharacter | None, count: int | None, *,
+    model: TrainedModel, ids: IdArray, around: Around, per_char: PerCharacter | None, count: int | None, *,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Characters, places or lines instead of the whole."""
     from charrnn.cli.views import scores as scored
     from charrnn.evaluation.scoring import character_nats
 
-    nats = character_nats([c.build_model() for c in model.checkpoints], ids, separator=separator)
+    nats = character_nats([c.build_model() for c in model.checkpoints], ids, **around)
     if per_char is not None:
         scored.per_character(model, ids, nats, per_char.value)
     elif count:
@@ -156,14 +159,14 @@ def _closely(
         scored.per_line(model, ids, nats, as_json=as_json)
 
 
-def _score(model: TrainedModel, ids: IdArray, separator: IdArray | None) -> Score:
+def _score(model: TrainedModel, ids: IdArray, around: Around) -> Score:
     """The loss of one model, or of the mean of several."""
     from charrnn.evaluation.loss import Score, evaluate, mixed_surprisals
 
     built = [checkpoint.build_model() for checkpoint in model.checkpoints]
     if len(built) == 1:
-        return evaluate(built[0], ids, separator=separator)
-    nats = mixed_surprisals(built, ids, separator=separator)
+        return evaluate(built[0], ids, **around)
+    nats = mixed_surprisals(built, ids, **around)
     return Score(float(nats.sum()), nats.size)
 
 
@@ -186,12 +189,12 @@ def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
     return {"loss": loss, "bits_per_char": loss / math.log(2), "entropy_rate": known[0].entropy_rate()}
 
 
-def _dynamic(loaded: Checkpoint, ids: IdArray, separator: IdArray | None, rate: float | None) -> dict[str, float]:
+def _dynamic(loaded: Checkpoint, ids: IdArray, around: Around, rate: float | None) -> dict[str, float]:
     from charrnn.evaluation.dynamic import RATE, dynamic_evaluate
 
     rate = RATE if rate is None else rate
     score = dynamic_evaluate(
-        loaded.build_model(), ids, square_mean=loaded.moments.get("square_mean"), rate=rate, separator=separator
+        loaded.build_model(), ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around
     )
     return {"loss": score.loss, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity, "rate": rate}
 

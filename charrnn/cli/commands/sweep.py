@@ -180,18 +180,20 @@ def _run(runner: SweepRunner, plan: Plan, kind: str) -> dict[str, int]:
 
 
 def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int], *, as_json: bool, quiet: bool) -> None:
-    from charrnn.cli.output import write_json
+    from charrnn.cli.output import tell_left_out, write_json
     from charrnn.cli.views.runs import rows_of, show_table, table_columns, write_csv
     from charrnn.cli.views.sweep import short_names
     from charrnn.errors import CharRNNError
     from charrnn.runs.table import find_runs, ranked
 
-    runs = ranked([run for run in find_runs(folder.path) if run.status != "running"], "loss")
+    found = find_runs(folder.path, left_out=tell_left_out)
+    runs = ranked([run for run in found if run.status != "running"], "loss")
     failed = [run for run in runs if run.status == "failed"]
     columns = table_columns(runs)
     facts = {"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])}
-    write_csv(folder.results_csv, runs, columns)
-    folder.write_results(rows_of(runs, columns))
+    with folder.writing():
+        write_csv(folder.results_csv, runs, columns)
+        folder.write_results(rows_of(runs, columns))
     if as_json:
         write_json(facts)
     elif not quiet:
