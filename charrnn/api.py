@@ -266,7 +266,7 @@ class TrainedModel:
         from charrnn.evaluation.loss import mixed_surprisals
 
         ids = self._encode(text, "the text")
-        return mixed_surprisals(self.models, ids, streams=1, separator=self.text_model.separator)
+        return mixed_surprisals(self.models, ids, separator=self.text_model.separator)
 
     def export(self, output: str | Path, format: str | None = None) -> list[Path]:
         """Write the model in another format.

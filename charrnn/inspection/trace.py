@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.data.windows import cut_window
+from charrnn.evaluation.reading import document_start_across, state_before
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array, IdArray
-from charrnn.runs.start import TextStart
 
 _WINDOW = 256
 
@@ -58,15 +58,15 @@ class Trace:
         return out
 
 
-def trace_text(model: CharRNN, ids: IdArray, start: TextStart | None = None) -> Trace:
-    """Read (N,) ids in one go, from where texts begin; without a start, from a zero state."""
-    state = model.zero_state(1)
-    separator = None if start is None else start.separator
-    if start is not None and separator is None:
-        state = [layer.copy() for layer in start.state]
+def trace_text(
+    model: CharRNN, ids: IdArray, *, separator: IdArray | None = None, before: IdArray | None = None
+) -> Trace:
+    """Read (N,) ids in one go; see `charrnn.evaluation.loss.surprisals` for the arguments."""
+    state = state_before(model, ids, before, separator=separator)
     cuts = set(range(0, len(ids), _WINDOW))
     resets = cut_window(np.append(ids, ids[-1:]), np.array([0]), len(ids), separator).resets
     begins = {0} if resets is None else {0, *resets[:, 0].tolist()}
+    begins.add(document_start_across(before, ids, separator))
     bounds = [*sorted(cuts | begins), len(ids)]
     parts: list[list[dict[str, Array]]] = []
     log_p = []

@@ -28,6 +28,7 @@ from charrnn.nn.head import log_softmax
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array, IdArray
 from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.text import separator_ids
 
 OPENING = 256  # symbols; more than recurrent networks of our size remember
 _CANDIDATES = 64  # carried states that are looked at
@@ -165,12 +166,6 @@ class TextStepper:
 # --- making one ----------------------------------------------------------------------------------------------------
 
 
-def separator_of(checkpoint: Checkpoint) -> IdArray | None:
-    """Ids that end a document of the model; None where it was trained on one endless text."""
-    text = checkpoint.config.corpus.document_separator
-    return None if text is None else checkpoint.vocabulary.encode(text, what="corpus.document_separator")
-
-
 def text_model(checkpoints: Sequence[Checkpoint], models: Sequence[CharRNN], *, cold: bool = False) -> TextModel:
     """Checkpoints of one vocabulary, with their networks, as one writer of text.
 
@@ -182,7 +177,7 @@ def text_model(checkpoints: Sequence[Checkpoint], models: Sequence[CharRNN], *, 
     vocabulary = checkpoints[0].vocabulary
     starts = []
     for saved, model in zip(checkpoints, models, strict=True):
-        separator = separator_of(saved)
+        separator = separator_ids(saved.config.corpus, vocabulary)
         starts.append(
             cold_start(model, vocabulary, separator)
             if cold

@@ -18,7 +18,7 @@ def item_end(model: TextModel) -> str:
     if model.separator is None:
         return "\n"
     text = model.vocabulary.decode(model.separator)
-    return text if isinstance(text, str) else text.decode("utf-8", "replace")
+    return text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
 
 
 def generate_items(
@@ -44,7 +44,7 @@ def generate_items(
         raise SettingsError("an item needs a length of at least 1")
     stop = replace(request.stop, stop=(*request.stop.stop, end))
     prime = model.vocabulary.decode(request.prime)
-    before = prime if isinstance(prime, str) else prime.decode("utf-8", "replace")
+    before = prime if isinstance(prime, str) else prime.decode("utf-8", "surrogateescape")
     seen: set[str] = set()
     found, first, most = 0, 0, _TRIES * count + 1000
     while found < count and first < most:

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,14 +19,14 @@ import numpy as np
 
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
-from charrnn.data.windows import WindowStream, split_bounds
+from charrnn.data.windows import WindowStream
 from charrnn.errors import DataError, DivergenceError
 from charrnn.evaluation.loss import evaluate
 from charrnn.files import writing
 from charrnn.nn.clip import CLIPPERS, global_norm
 from charrnn.nn.ema import WeightEMA
 from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
-from charrnn.nn.params import Array, IdArray
+from charrnn.nn.params import Array
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
 from charrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charrnn.runs.directory import RunDirectory
@@ -40,6 +41,7 @@ from charrnn.runs.events import (
     StepReport,
 )
 from charrnn.runs.start import TextModel, make_start, opening_of
+from charrnn.runs.text import separator_ids, split_parts
 from charrnn.runs.transfer import transplant
 from charrnn.sampling.generate import Request, StopConditions, generate_samples
 from charrnn.sampling.options import SamplingOptions
@@ -82,11 +84,9 @@ class Trainer:
         self.config, self.text, self.run_dir, self._clock = config, text, run_dir, clock
         self.stop = stop or StopFlag()
         t, m, c = config.training, config.model, config.corpus
-        self.separator: IdArray | None = None
-        if c.document_separator is not None:
-            self.separator = text.vocabulary.encode(c.document_separator, what="corpus.document_separator")
-        bounds = split_bounds(len(text.ids), val_fraction=c.val_fraction, test_fraction=c.test_fraction)
-        train, val = (text.ids[slice(*bounds[name])] for name in ("train", "val"))
+        self.separator = separator_ids(c, text.vocabulary)
+        parts = split_parts(text, c)
+        train, val = parts["train"], parts["val"]
         self.stream = WindowStream(
             train, t.batch_size, t.seq_length, separator=self.separator, offsets=t.random_offsets
         )
@@ -101,6 +101,7 @@ class Trainer:
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
+        self.counters.started_in = text.started_in or self.counters.started_in
         plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas)
         self.group = make_group(plan, self.stream)
         self.counters.replicas = self.group.count
@@ -290,9 +291,8 @@ class Trainer:
 
     def _evaluate_now(self) -> Iterator[Event]:
         n, t = self.counters, self.config.training
-        n.val_loss = self.group.once(
-            lambda: ignore_float_warnings(evaluate)(self.model, self.val_ids, separator=self.separator).loss
-        )
+        read = partial(evaluate, self.model, self.val_ids, separator=self.separator, before=self.stream.ids)
+        n.val_loss = self.group.once(lambda: ignore_float_warnings(read)().loss)
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss

@@ -18,7 +18,6 @@ from charrnn.inspection.trace import Trace, trace_text
 from charrnn.inspection.units import rank_units, saturation
 from charrnn.inspection.weights import embed_symbols, norms, spectra
 from charrnn.nn.network import CharRNN
-from charrnn.runs.start import TextStart
 from tests.conftest import SENTENCES
 
 
@@ -109,10 +108,9 @@ def test_memory_gradients_equal_finite_differences(cell: str) -> None:
 def test_documents_are_traced_as_training_read_them() -> None:
     model = make("gru", dtype=np.float32)
     ids, separator = ids_of(model, 700).astype(np.uint8), np.array([3], np.uint8)
-    start = TextStart(model.zero_state(1), None, separator, separator)
     window = cut_window(ids, np.array([0]), len(ids) - 1, separator)
     expected = model.loss(window.inputs, window.targets, model.zero_state(1), resets=window.resets)[:, 0]
-    trace = trace_text(model, ids, start)
+    trace = trace_text(model, ids, separator=separator)
     np.testing.assert_allclose(trace.nats, expected, rtol=1e-4)
     first = np.flatnonzero(ids == 3)[0] + 1
     again = trace_text(model, ids[first : first + 1])
