@@ -13,7 +13,7 @@ from typing import Any
 from charrnn.config.load import dump_config
 from charrnn.config.schema import Config
 from charrnn.errors import SettingsError
-from charrnn.files import FileLock, LockedError, remove_stale, unwritable, write_atomically, writing
+from charrnn.files import FileLock, LockedError, append, remove_stale, sync, unwritable, write_atomically, writing
 from charrnn.runs.events import Report, RolledBack
 
 
@@ -22,6 +22,9 @@ class RunDirectory:
 
     Args:
         path: the directory; made by `open_new`.
+
+    Attributes:
+        trouble: why rows of the history or samples wait to be written; None where none do.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +34,10 @@ class RunDirectory:
         self.best = path / "best.npz"
         self.history = path / "history.jsonl"
         self.samples = path / "samples.txt"
+        self.rollback = path / "rollback.npz"  # what a divergence goes back to, while last.npz is that of a stop
         self.summary = path / "summary.json"  # there once the run has reached its end
+        self.trouble: OSError | None = None
+        self._waiting: dict[Path, bytes] = {}
 
     def open_new(self, config: Config, *, overwrite: bool) -> None:
         """Make the directory and write the resolved settings.
@@ -43,12 +49,13 @@ class RunDirectory:
             self.check_free()
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.config, dump_config(config).encode())  # first: on a full disk the old run stays
             for file in self._files():
-                file.unlink(missing_ok=True)
-            write_atomically(self.config, dump_config(config).encode())
+                if file != self.config:
+                    file.unlink(missing_ok=True)
 
     def _files(self) -> tuple[Path, ...]:
-        return (self.config, self.last, self.best, self.history, self.samples, self.summary)
+        return (self.config, self.last, self.best, self.rollback, self.history, self.samples, self.summary)
 
     def check_free(self) -> None:
         """There is no run in it.
@@ -87,20 +94,31 @@ class RunDirectory:
 
     def append_report(self, report: Report) -> None:
         """Add a row to the history."""
-        self._append_row(asdict(report))
+        self._append(self.history, json.dumps(asdict(report)) + "\n")
 
     def append_note(self, event: str, note: RolledBack) -> None:
         """Add a row that is no report, under the name of what happened."""
-        self._append_row({"event": event, **asdict(note)})
-
-    def _append_row(self, row: dict[str, Any]) -> None:
-        with self.history.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        self._append(self.history, json.dumps({"event": event, **asdict(note)}) + "\n")
 
     def append_sample(self, step: int, text: str) -> None:
         """Add a sample, under a line that says when it was made."""
-        with self.samples.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.write(f"--- step {step} ---\n{text}\n\n")
+        self._append(self.samples, f"--- step {step} ---\n{text}\n\n")
+
+    def _append(self, path: Path, text: str) -> None:
+        """Add to a log; what cannot be written now waits for the next time, for no log is worth a run."""
+        self._waiting[path] = self._waiting.get(path, b"") + text.encode("utf-8", "backslashreplace")
+        self.write_waiting()
+
+    def write_waiting(self) -> None:
+        """Write what waits; `trouble` says why something still does."""
+        self.trouble = None
+        for path, data in self._waiting.items():
+            try:
+                if data:
+                    append(path, data)
+                self._waiting[path] = b""
+            except OSError as error:
+                self.trouble = error
 
     def write_summary(self, reason: str, summary: dict[str, Any]) -> None:
         """Say that the run has ended, why, and what came out; without the run's place, so that it may be moved."""
@@ -109,18 +127,29 @@ class RunDirectory:
 
     def sync_logs(self) -> tuple[int, int]:
         """Force history and samples to the disk, before a checkpoint that counts on them; their sizes in bytes."""
-        sizes = []
+        self.write_waiting()
         for path in (self.history, self.samples):
-            size = 0
-            if path.exists():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-                    size = os.fstat(file.fileno()).st_size
-            sizes.append(size)
+            try:
+                with path.open("r+b") as file:  # Windows syncs only what is open for writing
+                    sync(file.fileno())
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self.trouble = error
+        sizes = [path.stat().st_size if path.exists() else 0 for path in (self.history, self.samples)]
         return sizes[0], sizes[1]
+
+    def keep_for_rollback(self) -> None:
+        """Keep the last checkpoint for a later divergence, before that of a stop takes its place."""
+        self.rollback.unlink(missing_ok=True)
+        try:
+            os.link(self.last, self.rollback)
+        except OSError:  # no links on this file system
+            write_atomically(self.rollback, self.last.read_bytes())
 
     def cut_logs(self, history_bytes: int, samples_bytes: int) -> None:
         """Drop what was written after a checkpoint, which the resumed run writes again; also a row cut by a crash."""
+        self._waiting = {}
         for path, size in ((self.history, history_bytes), (self.samples, samples_bytes)):
             if path.exists() and path.stat().st_size > size:
                 with path.open("r+b") as file:

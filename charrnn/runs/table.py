@@ -14,7 +14,7 @@ from typing import Any
 from charrnn.config.load import config_to_builtins
 from charrnn.config.messages import nearest, one_line
 from charrnn.errors import CharRNNError, SettingsError
-from charrnn.files import FileLock, LockedError
+from charrnn.files import is_locked
 from charrnn.runs.history import read_history
 
 Value = str | int | float | bool | None
@@ -98,12 +98,8 @@ def _read(path: Path, folder: Path) -> Run:
 def _status(path: Path, *, done: bool) -> str:
     if done:
         return "done"
-    if (path / ".lock").exists():
-        try:
-            with FileLock(path / ".lock", wait=False):
-                pass
-        except LockedError:
-            return "running"
+    if is_locked(path / ".lock"):
+        return "running"
     recorded = _json(path / "trial.json").get("status")
     return str(recorded) if recorded in ("pruned", "failed") else "stopped"
 

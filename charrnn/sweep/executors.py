@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from charrnn.config.load import load_config
 from charrnn.config.schema import Config
-from charrnn.files import FileLock, LockedError
+from charrnn.files import is_locked
 from charrnn.sweep.directory import read_record
 from charrnn.sweep.plan import Overrides, Trial
 from charrnn.training.processes import child_command, child_environment
@@ -247,10 +247,4 @@ def error_of(folder: Path, code: int) -> str:
 
 def unlocked(folder: Path) -> bool:
     """Whether no training is at work in a run directory."""
-    if not folder.is_dir():
-        return True
-    try:
-        with FileLock(folder / ".lock", wait=False):
-            return True
-    except LockedError:
-        return False
+    return not is_locked(folder / ".lock")
