@@ -8,6 +8,8 @@ import sys
 import unicodedata
 from typing import Any
 
+from charrnn.errors import StorageError
+
 
 class ReaderGoneError(Exception):
     """Whoever read standard output has enough (`| head`): not an error, but the end."""
@@ -18,12 +20,16 @@ def write(text: str) -> None:
 
     Raises:
         ReaderGoneError: the pipe is closed.
+        StorageError: it is closed, or a file on a disk that is full.
     """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise ReaderGoneError from None
+    except (OSError, ValueError) as error:  # ValueError: closed
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"standard output cannot be written: {reason}") from None
 
 
 def write_json(value: dict[str, Any]) -> None:

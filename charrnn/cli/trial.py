@@ -41,8 +41,10 @@ def main() -> None:
 
     choose_kernel()
     from charrnn.cli.app import attempt
+    from charrnn.cli.streams import open_standard_streams
     from charrnn.sweep.directory import add_to_record
 
+    open_standard_streams()
     job = spec["job"]
     words = train_words(job["config"], job["overrides"], job["run_dir"])
     outcome = attempt([*words, "--resume" if job["resume"] else "--overwrite", "--progress", "plain"])

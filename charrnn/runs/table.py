@@ -57,9 +57,10 @@ class Run:
 def find_runs(folder: Path) -> list[Run]:
     """Every run directory in `folder` and below, by name; one that cannot be read is left out."""
     runs = []
-    for config in sorted(folder.rglob("config.yaml")):
+    # A trial that failed before it had settings is a run as well.
+    for path in sorted({file.parent for name in ("config.yaml", "trial.json") for file in folder.rglob(name)}):
         try:
-            runs.append(_read(config.parent, folder))
+            runs.append(_read(path, folder))
         except (CharRNNError, OSError, ValueError, KeyError):
             continue
     return runs
@@ -89,8 +90,12 @@ def _read(path: Path, folder: Path) -> Run:
     }
     from charrnn.config.load import load_config
 
-    sections = config_to_builtins(load_config(path / "config.yaml"))
-    settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
+    if (path / "config.yaml").exists():
+        sections = config_to_builtins(load_config(path / "config.yaml"))
+        settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
+    else:
+        overrides = _json(path / "trial.json").get("overrides")
+        settings = overrides if isinstance(overrides, dict) else {}
     name = str(path.relative_to(folder)) if path != folder else path.name
     return Run(path, name, _status(path, done=bool(summary)), facts, settings)
 

@@ -138,9 +138,14 @@ class SweepDirectory:
         return self.path / trial.name
 
     def record(self, trial: Trial, **facts: Any) -> None:
-        """Write down what is known of a trial beside what its run writes itself."""
-        self.folder(trial).mkdir(exist_ok=True)
-        add_to_record(self.folder(trial), name=trial.name, overrides=trial.overrides, **facts)
+        """Write down what is known of a trial beside what its run writes itself.
+
+        Raises:
+            SettingsError, StorageError: it cannot be written.
+        """
+        with self.writing():
+            self.folder(trial).mkdir(exist_ok=True)
+            add_to_record(self.folder(trial), name=trial.name, overrides=trial.overrides, **facts)
 
     def recorded(self, trial: Trial) -> dict[str, Any]:
         """What `record` wrote; empty for a trial that has not begun."""

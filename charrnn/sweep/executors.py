@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from charrnn.config.load import load_config
 from charrnn.config.schema import Config
-from charrnn.files import is_locked
+from charrnn.files import is_locked, writing
 from charrnn.sweep.directory import read_record
 from charrnn.sweep.plan import Overrides, Trial
 from charrnn.training.processes import child_command, child_environment
@@ -226,7 +226,7 @@ def launch(job: Job, log: Path, cores: list[int], *, text: Path | None = None) -
     """
     spec = json.dumps({"job": asdict(job), "cores": cores, "parent": os.getpid()})
     environment = child_environment(len(cores)) | ({"CHARRNN_TEXT": str(text)} if text else {})
-    with log.open("ab") as file:
+    with writing(log, "what a trial needs"), log.open("ab") as file:
         return subprocess.Popen(
             child_command("charrnn.cli.trial", spec),
             stdin=subprocess.DEVNULL,

@@ -55,12 +55,12 @@ def compare(
         going_on = resume and folder.last.exists()
         train_here(config, folder, resume=going_on, overwrite=overwrite, quiet=quiet, progress=progress.value)
     table = contestants([directory / name for name, _ in chosen], reach)
+    _show(table, [directory / name for name, _ in chosen], budget, as_json=as_json)
     if picture is not None:
         from charrnn.inspection.plots.curves import draw_curves
 
         x = "steps" if budget.isdigit() else "seconds"
         draw_curves([read_history(directory / name) for name, _ in chosen], picture, x=x)
-    _show(table, [directory / name for name, _ in chosen], budget, as_json=as_json)
 
 
 def _settings(paths: list[Path], overrides: list[str]) -> list[tuple[str, Config]]:
