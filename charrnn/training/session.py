@@ -6,7 +6,6 @@ It shows nothing and catches no signals; whoever takes the events does that. Und
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -86,13 +85,13 @@ def train(
     with _new_directory_only_if_used(run_dir.path), run_dir.lock() as lock:
         begin = _resumed if resume else partial(_begun, init_from=init_from, overwrite=overwrite)
         trainer = begin(config, run_dir, stop, bar, ranks)
-        with contextlib.closing(_Log(config, run_dir)) as log:
-            for event in trainer.run():
-                if isinstance(event, RunStarted) and not lock.held:
-                    event = replace(event, notes=(*event.notes, _NO_LOCK))
-                log.show(event)
-                yield event
-                yield from log.notes()
+        log = _Log(config, run_dir)
+        for event in trainer.run():
+            if isinstance(event, RunStarted) and not lock.held:
+                event = replace(event, notes=(*event.notes, _NO_LOCK))
+            log.show(event)
+            yield event
+            yield from log.notes()
 
 
 def leads() -> bool:
@@ -228,14 +227,10 @@ class _Log:
         found, self._notes = self._notes, []
         return found
 
-    def close(self) -> None:
-        """End the files."""
-        if self._log is not None:
-            self._attempt(self._log.close)
-
     def _attempt(self, call: Callable[[], None]) -> None:
         try:
             call()
-        except Exception as error:  # its writer has a thread, and raises what that met, or complains that it is dead
+        except OSError as error:
             self._log = None
-            self._notes.append(Note(f"the files for TensorBoard cannot be written any more: {error}"))
+            what = "the files for TensorBoard cannot be written, and are given up"
+            self._notes.append(Note(f"{what}: {error.strerror or error}"))
