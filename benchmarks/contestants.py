@@ -50,13 +50,13 @@ def charrnn_step(size: Size, replicas: int) -> Step:
     """Forward, backward, clip and Adam, through the trainer's own replicas."""
     from charrnn.nn.clip import clip_by_norm, global_norm
     from charrnn.nn.optim import Adam
-    from charrnn.training.group import Plan, group_of
+    from charrnn.training.group import ReplicaSpec, group_of
 
     path = Path(tempfile.mkdtemp()) / "ids"
     ids = ids_of(size)
     ids.tofile(path)
     sizes = {"cell": size.cell, "hidden_size": size.H, "num_layers": size.L}
-    plan = Plan(
+    plan = ReplicaSpec(
         vocab_size=size.V, sizes=sizes, network=sizes, offsets=False, ids_path=str(path),
         ids_dtype=ids.dtype.str, train_size=len(ids), separator=None, batch_size=size.B, seq_length=size.T,
         count=replicas,

@@ -25,9 +25,10 @@ EVERY = 25  # steps between two validations, so that the moment is known to half
 def ours(text: str, seed: int, folder: Path) -> dict[str, float]:
     """Seconds until TARGET, and the loss at the recipe's end."""
     words = [
-        sys.executable, "-m", "charrnn", "compare", RECIPE, "--budget", "30s", "--reach", str(TARGET), "--dir",
-        str(folder), "--quiet", "--json", "--set", f"corpus.source={text}", "--set", f"training.seed={seed}",
-        "--set", f"training.eval_every={EVERY}", "--set", "training.sample_every=null",
+        sys.executable, "-m", "charrnn", "compare", RECIPE, "--budget", "30s", "--target-loss", str(TARGET),
+        "--run-dir", str(folder), "--quiet", "--json", "--set", f"corpus.source={text}",
+        "--set", f"training.seed={seed}", "--set", f"training.eval_every={EVERY}",
+        "--set", "training.sample_every=null",
     ]  # fmt: skip
     (run,) = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)["runs"]
     return {"seconds": run["seconds_to_target"], "val_loss": run["loss"], "parameters": run["parameters"]}

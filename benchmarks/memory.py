@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from charrnn.config.load import config_from_builtins
+from charrnn.config.load import config_from_dict
 from charrnn.data.encode import encode_text
 from charrnn.data.synthetic import build_text, generator_nats, make_task
 from charrnn.runs.directory import RunDirectory
@@ -35,7 +35,7 @@ def right_answers(cell: str, lag: int, noise: int = 1, steps: int = STEPS) -> fl
             "checkpoint_every": 10**6, "replicas": 1,
         }  # fmt: skip
         settings = {"corpus": {"source": str(text)}, "model": {"cell": cell, "hidden_size": HIDDEN}}
-        config = config_from_builtins({**settings, "training": training}, where="benchmark")
+        config = config_from_dict({**settings, "training": training}, where="benchmark")
         run = RunDirectory(folder / "run")
         run.open_new(config, overwrite=True)
         trainer = Trainer(config, encode_text([text], "utf-8", folder / "cache"), run)

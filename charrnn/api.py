@@ -48,7 +48,7 @@ class TrainedModel:
                 "these models have different vocabularies, so their probabilities cannot be averaged",
                 hint="train them on the same text, or with `init_from` on texts of the same characters",
             )
-        self.models: list[CharRNN] = [c.build_model(ride=False) for c in self.checkpoints]
+        self.models: list[CharRNN] = [c.build_model() for c in self.checkpoints]
 
     def sample(
         self, prime: str = "", *, length: int = 500, seed: int = 0, stop: Sequence[str] = (), **options: Any

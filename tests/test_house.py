@@ -115,7 +115,7 @@ def test_arguments_that_the_library_names_become_flags() -> None:
 
     assert with_flags("`resume` it, or choose a `run_dir`", ["train"]) == "--resume it, or choose a --run-dir"
     assert with_flags("`overrides` a.b=1: no", ["train"]) == "--set a.b=1: no"
-    assert with_flags("`directory`", ["sweep", "x.yaml"]) == "--dir"
+    assert with_flags("`directory`", ["sweep", "x.yaml"]) == "--run-dir"
     assert with_flags("not an argument: `random`, `charrnn train`", []) == "not an argument: `random`, `charrnn train`"
     arguments = {p.name for _, command in commands() for p in command.params}  # type: ignore[attr-defined]
     for name in ("resume", "overwrite", "run_dir", "init_from", "overrides", "directory", "scheduler", "vocab", "rnn",

@@ -191,5 +191,5 @@ def with_flags(text: str, arguments: Sequence[str]) -> str:
     for command in path:  # the last one wins
         for option in command.params:
             if option.param_type_name == "option":
-                flags[option.name] = max(option.opts, key=len)
+                flags[option.name] = next((o for o in option.opts if o.startswith("--")), option.opts[0])
     return re.sub(r"`([a-z_]+)`", lambda found: flags.get(found[1], found[0]), text)

@@ -12,7 +12,7 @@ from charrnn.errors import StorageError
 
 
 class ReaderGoneError(Exception):
-    """Whoever read standard output has enough (`| head`): not an error, but the end."""
+    """The reader closed the pipe (`| head`): stop quietly."""
 
 
 def write(text: str) -> None:

@@ -11,14 +11,14 @@ from typing import Any, Protocol
 from charrnn.errors import CharRNNError, HungUpRun, InterruptedRun, TerminatedRun
 
 
-class Stoppable(Protocol):
+class StopFlag(Protocol):
     """What looks at `stop_requested` between two steps."""
 
     stop_requested: bool
 
 
 @contextmanager
-def stop_signals(target: Stoppable) -> Iterator[list[int]]:
+def stop_signals(target: StopFlag) -> Iterator[list[int]]:
     """Signals ask `target` to stop and are noted in the list; a second Ctrl-C stops at once."""
     caught: list[int] = []
 

@@ -1,9 +1,9 @@
-"""The way from a YAML file to the settings of `charrnn.config.schema` and back."""
+"""Load settings from YAML and write them back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,11 @@ from charrnn.config.messages import (
     wrong_name,
     wrong_value,
 )
-from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings
+from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings, renamed
 from charrnn.errors import SettingsError
+
+# What runs did before a setting existed, where its default does something else.
+_BEFORE = {"training": {"state_reset": 0.0}}
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -73,8 +76,8 @@ def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Con
     return _build({} if obj is None else obj, where, overrides)
 
 
-def config_from_builtins(obj: object, *, where: str) -> Config:
-    """Check settings given as nested dicts, as `config_to_builtins` makes them and checkpoints keep them.
+def config_from_dict(obj: object, *, where: str) -> Config:
+    """Check settings given as nested dicts, as `config_to_dict` makes them and checkpoints keep them.
 
     Args:
         obj: sections of settings; not changed.
@@ -86,7 +89,23 @@ def config_from_builtins(obj: object, *, where: str) -> Config:
     return _build(obj, where, ())
 
 
-def config_to_builtins(config: Config) -> dict[str, Any]:
+def with_older_values(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The settings in a checkpoint; those that it was made without as they were in effect."""
+    return {name: {**_BEFORE.get(name, {}), **sections.get(name, {})} for name in {**sections, **_BEFORE}}
+
+
+def keep_older_values(saved: Config, wanted: Config) -> Config:
+    """`wanted`, but a setting left at its default stays as it was in effect when the run began without it."""
+    sections, before = config_to_dict(wanted), config_to_dict(saved)
+    for section, names in _BEFORE.items():
+        default = msgspec.to_builtins(_sections()[section]())
+        for name, value in names.items():
+            if before[section][name] == value and sections[section][name] == default[name]:
+                sections[section][name] = value
+    return config_from_dict(sections, where="the settings")
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
     """All settings as nested dicts of plain values, defaults included."""
     builtins: dict[str, Any] = msgspec.to_builtins(config)
     return builtins
@@ -96,7 +115,7 @@ def dump_config(config: Config) -> str:
     """All settings as YAML, defaults included; `parse_config` reads them back as an equal `Config`."""
     from charrnn.config.yaml import dump_yaml
 
-    return dump_yaml(config_to_builtins(config))
+    return dump_yaml(config_to_dict(config))
 
 
 def json_schema() -> dict[str, Any]:
@@ -210,10 +229,15 @@ def _checked_names(obj: object, where: str) -> dict[str, dict[str, object]]:
             raise unknown_setting(where, "", section, paths)
         if not isinstance(settings, dict):
             raise wrong_value(where, section, settings, "a mapping of settings")
-        for key in settings:
-            if not isinstance(key, str) or f"{section}.{key}" not in paths:
+        sections[section] = {}
+        for key, found in settings.items():
+            path, value = renamed(f"{section}.{key}", found)
+            if not isinstance(key, str) or path not in paths:
                 raise unknown_setting(where, section, key, paths)
-        sections[section] = dict(settings)
+            name = path.partition(".")[2]
+            if name in sections[section]:
+                raise SettingsError(f"{where}: {path}: given twice, once under its old name")
+            sections[section][name] = value
     return sections
 
 
@@ -226,6 +250,7 @@ def _override(sections: dict[str, dict[str, object]], item: str) -> str:
     where = f"`overrides` {one_line(item)}"
     if not equals:
         raise SettingsError(f"{where}: no '=' in it", hint="write `overrides` section.name=value")
+    path, value = renamed(path, load_scalar(text, where=where))
     section, _, name = path.rpartition(".")
     if path not in _kinds():
         if path in _sections():
@@ -233,7 +258,7 @@ def _override(sections: dict[str, dict[str, object]], item: str) -> str:
                 f"{where}: {path} is a section", hint=f"set one of its settings: `overrides` {path}.name=value"
             )
         raise unknown_setting(where, section, name, _paths())
-    sections.setdefault(section, {})[name] = load_scalar(text, where=where)
+    sections.setdefault(section, {})[name] = value
     return path
 
 
@@ -254,14 +279,14 @@ def _check_together(config: Config, where: str) -> None:
             hint="leave some of the text for training",
         )
     size = config.model.embedding_size
-    if config.model.tied_embedding and size not in (None, config.model.hidden_size):
+    if config.model.tie_weights and size not in (None, config.model.hidden_size):
         raise SettingsError(
-            f"{where}: model.embedding_size: found {size}, allowed with model.tied_embedding: null or the hidden size, "
+            f"{where}: model.embedding_size: found {size}, allowed with model.tie_weights: null or the hidden size, "
             f"{config.model.hidden_size}"
         )
     if training.epochs is None and training.max_steps is None and training.max_minutes is None:
         raise SettingsError(
-            f"{where}: training: nothing says when to stop",
+            f"{where}: training: no stopping condition",
             hint="set one of training.epochs, training.max_steps, training.max_minutes",
         )
 

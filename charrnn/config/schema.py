@@ -15,7 +15,27 @@ from msgspec import Meta
 Count = Annotated[int, Meta(ge=1)]
 CountFromZero = Annotated[int, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
-Share = Annotated[float, Meta(ge=0, lt=1)]
+Fraction = Annotated[float, Meta(ge=0, lt=1)]
+
+
+# Settings that had another name once; files and checkpoints that use it keep loading.
+RENAMED = {
+    "model.tied_embedding": "model.tie_weights",
+    "model.dropout_mask": "model.variational_dropout",
+    "training.final_rate_fraction": "training.min_lr_ratio",
+    "training.plateau_evaluations": "training.plateau_patience",
+    "training.decay_every_steps": "training.lr_decay_steps",
+    "training.decay_factor": "training.lr_decay",
+    "training.rollback_rate_factor": "training.rollback_lr_factor",
+    "training.average_decay": "training.ema_decay",
+}
+_OLD_VALUES: dict[str, dict[object, object]] = {"model.dropout_mask": {"step": False, "window": True}}
+
+
+def renamed(path: str, value: object) -> tuple[str, object]:
+    """Today's path and value of a setting that may be given under an old name."""
+    values = _OLD_VALUES.get(path, {})
+    return RENAMED.get(path, path), values.get(value, value) if isinstance(value, str) else value
 
 
 class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,8 +43,8 @@ class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     source: Annotated[str, Meta(min_length=1, description="named corpus, file, glob or directory")]
     encoding: Annotated[Literal["utf-8", "bytes"], Meta(description="symbols are characters or single bytes")] = "utf-8"
-    val_fraction: Annotated[Share, Meta(description="share of the text kept for validation")] = 0.1
-    test_fraction: Annotated[Share, Meta(description="share of the text kept for the final test")] = 0.0
+    val_fraction: Annotated[Fraction, Meta(description="fraction of the text kept for validation")] = 0.1
+    test_fraction: Annotated[Fraction, Meta(description="fraction of the text kept for the final test")] = 0.0
     document_separator: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="text between two documents of the source; null: the text is one document"),
@@ -36,20 +56,18 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     cell: Annotated[str, Meta(description="kind of recurrent cell")] = "lstm"
     hidden_size: Annotated[int, Meta(ge=1, le=65536, description="units in each layer")] = 256
-    num_layers: Annotated[int, Meta(ge=1, le=64, description="recurrent layers, one on top of the other")] = 1
+    num_layers: Annotated[int, Meta(ge=1, le=64, description="stacked recurrent layers")] = 1
     embedding_size: Annotated[
         Annotated[int, Meta(ge=1, le=65536)] | None,
-        Meta(description="numbers a symbol becomes before the first layer; null: one-hot symbols"),
+        Meta(description="size of the symbol embedding; null: one-hot symbols"),
     ] = None
-    tied_embedding: Annotated[
-        bool, Meta(description="use the output layer's weights as the embedding, of hidden_size numbers")
+    tie_weights: Annotated[bool, Meta(description="share the output layer's weights with the embedding")] = False
+    dropout: Annotated[Fraction, Meta(description="probability of dropping a unit between layers in training")] = 0.0
+    variational_dropout: Annotated[
+        bool, Meta(description="keep one dropout mask for the whole window instead of a new one at every step")
     ] = False
-    dropout: Annotated[Share, Meta(description="probability that a unit between layers is dropped in training")] = 0.0
-    dropout_mask: Annotated[
-        Literal["step", "window"], Meta(description="drop other units at each step, or the same ones through a window")
-    ] = "step"
     weight_dropout: Annotated[
-        Share, Meta(description="probability that a recurrent weight is dropped for a window in training")
+        Fraction, Meta(description="probability of dropping a recurrent weight for a window in training")
     ] = 0.0
     forget_bias: Annotated[float, Meta(description="initial bias of the LSTM's forget gate")] = 1.0
 
@@ -59,8 +77,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "cell": self.cell,
             "hidden_size": self.hidden_size,
             "num_layers": self.num_layers,
-            "embedding_size": self.hidden_size if self.tied_embedding else self.embedding_size or 0,
-            "tied": self.tied_embedding,
+            "embedding_size": self.hidden_size if self.tie_weights else self.embedding_size or 0,
+            "tie_weights": self.tie_weights,
         }
 
     def network(self, *, dropout: bool = True) -> dict[str, Any]:
@@ -69,7 +87,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return self.sizes()
         return self.sizes() | {
             "dropout": self.dropout,
-            "locked_dropout": self.dropout_mask == "window",
+            "variational_dropout": self.variational_dropout,
             "weight_dropout": self.weight_dropout,
         }
 
@@ -77,62 +95,67 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the network is trained, when it is looked at, and when it stops."""
 
-    batch_size: Annotated[Count, Meta(description="windows in a step, read side by side")] = 64
-    seq_length: Annotated[Count, Meta(description="characters in a window, also the steps gradients flow back")] = 64
-    epochs: Annotated[Positive | None, Meta(description="stop after so many passes over the text; null: no limit")] = (
-        10.0
+    batch_size: Annotated[Count, Meta(description="windows per step, read side by side")] = 64
+    seq_length: Annotated[Count, Meta(description="characters per window, and how many steps gradients flow back")] = 64
+    epochs: Annotated[Positive | None, Meta(description="passes over the text before stopping; null: no limit")] = 10.0
+    max_steps: Annotated[Count | None, Meta(description="steps before stopping; null: no limit")] = None
+    max_minutes: Annotated[Positive | None, Meta(description="minutes of training before stopping; null: no limit")] = (
+        None
     )
-    max_steps: Annotated[Count | None, Meta(description="stop after so many steps; null: no limit")] = None
-    max_minutes: Annotated[Positive | None, Meta(description="stop after so many minutes; null: no limit")] = None
     optimizer: Annotated[str, Meta(description="update rule")] = "adam"
-    momentum: Annotated[Share, Meta(description="share of the last update kept (sgd)")] = 0.9
-    nesterov: Annotated[bool, Meta(description="Nesterov's form of momentum (sgd)")] = False
-    beta1: Annotated[Share, Meta(description="decay of the gradient's mean a step (adam, adamw)")] = 0.9
-    beta2: Annotated[Share, Meta(description="decay of the squared gradient's mean a step (adam, adamw)")] = 0.99
-    rho: Annotated[Share, Meta(description="decay of the squared gradient's mean a step (rmsprop)")] = 0.95
-    epsilon: Annotated[Positive, Meta(description="added to the divisor of an update, against division by 0")] = 1e-8
-    learning_rate: Annotated[Positive, Meta(description="peak rate, the schedule's factor 1")] = 0.003
-    schedule: Annotated[str, Meta(description="course of the learning rate after warm-up")] = "cosine"
-    warmup_steps: Annotated[CountFromZero, Meta(description="steps over which the rate first rises; 0: none")] = 50
-    final_rate_fraction: Annotated[
-        float, Meta(ge=0, le=1, description="share of the peak rate left at the end (cosine, linear)")
+    momentum: Annotated[Fraction, Meta(description="fraction of the last update that is kept (sgd)")] = 0.9
+    nesterov: Annotated[bool, Meta(description="Nesterov momentum (sgd)")] = False
+    beta1: Annotated[Fraction, Meta(description="decay per step of the gradient's running mean (adam, adamw)")] = 0.9
+    beta2: Annotated[
+        Fraction, Meta(description="decay per step of the squared gradient's running mean (adam, adamw)")
+    ] = 0.99
+    rho: Annotated[Fraction, Meta(description="decay per step of the squared gradient's running mean (rmsprop)")] = 0.95
+    epsilon: Annotated[Positive, Meta(description="added to an update's divisor to avoid division by zero")] = 1e-8
+    learning_rate: Annotated[Positive, Meta(description="peak learning rate")] = 0.003
+    schedule: Annotated[str, Meta(description="learning-rate schedule after warm-up")] = "cosine"
+    warmup_steps: Annotated[CountFromZero, Meta(description="steps of linear warm-up; 0: none")] = 50
+    min_lr_ratio: Annotated[
+        float, Meta(ge=0, le=1, description="final learning rate as a fraction of the peak (cosine, linear)")
     ] = 0.01
-    plateau_evaluations: Annotated[
-        Count, Meta(description="validations without a better loss before the rate decays (plateau)")
+    plateau_patience: Annotated[
+        Count, Meta(description="validations without a better loss before the learning rate decays (plateau)")
     ] = 2
-    decay_every_steps: Annotated[Count, Meta(description="steps for one decay of the rate (step, exponential)")] = 1000
-    decay_factor: Annotated[
-        float, Meta(gt=0, le=1, description="factor of one decay of the rate (step, exponential, plateau)")
+    lr_decay_steps: Annotated[Count, Meta(description="steps per learning-rate decay (step, exponential)")] = 1000
+    lr_decay: Annotated[
+        float, Meta(gt=0, le=1, description="factor applied at each learning-rate decay (step, exponential, plateau)")
     ] = 0.5
-    grad_clip: Annotated[Positive | None, Meta(description="limit of the gradient; null: none")] = 1.0
-    grad_clip_mode: Annotated[str, Meta(description="what is limited: the gradient's norm or each value")] = "norm"
+    grad_clip: Annotated[Positive | None, Meta(description="gradient clipping threshold; null: none")] = 1.0
+    grad_clip_mode: Annotated[str, Meta(description="clip the gradient's norm or each value")] = "norm"
     on_divergence: Annotated[
         Literal["stop", "rollback"],
-        Meta(description="what follows a loss or gradient that is no number: the end, or the last checkpoint"),
+        Meta(description="on a NaN or infinite loss: stop, or roll back to the last checkpoint"),
     ] = "stop"
-    max_rollbacks: Annotated[Count, Meta(description="returns to the last checkpoint before the run ends")] = 3
-    rollback_rate_factor: Annotated[
-        float, Meta(gt=0, lt=1, description="factor of the learning rate after each return")
+    max_rollbacks: Annotated[Count, Meta(description="rollbacks before the run ends")] = 3
+    rollback_lr_factor: Annotated[
+        float, Meta(gt=0, lt=1, description="factor applied to the learning rate after each rollback")
     ] = 0.5
-    weight_decay: Annotated[float, Meta(ge=0, description="pull of the weights towards 0; 0: none")] = 0.0
-    average_decay: Annotated[
-        Share | None,
-        Meta(description="decay a step of the running mean of the weights that is validated and kept; null: no mean"),
+    weight_decay: Annotated[float, Meta(ge=0, description="weight decay; 0 disables it")] = 0.0
+    ema_decay: Annotated[
+        Fraction | None,
+        Meta(description="decay per step of the weights' moving average, which is validated and kept; null: none"),
     ] = None
-    random_offsets: Annotated[bool, Meta(description="begin each pass over the text at another character")] = False
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random number of the run")] = 1337
+    state_reset: Annotated[
+        Fraction, Meta(description="probability that a stream starts a window from the zero state, not the carried one")
+    ] = 0.02
+    random_offsets: Annotated[bool, Meta(description="start each pass over the text at a different character")] = False
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random number in the run")] = 1337
     replicas: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | Literal["auto"],
-        Meta(description="processes that share each batch; auto: one a core, if each has columns enough"),
+        Meta(description="data-parallel processes per batch; auto: one per core when the batch is large enough"),
     ] = "auto"
-    log_every: Annotated[Count, Meta(description="steps between two reports")] = 10
-    eval_every: Annotated[Count | None, Meta(description="steps between two validations; null: never")] = 500
-    checkpoint_every: Annotated[Count, Meta(description="steps between two checkpoints")] = 500
-    sample_every: Annotated[Count | None, Meta(description="steps between two samples; null: never")] = 500
-    sample_length: Annotated[Count, Meta(description="characters in a sample")] = 200
+    log_every: Annotated[Count, Meta(description="steps between reports")] = 10
+    eval_every: Annotated[Count | None, Meta(description="steps between validations; null: never")] = 500
+    checkpoint_every: Annotated[Count, Meta(description="steps between checkpoints")] = 500
+    sample_every: Annotated[Count | None, Meta(description="steps between samples; null: never")] = 500
+    sample_length: Annotated[Count, Meta(description="characters per sample")] = 200
     tensorboard: Annotated[bool, Meta(description="also write event files for TensorBoard")] = False
     patience: Annotated[
-        Count | None, Meta(description="stop after so many validations without a better loss; null: never")
+        Count | None, Meta(description="validations without a better loss before stopping; null: never")
     ] = None
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.config.builtin import bundled_path
-from charrnn.data.download import Progress, download
+from charrnn.data.download import ByteProgress, download
 from charrnn.errors import DataError
 from charrnn.files import atomic_writer, write_atomically, writing
 
@@ -93,7 +93,7 @@ def corpus_path(entry: CorpusEntry) -> Path:
     return corpus_dir() / f"{entry.name}{version}.txt"
 
 
-def resolve(source: str, *, progress: Progress | None = None) -> tuple[Path, ...]:
+def resolve(source: str, *, progress: ByteProgress | None = None) -> tuple[Path, ...]:
     """The files of a text, in reading order.
 
     Where the environment names a folder in $CHARRNN_TEXT, its files are the text whatever the source is called: so a
@@ -102,7 +102,7 @@ def resolve(source: str, *, progress: Progress | None = None) -> tuple[Path, ...
     Args:
         source: a name of the catalogue (made or fetched when missing), a file, a glob or a directory (all files in it
             and below, sorted; hidden ones are left out).
-        progress: told the bytes done and in all while a corpus is fetched.
+        progress: called with (bytes done, total bytes) while a corpus is fetched.
 
     Raises:
         DataError: there is no such text.
@@ -137,7 +137,7 @@ def _checked(source: str, files: list[Path]) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def get(name: str, *, progress: Progress | None = None, again: bool = False) -> Path:
+def get(name: str, *, progress: ByteProgress | None = None, again: bool = False) -> Path:
     """Build or fetch a named corpus, unless it is there.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import IO, Any
 from charrnn.errors import DataError
 from charrnn.files import unwritable
 
-Progress = Callable[[int, "int | None"], None]
+ByteProgress = Callable[[int, "int | None"], None]
 _CHUNK = 1 << 16
 
 
@@ -25,7 +25,7 @@ def download(
     *,
     sha256: str,
     size_bytes: int | None = None,
-    progress: Progress | None = None,
+    progress: ByteProgress | None = None,
     timeout_seconds: float = 30.0,
 ) -> Path:
     """Fetch `url` into `destination`.
@@ -38,7 +38,7 @@ def download(
         destination: replaced only by verified content.
         sha256: hexadecimal.
         size_bytes: expected size; a longer answer is refused as it arrives.
-        progress: told the bytes done and in all.
+        progress: called with (bytes done, total bytes).
         timeout_seconds: of silence before the connection counts as broken.
 
     Raises:
@@ -73,7 +73,7 @@ def download(
     )
 
 
-def _fetch(url: str, part: Path, limit: int | None, progress: Progress | None, timeout_seconds: float) -> None:
+def _fetch(url: str, part: Path, limit: int | None, progress: ByteProgress | None, timeout_seconds: float) -> None:
     have = part.stat().st_size if part.exists() else 0
     if limit is not None and have >= limit:
         return
@@ -90,7 +90,7 @@ def _fetch(url: str, part: Path, limit: int | None, progress: Progress | None, t
         # 416: nothing after what we have; the checksum decides whether that is all
 
 
-def _copy(url: str, answer: Any, file: IO[bytes], have: int, limit: int | None, progress: Progress | None) -> None:
+def _copy(url: str, answer: Any, file: IO[bytes], have: int, limit: int | None, progress: ByteProgress | None) -> None:
     length = answer.headers.get("Content-Length")
     total = limit if limit is not None else (have + int(length) if length else None)
     done = have

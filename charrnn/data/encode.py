@@ -25,7 +25,7 @@ from charrnn.errors import DataError
 from charrnn.files import FileLock, sync_folder, write_atomically, writing
 from charrnn.nn.params import IdArray
 
-Progress = Callable[[int, int | None], None]
+ByteProgress = Callable[[int, int | None], None]
 
 _CHUNK_BYTES = 1 << 22
 _NOTE_CHUNKS = 16  # chunks of the text between two notes of how far it is
@@ -70,7 +70,7 @@ def encode_text(
     cache_dir: Path,
     *,
     known: Vocabulary | None = None,
-    progress: Progress | None = None,
+    progress: ByteProgress | None = None,
 ) -> EncodedText:
     """Encode files, read one after another, into ids; reuse the encoded file of the same content.
 
@@ -79,7 +79,7 @@ def encode_text(
         encoding: "utf-8" or "bytes".
         cache_dir: where encoded files are kept.
         known: symbols that get an id whether the text has them or not.
-        progress: told the bytes done and in all, both passes counted.
+        progress: called with (bytes done, total bytes), both passes counted.
 
     Raises:
         DataError: unreadable, empty, or not valid UTF-8 (with the offset of the first bad byte).
@@ -153,7 +153,7 @@ def _pieces(
             raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _scan(paths: Sequence[Path], encoding: str, progress: Progress | None) -> _Scan:
+def _scan(paths: Sequence[Path], encoding: str, progress: ByteProgress | None) -> _Scan:
     digest = hashlib.sha256()
     total = 2 * sum(path.stat().st_size for path in paths if path.is_file())
     seen = np.zeros(256 if encoding == "bytes" else 0x110000, dtype=bool)
@@ -193,7 +193,7 @@ def _write_ids(
     vocabulary: Vocabulary,
     target: Path,
     scan: _Scan,
-    progress: Progress | None,
+    progress: ByteProgress | None,
 ) -> None:
     size = scan.characters * vocabulary.dtype.itemsize
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,7 @@ def _append_ids(
     vocabulary: Vocabulary,
     start: _Position,
     scan: _Scan,
-    progress: Progress | None,
+    progress: ByteProgress | None,
 ) -> None:
     done = scan.size_bytes + start.offset + sum(path.stat().st_size for path in paths[: start.file])
 

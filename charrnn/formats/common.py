@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from charrnn import __version__
-from charrnn.config.load import config_to_builtins
+from charrnn.config.load import config_to_dict
 from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import Checkpoint
 
 
 def plain_params(checkpoint: Checkpoint) -> dict[str, Array]:
     """Parameters by name; an embedding is multiplied into the first layer's input weights, (G*H, V)."""
-    model = checkpoint.build_model(ride=False)
+    model = checkpoint.build_model()
     params = {name: np.array(values) for name, values in model.params.items() if name != "embedding.weight"}
     params["layers.0.weight_ih"] = np.array(model.input_weights())
     return params
@@ -22,8 +22,8 @@ def plain_params(checkpoint: Checkpoint) -> dict[str, Array]:
 
 def metadata(checkpoint: Checkpoint) -> dict[str, Any]:
     """Settings, vocabulary and origin, as plain values."""
-    config = config_to_builtins(checkpoint.config)
-    config["model"] |= {"embedding_size": None, "tied_embedding": False}  # see `plain_params`
+    config = config_to_dict(checkpoint.config)
+    config["model"] |= {"embedding_size": None, "tie_weights": False}  # see `plain_params`
     return {
         "format": "charrnn",
         "version": __version__,

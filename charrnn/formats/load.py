@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.config.load import config_from_builtins
+from charrnn.config.load import config_from_dict
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, MissingExtraError
 from charrnn.nn.network import CharRNN
@@ -26,7 +26,7 @@ _GATES = {1: "rnn", 3: "gru", 4: "lstm"}
 
 
 @dataclass(frozen=True)
-class Names:
+class ArrayNames:
     """Names that are given rather than found; None looks for them."""
 
     rnn: str | None = None
@@ -34,14 +34,16 @@ class Names:
     embedding: str | None = None
 
 
-def import_model(path: Path, vocabulary: Vocabulary | None, *, source: str, names: Names | None = None) -> Checkpoint:
+def import_model(
+    path: Path, vocabulary: Vocabulary | None, *, source: str, names: ArrayNames | None = None
+) -> Checkpoint:
     """A checkpoint with the weights in a file.
 
     Args:
         path: a PyTorch state_dict (.pt, .pth), .safetensors, or .json that `charrnn export` has made.
         vocabulary: of the network, in the order of its ids; None takes that of our own exports.
         source: what the checkpoint calls its corpus, where the file does not know.
-        names: see `Names`.
+        names: see `ArrayNames`.
 
     Raises:
         CheckpointError: not such a file, or a network that is none of ours.
@@ -51,13 +53,11 @@ def import_model(path: Path, vocabulary: Vocabulary | None, *, source: str, name
     if meta is not None:
         vocabulary = vocabulary or Vocabulary.from_meta(meta["vocabulary"])
     if vocabulary is None:
-        raise CheckpointError(
-            f"{path}: does not say which character has which number", hint="give its vocabulary with `vocab` FILE"
-        )
+        raise CheckpointError(f"{path}: contains no vocabulary", hint="give its vocabulary with `vocab` FILE")
     try:
         if "layers.0.weight_ih" in arrays:
             return _checkpoint(arrays, vocabulary, source, meta)
-        return _checkpoint(_ours(arrays, len(vocabulary), names or Names()), vocabulary, source, None)
+        return _checkpoint(_ours(arrays, len(vocabulary), names or ArrayNames()), vocabulary, source, None)
     except CharRNNError as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
 
@@ -152,7 +152,7 @@ def _read_torch(path: Path) -> dict[str, Array]:
     return {str(k): v.detach().float().numpy() for k, v in found.items() if isinstance(v, torch.Tensor)}
 
 
-def _ours(arrays: dict[str, Array], vocab_size: int, names: Names) -> dict[str, Array]:
+def _ours(arrays: dict[str, Array], vocab_size: int, names: ArrayNames) -> dict[str, Array]:
     """PyTorch's arrays under our names, with one bias and without an embedding."""
     prefix = _prefix(arrays, names.rnn)
     head, bias = _head(arrays, vocab_size, names.head)
@@ -250,7 +250,7 @@ def _checkpoint(
     layers = len([name for name in arrays if name.endswith("weight_hh")])
     model = {"cell": _GATES[len(w_hh) // w_hh.shape[1]], "hidden_size": w_hh.shape[1], "num_layers": layers}
     settings: dict[str, Any] = {"corpus": {"source": source, "encoding": vocabulary.encoding}, "model": model}
-    config = config_from_builtins(settings if meta is None else meta["config"], where="its settings")
+    config = config_from_dict(settings if meta is None else meta["config"], where="its settings")
     shapes = CharRNN.param_shapes(len(vocabulary), **config.model.sizes())
     params = {}
     for name, shape in shapes.items():

@@ -38,7 +38,7 @@ def predictions(trace: Trace, *, count: int = 5) -> list[Prediction]:
     ]
 
 
-def extremes(found: list[Prediction], count: int) -> tuple[list[Prediction], list[Prediction]]:
+def best_and_worst(found: list[Prediction], count: int) -> tuple[list[Prediction], list[Prediction]]:
     """The `count` best and worst predicted places, best and worst first."""
     ranked = sorted(found, key=lambda p: (p.nats, p.position))
     return ranked[:count], ranked[::-1][:count]

@@ -1,4 +1,6 @@
-"""Dropout masks that depend on seed, step, layer and column alone.
+"""What training leaves out at random: dropout masks, weights and carried states.
+
+All of it depends on seed, step, layer and column alone.
 
 A counter-based generator (Philox: Salmon et al. 2011) is asked for the mask of a block of columns, so a mask is the
 same whether one process computes all columns or several share them, and after a resume, with no state to save.
@@ -13,6 +15,7 @@ import numpy as np
 from charrnn.nn.params import Array
 
 _WEIGHTS = 1 << 32  # beyond the number of any layer: masks of weights are not those of states
+_RESETS = 1 << 33
 _BLOCK = 16  # columns; batches are cut between blocks at best, inside one at worst
 
 
@@ -31,18 +34,38 @@ class DropoutKey:
     first_column: int = 0
 
 
-def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int, *, locked: bool = False) -> None:
+def reset_states(state: list[Array], rate: float, key: DropoutKey) -> None:
+    """Zero, with probability `rate`, all (S, H, B) states of a column, so that a start from zero is well known.
+
+    A carried state alone would leave the zero state to the first window of a pass, once in thousands of steps, and a
+    network that starts from it anywhere else may freeze. Merity, Keskar and Socher (2018) do so in their code.
+    """
+    if not rate or not state:
+        return
+    columns = state[0].shape[2]
+    first, last = key.first_column, key.first_column + columns
+    blocks = range(first // _BLOCK, -(-last // _BLOCK))
+    draws = np.concatenate(
+        [np.random.Philox(key=[key.seed, _RESETS], counter=[0, 0, b, key.step]).random_raw(_BLOCK) for b in blocks]
+    )
+    chosen = draws[first % _BLOCK :][:columns] < np.uint64(int(rate * 2**64))
+    if chosen.any():
+        for layer in state:
+            layer[:, :, chosen] = 0.0
+
+
+def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int, *, variational: bool = False) -> None:
     """Fill `out` (H, T, B) with 0 (probability `rate`) or 1/(1-rate), so that the expectation stays.
 
-    Source: Srivastava et al. (2014), in the inverted form. With `locked`, all steps of a window have the same mask: Gal
-    and Ghahramani (2016). Rates are met to 1/65536.
+    Source: Srivastava et al. (2014), in the inverted form. With `variational`, all steps of a window have the same
+    mask: Gal and Ghahramani (2016). Rates are met to 1/65536.
     """
-    if locked:
+    if variational:
         fill_mask(out[:, :1], rate, key, layer)
         out[:, 1:] = out[:, :1]
         return
     rows, time_steps, columns = out.shape
-    threshold = round(rate * 65536)
+    threshold = _threshold(rate)
     keep = out.dtype.type(65536 / (65536 - threshold))
     first, last = key.first_column, key.first_column + columns
     for block in range(first // _BLOCK, -(-last // _BLOCK)):
@@ -60,9 +83,14 @@ def weight_mask(
 
     Source: DropConnect (Wan et al. 2013) on the recurrent weights alone, as Merity, Keskar and Socher (2018) have it.
     """
-    threshold = round(rate * 65536)
+    threshold = _threshold(rate)
     count = shape[0] * shape[1]
     bits = np.random.Philox(key=[key.seed, _WEIGHTS + layer], counter=[0, 0, 0, key.step])
     draws = bits.random_raw(-(-count // 4)).view(np.uint16)[:count].reshape(shape)
     mask: Array = np.multiply(draws >= threshold, 65536 / (65536 - threshold), dtype=dtype)
     return mask
+
+
+def _threshold(rate: float) -> int:
+    """Draws of 16 bits below it are dropped; at least one value is kept, as what is kept is divided by its share."""
+    return min(round(rate * 65536), 65535)

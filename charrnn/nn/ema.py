@@ -10,7 +10,7 @@ import numpy as np
 from charrnn.nn.params import Array
 
 
-class WeightAverage:
+class WeightEMA:
     """mean = d mean + (1 - d) weights after each step, with d = min(decay, (1 + n) / (10 + n)) after n steps.
 
     The smaller d at first forgets the random weights of the beginning.

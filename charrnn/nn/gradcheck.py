@@ -69,7 +69,7 @@ def check_gradients(
     seed: int,
     entries: int,
     time_steps: int,
-    columns: int,
+    batch_size: int,
     vocab_size: int,
 ) -> dict[str, float]:
     """Worst relative error per parameter and initial state, in float64, with its dropout.
@@ -80,7 +80,7 @@ def check_gradients(
         seed: of weights, window, states and of which entries are tried.
         entries: how many entries of each parameter to try.
         time_steps: T of a random window.
-        columns: its B.
+        batch_size: its B.
         vocab_size: its V.
 
     Returns:
@@ -93,9 +93,9 @@ def check_gradients(
         dtype=np.float64,
     )
     model.init(rng, forget_bias=forget_bias)
-    inputs, targets = rng.integers(0, vocab_size, (2, time_steps, columns))
+    inputs, targets = rng.integers(0, vocab_size, (2, time_steps, batch_size))
     # Random states: zero ones would hide what multiplies them.
-    start = [rng.normal(0.0, 0.5, layer.shape) for layer in model.zero_state(columns)]
+    start = [rng.normal(0.0, 0.5, layer.shape) for layer in model.zero_state(batch_size)]
     key = DropoutKey(seed, 0)
 
     def loss() -> float:

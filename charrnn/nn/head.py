@@ -31,8 +31,8 @@ class SoftmaxHead:
         self.params = params
         self.vocab_size, self.hidden_size = params["weight"].shape
         dtype = params["weight"].dtype
-        self.kernel = np.empty((self.vocab_size, self.hidden_size + 1), dtype)
-        self.d_kernel = np.empty_like(self.kernel)
+        self.fused = np.empty((self.vocab_size, self.hidden_size + 1), dtype)
+        self.d_fused = np.empty_like(self.fused)
         self.w_back = np.empty((self.hidden_size, self.vocab_size), dtype)
         self._logits = np.empty(0, dtype)
 
@@ -48,14 +48,14 @@ class SoftmaxHead:
 
     def refresh(self, *, backward: bool) -> None:
         """Bring the kernels up to date with the parameters; once a window."""
-        self.kernel[:, :-1] = self.params["weight"]
-        self.kernel[:, -1] = self.params["bias"]
+        self.fused[:, :-1] = self.params["weight"]
+        self.fused[:, -1] = self.params["bias"]
         if backward:
             self.w_back[...] = self.params["weight"].T
 
     def logits(self, h: Array) -> Array:
         """(H+1, T, B) states, last row ones -> (V, T, B) unnormalised log-probabilities, newly allocated."""
-        return (self.kernel @ flatten_time(h)).reshape(self.vocab_size, *h.shape[1:])
+        return (self.fused @ flatten_time(h)).reshape(self.vocab_size, *h.shape[1:])
 
     def loss(self, h: Array, targets: IntArray) -> Array:
         """(H+1, T, B) states, last row ones, and (T, B) ids -> (T, B) nats of each target."""
@@ -91,12 +91,12 @@ class SoftmaxHead:
             logits[flat, np.arange(flat.size)] -= scale_
             states = flatten_time(h[:, piece])
             if number == 0:
-                np.matmul(logits, states.T, out=self.d_kernel)
+                np.matmul(logits, states.T, out=self.d_fused)
             else:
-                self.d_kernel += logits @ states.T
+                self.d_fused += logits @ states.T
             np.matmul(self.w_back, logits, out=flatten_time(dh[:, piece]))
-        grads["weight"][...] = self.d_kernel[:, :-1]
-        grads["bias"][...] = self.d_kernel[:, -1]
+        grads["weight"][...] = self.d_fused[:, :-1]
+        grads["bias"][...] = self.d_fused[:, -1]
         return total
 
     def _pieces(self, h: Array) -> Iterator[tuple[slice, Array]]:
@@ -108,7 +108,7 @@ class SoftmaxHead:
             piece = slice(start, min(start + steps, time_steps))
             count = (piece.stop - start) * columns
             logits = self._logits[: self.vocab_size * count].reshape(self.vocab_size, count)
-            np.matmul(self.kernel, flatten_time(h[:, piece]), out=logits)
+            np.matmul(self.fused, flatten_time(h[:, piece]), out=logits)
             yield piece, logits
 
 

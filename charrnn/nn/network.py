@@ -30,9 +30,9 @@ class CharRNN:
         hidden_size: H.
         num_layers: L.
         dropout: share of the states dropped between layers and before the head, in training.
-        locked_dropout: drop the same states at all steps of a window.
+        variational_dropout: drop the same states at all steps of a window.
         embedding_size: E, numbers a symbol is turned into; 0 feeds symbols to the first layer directly.
-        tied: the embedding's table is the head's weights; E is H then.
+        tie_weights: the embedding's table is the head's weights; E is H then.
         weight_dropout: share of the recurrent weights dropped, in training, anew each window.
         dtype: float32; float64 to check gradients.
         params: storage to use (shared memory, say); zeros when left out, to be filled by `init`.
@@ -54,24 +54,24 @@ class CharRNN:
         hidden_size: int = 256,
         num_layers: int = 1,
         dropout: float = 0.0,
-        locked_dropout: bool = False,
+        variational_dropout: bool = False,
         weight_dropout: float = 0.0,
         embedding_size: int = 0,
-        tied: bool = False,
+        tie_weights: bool = False,
         dtype: npt.DTypeLike = np.float32,
         params: FlatParams | None = None,
         ride: bool | None = None,
     ) -> None:
         self.vocab_size, self.hidden_size, self.num_layers = vocab_size, hidden_size, num_layers
         self.cell_name, self.dropout = cell, dropout
-        self.locked_dropout, self.weight_dropout = locked_dropout, weight_dropout
+        self.variational_dropout, self.weight_dropout = variational_dropout, weight_dropout
         shapes = self.param_shapes(
             vocab_size, cell=cell, hidden_size=hidden_size, num_layers=num_layers, embedding_size=embedding_size,
-            tied=tied,
+            tie_weights=tie_weights,
         )  # fmt: skip
         self.params = params if params is not None else FlatParams(shapes, dtype)
         self.dtype = self.params.dtype
-        self._table = "head.weight" if tied else "embedding.weight"
+        self._table = "head.weight" if tie_weights else "embedding.weight"
         self.embedding: Embedding | None = None
         if embedding_size:
             self.embedding = Embedding(self.params["layers.0.weight_ih"], self.params[self._table])
@@ -92,16 +92,24 @@ class CharRNN:
 
     @staticmethod
     def param_shapes(
-        vocab_size: int, *, cell: str, hidden_size: int, num_layers: int, embedding_size: int = 0, tied: bool = False
+        vocab_size: int,
+        *,
+        cell: str,
+        hidden_size: int,
+        num_layers: int,
+        embedding_size: int = 0,
+        tie_weights: bool = False,
     ) -> Shapes:
         """Name -> shape of every parameter, in storage order: `layers.0.weight_ih`, ..., `head.bias`.
 
         Raises:
-            ValueError: tied, but the embedding's size is not the hidden size.
+            ValueError: tie_weights, but the embedding's size is not the hidden size.
         """
-        if tied and embedding_size != hidden_size:
+        if tie_weights and embedding_size != hidden_size:
             raise ValueError(f"a tied embedding has {hidden_size} numbers a symbol, not {embedding_size}")
-        shapes: Shapes = {"embedding.weight": (vocab_size, embedding_size)} if embedding_size and not tied else {}
+        shapes: Shapes = (
+            {"embedding.weight": (vocab_size, embedding_size)} if embedding_size and not tie_weights else {}
+        )
         for index in range(num_layers):
             size = hidden_size if index else embedding_size or vocab_size
             layer = CELLS[cell].param_shapes(size, hidden_size)
@@ -316,7 +324,7 @@ class CharRNN:
         for index, (layer, ws) in enumerate(zip(self.layers, workspaces, strict=True)):
             x = layer.forward(x, state[index], ws, resets=resets)
             if dropping and key is not None:
-                fill_mask(ws["mask"], self.dropout, key, index, locked=self.locked_dropout)
+                fill_mask(ws["mask"], self.dropout, key, index, variational=self.variational_dropout)
                 np.multiply(x[:H], ws["mask"], out=ws["dropped"][:H])
                 ws["dropped"][H] = 1.0
                 x = ws["dropped"]

@@ -16,15 +16,15 @@ class ScheduleOptions:
     """What a schedule may use beside the step.
 
     Attributes:
-        final_fraction: share of the peak rate left at the end (cosine, linear).
-        decay_every_steps: steps between two decays (step), or for one factor of decay (exponential).
-        decay_factor: what a decay multiplies by.
+        min_lr_ratio: share of the peak rate left at the end (cosine, linear).
+        lr_decay_steps: steps between two decays (step), or for one factor of decay (exponential).
+        lr_decay: what a decay multiplies by.
         plateaus: times that the validation loss has stopped falling (plateau).
     """
 
-    final_fraction: float = 0.01
-    decay_every_steps: int = 1000
-    decay_factor: float = 0.5
+    min_lr_ratio: float = 0.01
+    lr_decay_steps: int = 1000
+    lr_decay: float = 0.5
     plateaus: int = 0
 
 
@@ -34,28 +34,28 @@ def constant(progress: float, step: int, options: ScheduleOptions) -> float:
 
 
 def step_decay(progress: float, step: int, options: ScheduleOptions) -> float:
-    """Multiply by `decay_factor` once every `decay_every_steps` steps."""
-    return options.decay_factor ** (step // options.decay_every_steps)
+    """Multiply by `lr_decay` once every `lr_decay_steps` steps."""
+    return options.lr_decay ** (step // options.lr_decay_steps)
 
 
 def exponential(progress: float, step: int, options: ScheduleOptions) -> float:
-    """Decay smoothly, by `decay_factor` over each `decay_every_steps` steps."""
-    return float(options.decay_factor ** (step / options.decay_every_steps))
+    """Decay smoothly, by `lr_decay` over each `lr_decay_steps` steps."""
+    return float(options.lr_decay ** (step / options.lr_decay_steps))
 
 
 def cosine(progress: float, step: int, options: ScheduleOptions) -> float:
-    """Half a cosine from 1 down to `final_fraction` (Loshchilov and Hutter 2017, equation 5, without restarts)."""
-    return options.final_fraction + (1.0 - options.final_fraction) * 0.5 * (1.0 + math.cos(math.pi * progress))
+    """Half a cosine from 1 down to `min_lr_ratio` (Loshchilov and Hutter 2017, equation 5, without restarts)."""
+    return options.min_lr_ratio + (1.0 - options.min_lr_ratio) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 def linear(progress: float, step: int, options: ScheduleOptions) -> float:
-    """A straight line from 1 down to `final_fraction`."""
-    return 1.0 + (options.final_fraction - 1.0) * progress
+    """A straight line from 1 down to `min_lr_ratio`."""
+    return 1.0 + (options.min_lr_ratio - 1.0) * progress
 
 
 def plateau(progress: float, step: int, options: ScheduleOptions) -> float:
-    """Multiply by `decay_factor` whenever the validation loss has stopped falling."""
-    return float(options.decay_factor**options.plateaus)
+    """Multiply by `lr_decay` whenever the validation loss has stopped falling."""
+    return float(options.lr_decay**options.plateaus)
 
 
 SCHEDULES: dict[str, Callable[[float, int, ScheduleOptions], float]] = {

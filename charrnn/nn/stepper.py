@@ -42,7 +42,7 @@ class Stepper:
             self._layers.append((cell, ws, cell.build_forward_steps(ws)[0]))
         # (V, R): the input's part of the first layer's pre-activations, a contiguous row a symbol.
         self._table = np.ascontiguousarray(self._layers[0][0].w_in.T)
-        self._head = model.head.kernel.copy()
+        self._head = model.head.fused.copy()
         self._logits = np.empty((model.vocab_size, columns), model.dtype)
         self._first_in = self._layers[0][1]["a_in"][0]
         inputs = [None, *(ws["a_in"][:, 0] for _, ws, _ in self._layers[1:])]

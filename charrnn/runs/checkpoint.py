@@ -22,14 +22,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from charrnn.config.load import config_from_builtins, config_to_builtins
+from charrnn.config.load import config_from_dict, config_to_dict, with_older_values
 from charrnn.config.schema import Config
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, SettingsError
 from charrnn.files import atomic_writer
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
-from charrnn.runs.npz import read_arrays
+from charrnn.runs.npz import read_arrays, write_arrays
 
 FORMAT = 1
 
@@ -60,9 +60,9 @@ class Checkpoint:
     kernel: str = ""
     version: str = ""
 
-    def build_model(self, *, dropout: bool = False, ride: bool | None = None) -> CharRNN:
+    def build_model(self, *, dropout: bool = False) -> CharRNN:
         """The network with these parameters; without dropout unless it is to be trained further."""
-        model = CharRNN(len(self.vocabulary), **self.config.model.network(dropout=dropout), ride=ride)
+        model = CharRNN(len(self.vocabulary), **self.config.model.network(dropout=dropout))
         for name, values in self.params.items():
             model.params[name][...] = values
         return model
@@ -77,7 +77,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     c = checkpoint
     meta = {
         "version": c.version,
-        "config": config_to_builtins(c.config),
+        "config": config_to_dict(c.config),
         "vocabulary": c.vocabulary.to_meta(),
         "counters": c.counters,
         "kernel": c.kernel,
@@ -94,7 +94,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     for layer, states in enumerate(c.state):
         arrays |= {f"state/{layer}/{name}": values for name, values in zip(names, states, strict=True)}
     with atomic_writer(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        write_arrays(file, arrays)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -121,7 +121,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     meta = _meta(arrays)
     try:
-        config = config_from_builtins(meta.config, where="its settings")
+        config = config_from_dict(with_older_values(meta.config), where="its settings")
     except SettingsError as error:
         raise CheckpointError(error.message, hint=error.hint) from None
     vocabulary = Vocabulary.from_meta(msgspec.to_builtins(meta.vocabulary))

@@ -13,7 +13,7 @@ from charrnn.runs.table import find_runs
 
 
 @dataclass(frozen=True)
-class Contestant:
+class ComparedRun:
     """One of them.
 
     Attributes:
@@ -42,12 +42,12 @@ class Contestant:
     steps_to_target: int | None
 
 
-def contestants(folders: Sequence[Path], target: float | None) -> list[Contestant]:
+def compare_runs(folders: Sequence[Path], target: float | None) -> list[ComparedRun]:
     """The table's rows, in the order of `folders`.
 
     Args:
         folders: run directories of trainings that have ended.
-        target: see `Contestant`; None: the worst of the best losses, which all reach.
+        target: see `ComparedRun`; None: the worst of the best losses, which all reach.
 
     Raises:
         DataError: a run without validation.
@@ -62,7 +62,7 @@ def contestants(folders: Sequence[Path], target: float | None) -> list[Contestan
         (run,) = find_runs(folder)
         last, reached = history.rows[-1], _reached(history, target)
         found.append(
-            Contestant(
+            ComparedRun(
                 name=folder.name,
                 cell=str(run.settings["model.cell"]),
                 parameters=int(run.facts["parameters"] or 0),

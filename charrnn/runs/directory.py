@@ -14,7 +14,7 @@ from charrnn.config.load import dump_config
 from charrnn.config.schema import Config
 from charrnn.errors import SettingsError
 from charrnn.files import FileLock, LockedError, append, remove_stale, sync, unwritable, write_atomically, writing
-from charrnn.runs.events import Report, RolledBack
+from charrnn.runs.events import RolledBack, StepReport
 
 
 class RunDirectory:
@@ -92,7 +92,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         return _RunLock(self.path / ".lock", wait=False)
 
-    def append_report(self, report: Report) -> None:
+    def append_report(self, report: StepReport) -> None:
         """Add a row to the history."""
         self._append(self.history, json.dumps(asdict(report)) + "\n")
 

@@ -36,7 +36,7 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
-class Report:
+class StepReport:
     """A row of the history.
 
     Attributes:
@@ -99,13 +99,13 @@ class RolledBack:
     Attributes:
         step: where it happened.
         to_step: of the checkpoint.
-        rate_scale: what the learning rate is multiplied by from here on.
+        lr_scale: what the learning rate is multiplied by from here on.
         reason: what was not finite.
     """
 
     step: int
     to_step: int
-    rate_scale: float
+    lr_scale: float
     reason: str
 
 
@@ -129,4 +129,4 @@ class RunFinished:
     summary: dict[str, Any]
 
 
-Event = RunStarted | Report | Evaluated | SampleMade | CheckpointSaved | RolledBack | Note | RunFinished
+Event = RunStarted | StepReport | Evaluated | SampleMade | CheckpointSaved | RolledBack | Note | RunFinished

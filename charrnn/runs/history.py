@@ -14,7 +14,7 @@ from charrnn.errors import DataError
 
 @dataclass(frozen=True)
 class History:
-    """What a run has told so far.
+    """A run's history so far.
 
     Attributes:
         name: of its directory.

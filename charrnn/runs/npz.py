@@ -1,8 +1,8 @@
-"""Reading an `.npz` from anybody: plain arrays only, and never more memory than the file has bytes.
+"""Writing an `.npz`, and reading one from anybody: plain arrays only, and never more memory than the file has bytes.
 
-Nothing in the file is believed before it has been checked against the bytes that are there: members must be stored
-uncompressed, their sizes must add up to no more than the file, and an array's header must be in the one form that
-NumPy writes and promise exactly the bytes that follow. No pickles, no expressions, no links.
+Nothing in a file that is read is believed before it has been checked against the bytes that are there: members must
+be stored uncompressed, their sizes must add up to no more than the file, and an array's header must be in the one form
+that NumPy writes and promise exactly the bytes that follow. No pickles, no expressions, no links.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import stat
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -50,6 +50,22 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise CheckpointError(f"{path}: not a charrnn checkpoint, or damaged ({error})") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def write_arrays(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an uncompressed `.npz`, one array after the other, without a copy of any.
+
+    It writes what `numpy.savez(..., allow_pickle=False)` writes; that function takes `allow_pickle` for the name of an
+    array before NumPy 2.2.
+
+    Raises:
+        ValueError: an array of objects, which only a pickle could hold.
+        OSError: the file cannot be written.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), version=(1, 0), allow_pickle=False)
 
 
 def _open(path: Path) -> IO[bytes]:

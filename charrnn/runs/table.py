@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.config.load import config_to_builtins
+from charrnn.config.load import config_to_dict
 from charrnn.config.messages import nearest, one_line
 from charrnn.errors import CharRNNError, SettingsError
 from charrnn.files import is_locked
@@ -91,7 +91,7 @@ def _read(path: Path, folder: Path) -> Run:
     from charrnn.config.load import load_config
 
     if (path / "config.yaml").exists():
-        sections = config_to_builtins(load_config(path / "config.yaml"))
+        sections = config_to_dict(load_config(path / "config.yaml"))
         settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
     else:
         overrides = _json(path / "trial.json").get("overrides")

@@ -13,7 +13,7 @@ from charrnn.runs.checkpoint import Checkpoint
 # Parameters with an axis of symbols.
 _SYMBOL_AXIS = {"layers.0.weight_ih": 1, "embedding.weight": 0, "head.weight": 0, "head.bias": 0}
 _MUST_AGREE = (
-    "model.cell", "model.hidden_size", "model.num_layers", "model.embedding_size", "model.tied_embedding",
+    "model.cell", "model.hidden_size", "model.num_layers", "model.embedding_size", "model.tie_weights",
     "corpus.encoding",
 )  # fmt: skip
 

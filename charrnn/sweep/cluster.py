@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from charrnn.config.load import config_from_builtins, config_to_builtins, dump_config
+from charrnn.config.load import config_from_dict, config_to_dict, dump_config
 from charrnn.config.schema import Config
 from charrnn.data.corpora import resolve
 from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
 from charrnn.files import write_atomically
-from charrnn.sweep.executors import Ended, HistoryTail, Job, Progress, core_groups, error_of, launch, replicas_for
+from charrnn.sweep.executors import Ended, HistoryTail, Job, TrialRow, core_groups, error_of, launch, replicas_for
 from charrnn.sweep.plan import Trial, overridden
 
 Files = dict[str, bytes]
@@ -101,7 +101,7 @@ class DaskExecutor:
         task.shared.news.set({"version": "", "history": files.get("history.jsonl", b"")})
         task.shared.stop.set(False)
         task.tail = HistoryTail(folder / "history.jsonl", skip=resume)
-        task.arguments = (config_to_builtins(config), self._text(config), name)
+        task.arguments = (config_to_dict(config), self._text(config), name)
         self._submit(task)
         self._tasks[trial.name] = task
 
@@ -117,7 +117,7 @@ class DaskExecutor:
             self._texts[source] = self._client.scatter([content], broadcast=False, hash=False)[0]
         return self._texts[source]
 
-    def poll(self) -> list[Progress | Ended]:
+    def poll(self) -> list[TrialRow | Ended]:
         """See `Executor`.
 
         Raises:
@@ -126,12 +126,12 @@ class DaskExecutor:
         with self._connected():
             return self._poll()
 
-    def _poll(self) -> list[Progress | Ended]:
-        found: list[Progress | Ended] = []
+    def _poll(self) -> list[TrialRow | Ended]:
+        found: list[TrialRow | Ended] = []
         for name, task in list(self._tasks.items()):
             over = task.future.done()
             task.fetch()
-            found += [Progress(task.trial, row) for row in task.tail.rows()]
+            found += [TrialRow(task.trial, row) for row in task.tail.rows()]
             if over and (ended := self._ended(task)):
                 found.append(ended)
                 del self._tasks[name]
@@ -298,7 +298,7 @@ def _settle(settings: dict[str, Any], text: list[tuple[str, bytes]], root: Path)
     folder.mkdir()
     for name, data in text:
         (folder / name).write_bytes(data)
-    config = config_from_builtins(settings, where="trial")
+    config = config_from_dict(settings, where="trial")
     count = replicas_for(root / "run", config, len(_worker_cores()))
     return overridden(config, {"training.replicas": count}, where="trial")
 

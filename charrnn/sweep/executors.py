@@ -20,7 +20,7 @@ from charrnn.training.processes import child_command, child_environment
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrialRow:
     """A trial wrote a row of its history."""
 
     trial: Trial
@@ -50,7 +50,7 @@ class Executor(Protocol):
     def start(self, trial: Trial, folder: Path, *, resume: bool) -> None:
         """Begin a trial, or go on with it."""
 
-    def poll(self) -> list[Progress | Ended]:
+    def poll(self) -> list[TrialRow | Ended]:
         """What has happened since the last call."""
 
     def stop(self, trial: Trial) -> None:
@@ -157,14 +157,14 @@ class LocalExecutor:
             self._running[trial.name] = _Process(trial, folder, job, cores, resume=resume)
             self._waiting.remove(item)
 
-    def poll(self) -> list[Progress | Ended]:
+    def poll(self) -> list[TrialRow | Ended]:
         """See `Executor`."""
         self._launch()
-        found: list[Progress | Ended] = [Ended(trial, -signal.SIGTERM, "") for trial in self._dropped]
+        found: list[TrialRow | Ended] = [Ended(trial, -signal.SIGTERM, "") for trial in self._dropped]
         self._dropped = []
         for name, process in list(self._running.items()):
             code = process.popen.poll()  # before the history is read, so that its last row is not missed
-            found += [Progress(process.trial, row) for row in process.tail.rows()]
+            found += [TrialRow(process.trial, row) for row in process.tail.rows()]
             if code is not None:
                 found.append(Ended(process.trial, code, error_of(process.folder, code)))
                 self._idle.append(process.cores)

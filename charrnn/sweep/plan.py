@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from charrnn.config.builtin import settings_path
-from charrnn.config.load import config_from_builtins, config_to_builtins, load_config, read_settings
+from charrnn.config.load import config_from_dict, config_to_dict, load_config, read_settings
 from charrnn.config.messages import nearest, one_line
 from charrnn.config.schema import Config
 from charrnn.errors import SettingsError, shown
@@ -169,7 +169,7 @@ def overridden(base: Config, overrides: Overrides, *, where: str) -> Config:
     Raises:
         SettingsError: an unknown setting, or an impossible value.
     """
-    sections = config_to_builtins(base)
+    sections = config_to_dict(base)
     for path, value in overrides.items():
         section, dot, name = path.partition(".")
         if not dot:
@@ -177,7 +177,7 @@ def overridden(base: Config, overrides: Overrides, *, where: str) -> Config:
                 f"{where}: {one_line(path)}: not a setting", hint="write section.name, as in model.cell"
             )
         sections.setdefault(section, {})[name] = value
-    return config_from_builtins(sections, where=where)
+    return config_from_dict(sections, where=where)
 
 
 def trial_name(overrides: Overrides) -> str:

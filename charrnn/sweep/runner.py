@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charrnn.sweep.directory import SweepDirectory
-from charrnn.sweep.executors import Ended, Executor, Progress
+from charrnn.sweep.executors import Ended, Executor, TrialRow
 from charrnn.sweep.plan import Trial
 from charrnn.sweep.sources import Source
 
@@ -110,9 +110,9 @@ class SweepRunner:
             self.executor.start(trial, self.directory.folder(trial), resume=resumed)
             yield TrialStarted(trial, resumed)
 
-    def _hear(self, event: Progress | Ended) -> Iterator[SweepEvent]:
+    def _hear(self, event: TrialRow | Ended) -> Iterator[SweepEvent]:
         trial = event.trial
-        if isinstance(event, Progress):
+        if isinstance(event, TrialRow):
             if self.source.report(trial, event.row) and trial.name not in self._given_up:
                 self._given_up.add(trial.name)
                 self.executor.stop(trial)

@@ -23,7 +23,7 @@ _NAME = "charrnn_name"  # of the user attribute that ties Optuna's trial to ours
 _SAVING_SECONDS = 10.0  # what a trial may take to notice that its sweep is dead, finish its step and save
 
 
-class Searched:
+class OptunaTrials:
     """A study as a source of trials.
 
     Args:

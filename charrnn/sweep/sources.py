@@ -25,7 +25,7 @@ class Source(Protocol):
         """Hear how it ended: done, pruned, failed or begun (stopped half-way)."""
 
 
-class Planned:
+class PlannedTrials:
     """The trials of a plan that are missing, in order.
 
     Args:

@@ -17,7 +17,7 @@ import numpy as np
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.windows import WindowStream
-from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.dropout import DropoutKey, reset_states
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import FlatParams, IdArray
 
@@ -27,7 +27,7 @@ _LEAST_COLUMNS = 8  # a replica with fewer spends its time on calls, not on prod
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReplicaSpec:
     """What a member has to know; plain values, so that it can be sent to another process.
 
     Attributes:
@@ -38,6 +38,7 @@ class Plan:
         separator: ids that end a document.
         offsets: windows begin elsewhere in each epoch.
         batch_size, seq_length: of the whole batch.
+        state_reset: probability that a column begins a window from zero.
         count, rank: number of replicas and which one this is.
     """
 
@@ -51,6 +52,7 @@ class Plan:
     offsets: bool
     batch_size: int
     seq_length: int
+    state_reset: float
     count: int
     rank: int = 0
 
@@ -61,10 +63,12 @@ class Plan:
         return WindowStream(ids, self.batch_size, self.seq_length, separator=separator, offsets=self.offsets)
 
 
-def plan_of(config: Config, text: EncodedText, train_size: int, separator: IdArray | None, count: int) -> Plan:
+def replica_spec(
+    config: Config, text: EncodedText, train_size: int, separator: IdArray | None, count: int
+) -> ReplicaSpec:
     """The plan of a run: its network, its text, its batches, and how many replicas share them."""
     m, t = config.model, config.training
-    return Plan(
+    return ReplicaSpec(
         vocab_size=len(text.vocabulary),
         sizes=m.sizes(),
         network=m.network(),
@@ -75,6 +79,7 @@ def plan_of(config: Config, text: EncodedText, train_size: int, separator: IdArr
         offsets=t.random_offsets,
         batch_size=t.batch_size,
         seq_length=t.seq_length,
+        state_reset=t.state_reset,
         count=count,
     )
 
@@ -128,7 +133,7 @@ class Group(Protocol):
         """What the leading process computes, for all; it may use the processors of the others meanwhile."""
 
 
-GroupMaker = Callable[[Plan, WindowStream], Group]
+GroupMaker = Callable[[ReplicaSpec, WindowStream], Group]
 
 
 class Share:
@@ -144,7 +149,7 @@ class Share:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: ReplicaSpec,
         stream: WindowStream,
         state: State | None = None,
         *,
@@ -152,7 +157,7 @@ class Share:
         grads: FlatParams | None = None,
     ) -> None:
         self.columns = columns_of(plan.rank, plan.count, stream.columns)
-        self.stream = stream
+        self.stream, self._state_reset = stream, plan.state_reset
         self.model = CharRNN(plan.vocab_size, **plan.network, params=params)
         if grads is not None:
             self.model.grads = grads
@@ -165,11 +170,13 @@ class Share:
         if not window.inputs.shape[1]:
             self.model.grads.flat[...] = 0.0
             return 0.0
+        key = DropoutKey(seed, step, self.columns.start)
+        reset_states(self._own, self._state_reset, key)
         return self.model.loss_and_grad(
             window.inputs,
             window.targets,
             self._own,
-            dropout_key=DropoutKey(seed, step, self.columns.start),
+            dropout_key=key,
             resets=window.resets,
             scale=1.0 / (len(window.inputs) * self.stream.columns),
         )
@@ -185,7 +192,7 @@ class LocalGroup:
 
     count, leads = 1, True
 
-    def __init__(self, plan: Plan, stream: WindowStream) -> None:
+    def __init__(self, plan: ReplicaSpec, stream: WindowStream) -> None:
         self._share = Share(plan, stream)
         self.model, self.state = self._share.model, self._share.state
 
@@ -213,7 +220,7 @@ class LocalGroup:
         return compute()
 
 
-def group_of(plan: Plan, stream: WindowStream) -> Group:
+def group_of(plan: ReplicaSpec, stream: WindowStream) -> Group:
     """The group on this machine that a plan asks for."""
     if plan.count == 1:
         return LocalGroup(plan, stream)

@@ -18,12 +18,12 @@ from charrnn.runs.directory import RunDirectory
 from charrnn.training.trainer import Trainer
 
 _KEEP = 0.9  # of the running mean of losses, which forgets its beginning after ten steps
-_HOPELESS = 2.0  # times the lowest loss: where the test ends
+_STOP_RATIO = 2.0  # times the lowest loss: where the test ends
 _MARGIN = 10.0  # the usual order of magnitude between the rate of the lowest loss and the one that is advised
 
 
 @dataclass(frozen=True)
-class Point:
+class LrPoint:
     """One step of the test.
 
     Attributes:
@@ -38,7 +38,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Advice:
+class LrSuggestion:
     """What the curve says.
 
     Attributes:
@@ -54,7 +54,7 @@ class Advice:
     diverged: float | None
 
 
-def range_test(config: Config, text: EncodedText, *, low: float, high: float, steps: int) -> Iterator[Point]:
+def range_test(config: Config, text: EncodedText, *, low: float, high: float, steps: int) -> Iterator[LrPoint]:
     """Train from the settings' initial weights with a rate that rises from `low` to `high`; nothing is kept.
 
     Args:
@@ -73,7 +73,7 @@ def range_test(config: Config, text: EncodedText, *, low: float, high: float, st
             trainer.group.close()
 
 
-def _points(trainer: Trainer, low: float, high: float, steps: int) -> Iterator[Point]:
+def _points(trainer: Trainer, low: float, high: float, steps: int) -> Iterator[LrPoint]:
     mean, lowest = 0.0, math.inf
     for k in range(steps):
         rate = low * (high / low) ** (k / max(1, steps - 1))
@@ -82,14 +82,14 @@ def _points(trainer: Trainer, low: float, high: float, steps: int) -> Iterator[P
         except DivergenceError:
             return
         mean = _KEEP * mean + (1 - _KEEP) * loss
-        point = Point(rate, loss, mean / (1 - _KEEP ** (k + 1)))
+        point = LrPoint(rate, loss, mean / (1 - _KEEP ** (k + 1)))
         lowest = min(lowest, point.smoothed)
         yield point
-        if point.smoothed > _HOPELESS * lowest:
+        if point.smoothed > _STOP_RATIO * lowest:
             return
 
 
-def advise(points: Sequence[Point], *, complete: bool) -> Advice:
+def suggest(points: Sequence[LrPoint], *, complete: bool) -> LrSuggestion:
     """Which rate to use.
 
     Args:
@@ -109,4 +109,4 @@ def advise(points: Sequence[Point], *, complete: bool) -> Advice:
     }
     steepest = points[min(slopes, key=slopes.__getitem__)].rate if slopes else points[best].rate
     lowest = points[best].rate
-    return Advice(max(lowest / _MARGIN, steepest), steepest, lowest, None if complete else points[-1].rate)
+    return LrSuggestion(max(lowest / _MARGIN, steepest), steepest, lowest, None if complete else points[-1].rate)

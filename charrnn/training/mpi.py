@@ -20,7 +20,7 @@ from charrnn.data.windows import WindowStream
 from charrnn.errors import DataError, MissingExtraError
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import FlatParams
-from charrnn.training.group import Plan, Share, available_cores
+from charrnn.training.group import ReplicaSpec, Share, available_cores
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class MpiGroup:
 
     count = 1  # another number of ranks may go on with a run: their sum's order is MPI's own, saved or not
 
-    def __init__(self, plan: Plan, stream: WindowStream, *, ranks: World) -> None:
+    def __init__(self, plan: ReplicaSpec, stream: WindowStream, *, ranks: World) -> None:
         self._world, self.leads = ranks, ranks.rank == 0
         shapes = CharRNN.param_shapes(plan.vocab_size, **plan.sizes)
         size = FlatParams(shapes, np.float32).size

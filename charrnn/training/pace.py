@@ -21,7 +21,7 @@ def reason_to_end(t: TrainingSettings, n: Counters, total_steps: int | None) -> 
         return "max_steps" if n.step == t.max_steps else "epochs"
     if t.max_minutes is not None and n.seconds >= 60.0 * t.max_minutes:
         return "max_minutes"
-    if t.patience is not None and n.bad_evaluations >= t.patience:
+    if t.patience is not None and n.evals_since_best >= t.patience:
         return "patience"
     return None
 
@@ -33,6 +33,6 @@ def learning_rate(t: TrainingSettings, n: Counters, total_steps: int | None) -> 
         progress = (n.step - t.warmup_steps) / max(1, total_steps - t.warmup_steps)
     if t.max_minutes is not None:
         progress = max(progress, n.seconds / (60.0 * t.max_minutes))
-    options = ScheduleOptions(t.final_rate_fraction, t.decay_every_steps, t.decay_factor, n.plateaus)
+    options = ScheduleOptions(t.min_lr_ratio, t.lr_decay_steps, t.lr_decay, n.plateaus)
     factor = rate_factor(t.schedule, step=n.step, progress=progress, warmup_steps=t.warmup_steps, options=options)
-    return t.learning_rate * n.rate_scale * factor
+    return t.learning_rate * n.lr_scale * factor

@@ -9,6 +9,15 @@ import msgspec
 from charrnn.errors import CheckpointError
 from charrnn.runs.checkpoint import Checkpoint
 
+# Names in checkpoints of earlier versions.
+_RENAMED = {
+    "bad_evaluations": "evals_since_best",
+    "pending_nats": "nats_since_report",
+    "pending_chars": "chars_since_report",
+    "pending_seconds": "seconds_since_report",
+    "rate_scale": "lr_scale",
+}
+
 
 @dataclass
 class StopFlag:
@@ -27,13 +36,13 @@ class Counters:
         chars: characters trained on.
         seconds: of training, without evaluation, sampling and saving.
         best_val_loss: lowest validation loss in nats; None before the first.
-        bad_evaluations: evaluations since the best.
+        evals_since_best: evaluations since the best.
         train_loss, val_loss: the last ones reported, nats.
-        pending_nats, pending_chars, pending_seconds: since the last report.
+        nats_since_report, chars_since_report, seconds_since_report: since the last report.
         replicas: processes the gradient is summed over; part of the state, because the sum's order is.
         plateaus: decays of the learning rate because the validation loss had stopped falling.
         rollbacks: returns to an older checkpoint after a divergence.
-        rate_scale: what those left of the learning rate.
+        lr_scale: what those left of the learning rate.
         rollback_step: of the checkpoint that a divergence goes back to: never one that only a stop has made.
         optimizer_steps: updates, as the optimiser counts them.
         text_sha256: of the text's bytes.
@@ -46,16 +55,16 @@ class Counters:
     chars: int = 0
     seconds: float = 0.0
     best_val_loss: float | None = None
-    bad_evaluations: int = 0
+    evals_since_best: int = 0
     train_loss: float | None = None
     val_loss: float | None = None
-    pending_nats: float = 0.0
-    pending_chars: int = 0
-    pending_seconds: float = 0.0
+    nats_since_report: float = 0.0
+    chars_since_report: int = 0
+    seconds_since_report: float = 0.0
     replicas: int = 1
     plateaus: int = 0
     rollbacks: int = 0
-    rate_scale: float = 1.0
+    lr_scale: float = 1.0
     rollback_step: int | None = None
     optimizer_steps: int = 0
     text_sha256: str = ""
@@ -70,7 +79,8 @@ class Counters:
             CheckpointError: not what a trainer writes.
         """
         try:
-            counters = msgspec.convert(checkpoint.counters, cls)
+            found = {_RENAMED.get(name, name): value for name, value in checkpoint.counters.items()}
+            counters = msgspec.convert(found, cls)
         except msgspec.ValidationError as error:
             raise CheckpointError(f"counters are damaged: {error}") from None
         counts = (counters.step, counters.epoch, counters.window, counters.history_bytes, counters.samples_bytes)

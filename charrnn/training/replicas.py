@@ -31,7 +31,7 @@ from charrnn.errors import CharRNNError
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array, FlatParams
-from charrnn.training.group import Plan, Share, available_cores
+from charrnn.training.group import ReplicaSpec, Share, available_cores
 from charrnn.training.processes import child_command, child_environment
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class SharedMemory:
         handle: of the file to map; None makes a new one, without a name.
     """
 
-    def __init__(self, plan: Plan, columns: int, handle: int | None = None) -> None:
+    def __init__(self, plan: ReplicaSpec, columns: int, handle: int | None = None) -> None:
         shapes = CharRNN.param_shapes(plan.vocab_size, **plan.sizes)
         size = sum(math.prod(shape) for shape in shapes.values())
         num_layers = plan.sizes["num_layers"]
@@ -68,7 +68,7 @@ class SharedMemory:
         self.grads = [FlatParams(shapes, np.float32, buffer=part) for part in parts[1:-1]]
         self.state: State = list(parts[-1].reshape(num_layers, *state))
 
-    def share(self, plan: Plan, stream: WindowStream) -> Share:
+    def share(self, plan: ReplicaSpec, stream: WindowStream) -> Share:
         """The columns of the replica that `plan` names, on this memory."""
         return Share(plan, stream, self.state, params=self.params, grads=self.grads[plan.rank])
 
@@ -83,7 +83,7 @@ class ReplicaGroup:
 
     leads = True
 
-    def __init__(self, plan: Plan, stream: WindowStream) -> None:
+    def __init__(self, plan: ReplicaSpec, stream: WindowStream) -> None:
         self._memory = SharedMemory(plan, stream.columns)
         self._first = self._memory.share(plan, stream)
         self.count, self.model, self.state = plan.count, self._first.model, self._memory.state
@@ -130,7 +130,7 @@ class ReplicaGroup:
 
 
 class _Worker:
-    def __init__(self, plan: Plan, rank: int, handle: int) -> None:
+    def __init__(self, plan: ReplicaSpec, rank: int, handle: int) -> None:
         self.rank = rank
         spec = json.dumps({**plan.__dict__, "rank": rank, "handle": handle})
         self._process: subprocess.Popen[bytes] = subprocess.Popen(

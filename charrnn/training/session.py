@@ -167,7 +167,7 @@ def _resumed(config: Config, run_dir: RunDirectory, stop: StopFlag | None, bar: 
             f"{run_dir.path}: there is no run to resume (no last.npz)", hint="start it without `resume`"
         )
     saved = load_checkpoint(run_dir.last)
-    check_resumable(saved.config, config)
+    config = check_resumable(saved.config, config)
     text = read_corpus(config, known=saved.vocabulary, bar=bar)
     group = _lead(ranks, config, text, saved, None)
     trainer = Trainer(config, text, run_dir, resume_from=saved, stop=stop, make_group=group)

@@ -10,7 +10,7 @@ import numpy as np
 
 from charrnn import __version__
 from charrnn.blas import kernel_name
-from charrnn.config.load import config_to_builtins
+from charrnn.config.load import config_to_dict, keep_older_values
 from charrnn.config.schema import Config
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import WindowStream
@@ -26,7 +26,7 @@ MAY_CHANGE = frozenset(
     f"training.{name}"
     for name in (
         *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),
-        *("on_divergence", "max_rollbacks", "rollback_rate_factor"),
+        *("on_divergence", "max_rollbacks", "rollback_lr_factor"),
         *("tensorboard", "log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
     )
 )
@@ -77,13 +77,14 @@ def restore(saved: Checkpoint, model: CharRNN, moments: dict[str, Array], state:
         layer[...] = values
 
 
-def check_resumable(saved: Config, wanted: Config) -> None:
-    """Refuse to resume with settings that would make it another run.
+def check_resumable(saved: Config, wanted: Config) -> Config:
+    """The settings to resume with: those wanted, where they do not make it another run.
 
     Raises:
         SettingsError: names the settings that differ and those that may.
     """
-    before, after = config_to_builtins(saved), config_to_builtins(wanted)
+    wanted = keep_older_values(saved, wanted)
+    before, after = config_to_dict(saved), config_to_dict(wanted)
     changed = [
         f"{section}.{name}"
         for section, values in after.items()
@@ -96,6 +97,7 @@ def check_resumable(saved: Config, wanted: Config) -> None:
             + (f" (nor can {', '.join(refused[1:])})" if refused[1:] else ""),
             hint=f"these may change: {', '.join(sorted(MAY_CHANGE))}",
         )
+    return wanted
 
 
 def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
@@ -122,7 +124,7 @@ def summarise(n: Counters, stream: WindowStream, model: CharRNN, run_dir: RunDir
         "steps": n.step,
         "epochs": round(n.epoch + n.window / stream.windows_per_epoch, 6),
         "chars": n.chars,
-        "repeated_chars_per_epoch": stream.repeated,
+        "overlap_chars_per_epoch": stream.repeated,
         "seconds": n.seconds,
         "chars_per_second": n.chars / n.seconds if n.seconds else 0.0,
         "train_loss": n.train_loss,

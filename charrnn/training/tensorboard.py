@@ -18,7 +18,7 @@ import numpy as np
 
 from charrnn.errors import MissingExtraError
 from charrnn.files import append
-from charrnn.runs.events import Event, Report
+from charrnn.runs.events import Event, StepReport
 
 
 def check_installed() -> None:
@@ -52,7 +52,7 @@ class TensorBoardLog:
 
     def show(self, event: Event) -> None:
         """Write the event's numbers, if it is a report: losses in nats, bits per character, rate, norm, speed."""
-        if not isinstance(event, Report):
+        if not isinstance(event, StepReport):
             return
         values = {
             "loss/train_nats": event.train_loss,

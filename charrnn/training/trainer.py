@@ -24,7 +24,7 @@ from charrnn.errors import DataError, DivergenceError
 from charrnn.evaluation.loss import evaluate
 from charrnn.files import unwritable, writing
 from charrnn.nn.clip import CLIPPERS, global_norm
-from charrnn.nn.ema import WeightAverage
+from charrnn.nn.ema import WeightEMA
 from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
 from charrnn.nn.params import Array, IdArray
 from charrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -34,23 +34,23 @@ from charrnn.runs.events import (
     Evaluated,
     Event,
     Note,
-    Report,
     RolledBack,
     RunFinished,
     RunStarted,
     SampleMade,
+    StepReport,
 )
 from charrnn.runs.transfer import transplant
 from charrnn.sampling.draw import SamplingOptions, generate_text
-from charrnn.training.group import GroupMaker, choose_replicas, group_of, plan_of
+from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
 from charrnn.training.pace import learning_rate, most_steps, reason_to_end
 from charrnn.training.progress import Counters, StopFlag
 from charrnn.training.snapshot import capture, check_text, restore, summarise
 
 T = TypeVar("T")
 
-# Numbers that overflow are found by their results, not by NumPy's warnings.
-QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+# Overflow is detected from the results, so NumPy's warnings are off.
+ignore_float_warnings = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 class Trainer:
@@ -98,7 +98,7 @@ class Trainer:
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
-        plan = plan_of(config, text, len(train), self.separator, self.counters.replicas)
+        plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas)
         self.group = make_group(plan, self.stream)
         self.counters.replicas = self.group.count
         self._stopping, self._last_seconds, self._told = False, 0.0, False
@@ -112,7 +112,7 @@ class Trainer:
             self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
             if init_from is not None:
                 transplant(init_from, self.model, text.vocabulary)
-        self.average = None if t.average_decay is None else WeightAverage(self.model.params.flat, t.average_decay)
+        self.average = None if t.ema_decay is None else WeightEMA(self.model.params.flat, t.ema_decay)
         if resume_from is not None:
             self._restore(resume_from)
 
@@ -169,12 +169,12 @@ class Trainer:
         # A stop that was asked for only saves: patience and plateaus would count an evaluation, the history would have
         # a row more, and the run that goes on from there would not be the one that never stopped.
         at_end = reason not in (None, "stopped")
-        evaluating = len(self.val_ids) > 1 and (at_end or due(step, t.eval_every))
+        evaluating = len(self.val_ids) > 1 and (at_end or is_due(step, t.eval_every))
         if evaluating:
             happened.extend(self._evaluate())
             reason = reason or self._end()
             at_end = reason not in (None, "stopped")
-        if evaluating or at_end or due(step, t.log_every):
+        if evaluating or at_end or is_due(step, t.log_every):
             happened.append(self._report(evaluated=evaluating))
             if self.run_dir.trouble and not self._told:
                 self._told = True
@@ -182,13 +182,13 @@ class Trainer:
                 happened.append(Note(f"{what}; new rows are kept in memory and written as soon as they can be"))
         elif reason:
             happened.append(self._measured(evaluated=False))  # to be seen; a stop leaves nothing in the history
-        if due(step, t.sample_every) or (at_end and t.sample_every):
+        if is_due(step, t.sample_every) or (at_end and t.sample_every):
             happened.append(self._sample())
-        if reason or due(step, t.checkpoint_every):
-            happened.append(self._save_last(only_for_stop=not (at_end or due(step, t.checkpoint_every))))
+        if reason or is_due(step, t.checkpoint_every):
+            happened.append(self._save_last(only_for_stop=not (at_end or is_due(step, t.checkpoint_every))))
         self._reason = reason
 
-    @QUIET
+    @ignore_float_warnings
     def take_step(self, rate: float | None = None) -> float:
         """Train on the next window; its mean loss, nats per character.
 
@@ -223,15 +223,15 @@ class Trainer:
         if self.average is not None:
             self.average.update(self.model.params.flat, n.step)
         n.chars += chars
-        n.pending_nats += nats
-        n.pending_chars += chars
+        n.nats_since_report += nats
+        n.chars_since_report += chars
         n.window += 1
         if n.window == self.stream.windows_per_epoch:
             n.epoch, n.window = n.epoch + 1, 0
         self._last_seconds = time.perf_counter() - started
         self._stopping, elapsed = self.group.agreed(self.stop_requested, self._last_seconds)
         n.seconds += elapsed
-        n.pending_seconds += elapsed
+        n.seconds_since_report += elapsed
         return nats / chars
 
     @property
@@ -278,37 +278,39 @@ class Trainer:
 
     def _evaluate_now(self) -> Iterator[Event]:
         n, t = self.counters, self.config.training
-        n.val_loss = self.group.once(lambda: QUIET(evaluate)(self.model, self.val_ids, separator=self.separator).loss)
+        n.val_loss = self.group.once(
+            lambda: ignore_float_warnings(evaluate)(self.model, self.val_ids, separator=self.separator).loss
+        )
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss
-        n.bad_evaluations = 0 if best else n.bad_evaluations + 1
-        n.plateaus += bool(n.bad_evaluations) and n.bad_evaluations % t.plateau_evaluations == 0
+        n.evals_since_best = 0 if best else n.evals_since_best + 1
+        n.plateaus += bool(n.evals_since_best) and n.evals_since_best % t.plateau_patience == 0
         yield Evaluated(n.step, n.val_loss, best)
         if best:
             n.best_val_loss = n.val_loss
             self._save(self.run_dir.best)
             yield CheckpointSaved(n.step, self.run_dir.best)
 
-    def _report(self, *, evaluated: bool) -> Report:
+    def _report(self, *, evaluated: bool) -> StepReport:
         report, n = self._measured(evaluated=evaluated), self.counters
         n.train_loss = report.train_loss
-        n.pending_nats, n.pending_chars, n.pending_seconds = 0.0, 0, 0.0
+        n.nats_since_report, n.chars_since_report, n.seconds_since_report = 0.0, 0, 0.0
         self._write(self.run_dir.append_report, report)
         return report
 
-    def _measured(self, *, evaluated: bool) -> Report:
+    def _measured(self, *, evaluated: bool) -> StepReport:
         """Where the run is now."""
         n = self.counters
-        return Report(
+        return StepReport(
             step=n.step,
             epoch=round(n.epoch + n.window / self.stream.windows_per_epoch, 6),
             chars=n.chars,
-            train_loss=n.pending_nats / n.pending_chars,
+            train_loss=n.nats_since_report / n.chars_since_report,
             val_loss=n.val_loss if evaluated else None,
             grad_norm=self.grad_norm,
             learning_rate=self.learning_rate,
-            chars_per_second=n.pending_chars / max(n.pending_seconds, 1e-9),
+            chars_per_second=n.chars_since_report / max(n.seconds_since_report, 1e-9),
             seconds=n.seconds,
         )
 
@@ -383,15 +385,15 @@ class Trainer:
         saved = self.group.once(self._rollback_target)
         self._restore(saved)
         n = self.counters = Counters.of(saved)
-        n.rollbacks, n.rate_scale = diverged.rollbacks + 1, diverged.rate_scale * t.rollback_rate_factor
+        n.rollbacks, n.lr_scale = diverged.rollbacks + 1, diverged.lr_scale * t.rollback_lr_factor
         n.best_val_loss = diverged.best_val_loss  # the best checkpoint stands
         self._write(self.run_dir.cut_logs, n.history_bytes, n.samples_bytes)
-        note = RolledBack(diverged.step + 1, n.step, n.rate_scale, error.message)
+        note = RolledBack(diverged.step + 1, n.step, n.lr_scale, error.message)
         self._write(self.run_dir.append_note, "rollback", note)
         self._save_last()
         return note
 
 
-def due(step: int, every: int | None) -> bool:
+def is_due(step: int, every: int | None) -> bool:
     """Whether something done every `every` steps is due after `step`; never where `every` is None."""
     return every is not None and step % every == 0

@@ -14,12 +14,12 @@ def main() -> None:
     choose_kernel(threads=1)
     import numpy as np
 
-    from charrnn.training.group import Plan
+    from charrnn.training.group import ReplicaSpec
     from charrnn.training.replicas import COMMAND, REPLY, SharedMemory
 
     spec = json.loads(sys.argv[1])
     handle = spec.pop("handle")
-    plan = Plan(**spec)
+    plan = ReplicaSpec(**spec)
     stream = plan.stream()
     share = SharedMemory(plan, stream.columns, handle).share(plan, stream)
     np.seterr(over="ignore", invalid="ignore", divide="ignore")  # the parent finds it in the results

@@ -14,7 +14,7 @@ def test_three_cells_under_one_budget(charrnn_here: Run, config_file: Path, tmp_
     for cell in ("rnn", "gru"):
         (tmp_path / f"{cell}.yaml").write_text(config_file.read_text().replace("cell: gru", f"cell: {cell}"))
     words = ("compare", "rnn.yaml", "gru.yaml", "gru.yaml", "--budget", "30", "--set", "training.log_every=5")
-    done = charrnn_here(*words, "--json", "--quiet", "--reach", "2.8")
+    done = charrnn_here(*words, "--json", "--quiet", "--target-loss", "2.8")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert [run["name"] for run in result["runs"]] == ["rnn", "gru", "gru-2"]

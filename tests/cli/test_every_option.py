@@ -26,7 +26,7 @@ LINES = {
         "--raw",
         "a --prime-file prime.txt --seed 1 --best-of 3 --include-prime --json",
         "a --fill form.txt --seed 1 --unknown skip --length 10",
-        "a --seed 1 --stop . --stop-on-newline --until-words 4 --color surprise --memorisation",
+        "a --seed 1 --stop . --stop-on-newline --until-words 4 --color surprise --memorization",
         "a --beam 3 --length-penalty 0.5 --length 10",
         "a --interactive --seed 1 --length 5",
         "a --seed 1 --length 20 --temperature 0.9 --top-k 8 --top-p 0.95 --min-p 0.01 --typical 0.9 --top-n-sigma 3 "
@@ -37,7 +37,7 @@ LINES = {
         "--order top-k,min-p,temperature",
     ],
     "charrnn eval": [
-        "a --split val --no-baselines --json --dynamic --dynamic-rate 0.0001 --memorisation",
+        "a --split val --no-baselines --json --dynamic --dynamic-rate 0.0001 --memorization",
         "a b --text form.txt --unknown skip --baselines",
         "a --text form.txt --unknown skip --per-char json",
         "a --text form.txt --unknown skip --per-line",
@@ -59,16 +59,16 @@ LINES = {
         "--config t.yaml --run-dir new --resume --set training.max_steps=4 --json",
     ],
     "charrnn compare": [
-        "t.yaml --budget 2 --set model.hidden_size=5 --dir compared --reach 2.5 --progress none --json",
-        "t.yaml --budget 2 --dir compared --overwrite --quiet --json",
-        "t.yaml --budget 2 --dir compared --resume --json",
+        "t.yaml --budget 2 --set model.hidden_size=5 --run-dir compared --target-loss 2.5 --progress none --json",
+        "t.yaml --budget 2 --run-dir compared --overwrite --quiet --json",
+        "t.yaml --budget 2 --run-dir compared --resume --json",
     ],
     "charrnn sweep": [
-        "s.yaml --dir swept --set training.max_steps=2 --dry-run",
+        "s.yaml --run-dir swept --set training.max_steps=2 --dry-run",
         "s.yaml --print-commands",
-        "s.yaml --dir swept --jobs 1 --progress none --json",
-        "s.yaml --dir swept --resume --retry-failed --quiet --json",
-        "s.yaml --dir swept --overwrite --quiet --json",
+        "s.yaml --run-dir swept --jobs 1 --progress none --json",
+        "s.yaml --run-dir swept --resume --retry-failed --quiet --json",
+        "s.yaml --run-dir swept --overwrite --quiet --json",
     ],
     "charrnn runs": [
         "swept --sort loss --reverse --where model.hidden_size>4 --columns loss,steps --top 1 --csv",
@@ -76,9 +76,9 @@ LINES = {
     ],
     "charrnn watch": ["a --once --wait --interval 0.1"],
     "charrnn plot": ["a b --x chars --json"],
-    "charrnn report": ["a --output r.html --length 50 --inside --json", "a --no-inside -o r.html --json"],
+    "charrnn report": ["a --output r.html --length 50 --activations --json", "a --no-activations -o r.html --json"],
     "charrnn gradcheck": [
-        "--config t.yaml --set model.num_layers=2 --tolerance 0.01 --entries 2 --time-steps 3 --columns 2 "
+        "--config t.yaml --set model.num_layers=2 --tolerance 0.01 --entries 2 --seq-length 3 --batch-size 2 "
         "--vocab-size 5 --json",
     ],
     "charrnn find-lr": ["--config t.yaml --set training.seed=2 --from 1e-4 --to 0.5 --steps 12 --output lr.csv --json"],
@@ -91,11 +91,11 @@ LINES = {
         "brackets -o brackets.txt --chars 500 --depth 3", "markov -o markov.txt --chars 500 --order 2",
     ],
     "charrnn inspect units": [
-        "a --unit 2 --layer 0 --of h --text form.txt --start 1 --length 20 --json",
+        "a --unit 2 --layer 0 --signal h --text form.txt --start 1 --length 20 --json",
         "a --find position-in-line --json", "a --saturation --json", "a --output units.html --length 50",
     ],
-    "charrnn inspect predictions": ["a --text form.txt --start 1 --length 10 --worst 2 --json"],
-    "charrnn inspect memory": ["a b --text text.txt --steps 10 --places 2 --json"],
+    "charrnn inspect predictions": ["a --text form.txt --start 1 --length 10 --extremes 2 --json"],
+    "charrnn inspect memory": ["a b --text text.txt --steps 10 --positions 2 --json"],
     "charrnn inspect embeddings": ["a --json"],
     "charrnn inspect errors": ["a --text text.txt --start 1 --length 100 --json"],
     "charrnn inspect weights": ["a --json"],
@@ -109,8 +109,8 @@ WITH_EXTRAS = [
     ("interegular", "sample a --seed 1 --length 30 --constrain [a-z]+[.]"),
     ("matplotlib", "plot a --output curves.png"),
     ("plotext", "plot a --terminal"),
-    ("matplotlib", "compare t.yaml --budget 2 --dir drawn --quiet --plot drawn.png"),
-    ("matplotlib", "inspect memory a --text text.txt --steps 10 --places 2 --output memory.png"),
+    ("matplotlib", "compare t.yaml --budget 2 --run-dir drawn --quiet --plot drawn.png"),
+    ("matplotlib", "inspect memory a --text text.txt --steps 10 --positions 2 --output memory.png"),
     ("matplotlib", "inspect embeddings a --output embeddings.png"),
 ]
 # Real processes too, but in need of a cluster or of a search that is going on.
@@ -122,11 +122,12 @@ FETCH = "charrnn corpus fetch"  # has a test of its own, without a network
 
 
 def options(command: object) -> set[str]:
-    """The long spellings of a command's options; of a pair such as --x/--no-x both."""
+    """The long spelling of each of a command's options, older ones left out; of a pair such as --x/--no-x both."""
     found = set()
     for parameter in command.params:  # type: ignore[attr-defined]
         if parameter.param_type_name == "option":
-            found |= {word for word in (*parameter.opts, *parameter.secondary_opts) if word.startswith("--")}
+            for words in (parameter.opts, parameter.secondary_opts):
+                found |= set([word for word in words if word.startswith("--")][:1])
     return found - {"--help"}
 
 

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.training.lr_finder import Point, advise
+from charrnn.training.lr_finder import LrPoint, suggest
 from tests.conftest import Run, assert_one_line_error
 
 
 def test_advice_from_a_known_curve() -> None:
     rates = [10 ** (-5 + 0.05 * k) for k in range(100)]
     losses = [4 - 2 / (1 + math.exp(-4 * (math.log10(r) + 3))) + 50 * max(0, math.log10(r) + 1) ** 2 for r in rates]
-    points = [Point(r, loss, loss) for r, loss in zip(rates, losses, strict=True)]
-    advice = advise(points, complete=False)
+    points = [LrPoint(r, loss, loss) for r, loss in zip(rates, losses, strict=True)]
+    advice = suggest(points, complete=False)
     assert advice.steepest == pytest.approx(1e-3, rel=0.15)
     assert advice.lowest == pytest.approx(0.1, rel=0.2)
     assert advice.rate == pytest.approx(advice.lowest / 10)
     assert advice.diverged == rates[-1]
-    assert advise(points[:30], complete=True).diverged is None
+    assert suggest(points[:30], complete=True).diverged is None
     with pytest.raises(ValueError, match="three"):
-        advise(points[:2], complete=True)
+        suggest(points[:2], complete=True)
 
 
 def test_the_command(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_mistakes(charrnn_here: Run, config_file: Path) -> None:
     assert_one_line_error(charrnn_here("find-lr", "-c", config_file, "--from", "1", "--to", "0.1"), 2, "0 < from < to")
     words = ("find-lr", "-c", config_file, "--from", "1e37", "--to", "1e38", "--set", "training.optimizer=sgd")
     done = charrnn_here(*words, "--set", "training.grad_clip=null")
-    assert_one_line_error(done, 2, "begin lower")
+    assert_one_line_error(done, 2, "use a smaller --from")
     done = charrnn_here("find-lr", "-c", config_file, "--steps", "10", "--output", "nowhere/c.csv")
     assert_one_line_error(done, 2, "cannot be written")
 

@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_units_json_is_the_activation(charrnn_here: Run, run: Path) -> None:
-    done = charrnn_here("inspect", "units", run, "--unit", 5, "--of", "c", "--length", 80, "--start", 7, "--json")
+    done = charrnn_here("inspect", "units", run, "--unit", 5, "--signal", "c", "--length", 80, "--start", 7, "--json")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     saved = load_checkpoint(run / "best.npz")
@@ -61,7 +61,7 @@ def test_every_view_writes_a_table_and_json(charrnn_here: Run, run: Path, tmp_pa
         ("units", "--find", "word-boundary"): "units",
         ("units", "--saturation"): "saturation",
         ("predictions", "--length", "30"): "predictions",
-        ("memory", "--steps", "20", "--places", "4"): "runs",
+        ("memory", "--steps", "20", "--positions", "4"): "runs",
         ("embeddings",): "symbols",
         ("weights",): "recurrent",
         ("errors",): "kind of character",
@@ -82,7 +82,7 @@ def test_pictures_are_made(charrnn_here: Run, run: Path, tmp_path: Path) -> None
     pytest.importorskip("matplotlib")
     heads = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
     for suffix, head in heads.items():
-        for view in (("memory", "--steps", "20", "--places", "4"), ("embeddings",)):
+        for view in (("memory", "--steps", "20", "--positions", "4"), ("embeddings",)):
             output = tmp_path / f"{view[0]}{suffix}"
             done = charrnn_here("inspect", view[0], run, *view[1:], "-o", output)
             assert done.returncode == 0, done.stderr
@@ -93,7 +93,7 @@ def test_pictures_are_made(charrnn_here: Run, run: Path, tmp_path: Path) -> None
 
 def test_what_cannot_be_looked_at_is_refused(charrnn_here: Run, run: Path) -> None:
     assert_one_line_error(charrnn_here("inspect", "units", run, "--unit", 99), 2, "1 layers of 12 units")
-    assert_one_line_error(charrnn_here("inspect", "units", run, "--of", "z"), 2, "h, c, i, f, g, o")
+    assert_one_line_error(charrnn_here("inspect", "units", run, "--signal", "z"), 2, "h, c, i, f, g, o")
     assert_one_line_error(charrnn_here("inspect", "units", run, "--find", "indentation"), 3, "same everywhere")
     assert_one_line_error(charrnn_here("inspect", "units", run, "--start", 10**9), 3, "--start")
     assert_one_line_error(charrnn_here("inspect", "memory", run, "--steps", 10**6), 3, "are needed")
@@ -127,7 +127,7 @@ def test_a_report_holds_its_numbers_and_no_markup_of_the_text(charrnn_here: Run,
     h = trace_text(saved.build_model(), saved.vocabulary.encode(text["text"])).activation("h")
     packed = np.frombuffer(base64.b64decode(text["units"][0]["data"]), np.int8).reshape(12, -1)
     np.testing.assert_allclose(packed.T / 127.0, h, atol=0.005)
-    plain = charrnn_here("report", run, "-o", output, "--no-inside", "--json")
+    plain = charrnn_here("report", run, "-o", output, "--no-activations", "--json")
     assert json.loads(plain.stdout)["texts"] == []
     units = charrnn_here("inspect", "units", run, "--length", 100, "-o", tmp_path / "units.html")
     assert units.returncode == 0

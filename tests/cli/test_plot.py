@@ -39,9 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         ]  # fmt: skip
         lines = [json.dumps(row) for row in rows]
         if k == 1:
-            lines.insert(
-                4, json.dumps({"event": "rollback", "step": 4, "to_step": 3, "rate_scale": 0.5, "reason": "x"})
-            )
+            lines.insert(4, json.dumps({"event": "rollback", "step": 4, "to_step": 3, "lr_scale": 0.5, "reason": "x"}))
         (run / "history.jsonl").write_text("\n".join(lines) + "\n")
         (run / "config.yaml").write_text(settings.read_text())
         (run / "samples.txt").write_text("--- step 2 ---\nold\n\n--- step 8 ---\nnew \x1b[31mred\n\n")

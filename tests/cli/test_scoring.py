@@ -62,7 +62,7 @@ def test_places(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
     text = "the cat sat on the mat. the dXg ran to the cat. the mat was red and the zog was big."
     (tmp_path / "t.txt").write_text(text.replace("X", "."))
     words = ("eval", runs / "a", "--text", "t.txt", "--surprising", "2", "--unknown", "skip")
-    spots = json.loads(charrnn_here(*words, "--json").stdout)["spots"]
+    spots = json.loads(charrnn_here(*words, "--json").stdout)["positions"]
     assert text.index("X") in {spot["position"] for spot in spots}
     first = spots[0]
     assert first["bits"] >= spots[1]["bits"]

@@ -19,8 +19,8 @@ from charrnn.config.load import (
     CorpusSettings,
     ModelSettings,
     TrainingSettings,
-    config_from_builtins,
-    config_to_builtins,
+    config_from_dict,
+    config_to_dict,
     describe,
     dump_config,
     json_schema,
@@ -110,10 +110,10 @@ def test_every_default_name_is_registered_and_every_registered_name_is_allowed(p
         ("training: {grad_clip: -1}", "training.grad_clip: found -1, allowed: number > 0, or null"),
         ("training: {nesterov: yes}", "training.nesterov: found 'yes', allowed: true or false"),
         ("model: {hidden_size: [1]}", "model.hidden_size: found [1], allowed: integer >= 1 and <= 65536"),
-        ("training: {epochs: null}", "training: nothing says when to stop"),
+        ("training: {epochs: null}", "training: no stopping condition"),
         (
-            "model: {tied_embedding: true, embedding_size: 8}",
-            "model.embedding_size: found 8, allowed with model.tied_embedding: null or the hidden size, 256",
+            "model: {tie_weights: true, embedding_size: 8}",
+            "model.embedding_size: found 8, allowed with model.tie_weights: null or the hidden size, 256",
         ),
     ],
 )
@@ -160,12 +160,12 @@ RANGES = {
     "training.epsilon": (["1e-12"], ["0"]),
     "training.learning_rate": (["3e-3", "1"], ["0", "-1", "null"]),
     "training.warmup_steps": (["0"], ["-1"]),
-    "training.final_rate_fraction": (["0", "1"], ["-0.1", "1.1"]),
-    "training.decay_every_steps": (["1"], ["0"]),
-    "training.decay_factor": (["0.1", "1"], ["0", "1.1"]),
+    "training.min_lr_ratio": (["0", "1"], ["-0.1", "1.1"]),
+    "training.lr_decay_steps": (["1"], ["0"]),
+    "training.lr_decay": (["0.1", "1"], ["0", "1.1"]),
     "training.grad_clip": (["0.1", "null"], ["0"]),
     "training.max_rollbacks": (["1"], ["0", "null"]),
-    "training.rollback_rate_factor": (["0.1", "0.9"], ["0", "1"]),
+    "training.rollback_lr_factor": (["0.1", "0.9"], ["0", "1"]),
     "training.weight_decay": (["0", "0.1"], ["-0.1"]),
     "training.seed": (["0", str(2**63 - 1)], ["-1", str(2**63)]),
     "training.replicas": (["1", "256", "auto"], ["0", "257", "two", "null", "1.5"]),
@@ -174,8 +174,9 @@ RANGES = {
     "training.checkpoint_every": (["1"], ["0", "null"]),
     "training.sample_every": (["1", "null"], ["0"]),
     "training.sample_length": (["1"], ["0"]),
-    "training.average_decay": (["0", "0.999", "null"], ["1", "-0.1"]),
-    "training.plateau_evaluations": (["1"], ["0", "null"]),
+    "training.state_reset": (["0", "0.5"], ["1", "-0.1", "null"]),
+    "training.ema_decay": (["0", "0.999", "null"], ["1", "-0.1"]),
+    "training.plateau_patience": (["1"], ["0", "null"]),
     "model.weight_dropout": (["0", "0.9"], ["1", "-0.1"]),
     "model.embedding_size": (["1", "64", "null"], ["0", "1.5"]),
     "training.patience": (["1", "null"], ["0"]),
@@ -186,7 +187,7 @@ RANGES = {
 
 def test_the_table_of_ranges_forgets_no_setting() -> None:
     named = {*config_module._allowed_names(), "corpus.encoding", "training.nesterov", "training.on_divergence"}
-    named |= {"training.tensorboard", "training.random_offsets", "model.tied_embedding", "model.dropout_mask"}
+    named |= {"training.tensorboard", "training.random_offsets", "model.tie_weights", "model.variational_dropout"}
     there = {f"{section}.{name}" for section, cls in SECTIONS.items() for name in cls.__struct_fields__}
     assert set(RANGES) | named == there
 
@@ -235,7 +236,7 @@ def test_overrides_win_over_the_file_and_later_over_earlier() -> None:
     ],
 )
 def test_a_wrong_override_is_blamed_on_the_option(override: str, problem: str) -> None:
-    assert refusal(MINIMAL, override).message == f"--set {override}{problem}"
+    assert refusal(MINIMAL, override).message == f"`overrides` {override}{problem}"
 
 
 def test_a_file_is_read_and_a_missing_one_answered_with_near_names(tmp_path: Path) -> None:
@@ -267,16 +268,16 @@ def test_what_is_no_readable_text_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_builtins_are_checked_like_a_file_and_left_alone() -> None:
-    builtins = config_to_builtins(parse_config(MINIMAL, where="f"))
+    builtins = config_to_dict(parse_config(MINIMAL, where="f"))
     before = copy.deepcopy(builtins)
-    assert config_from_builtins(builtins, where="ckpt.npz").corpus.source == "python-docs"
+    assert config_from_dict(builtins, where="ckpt.npz").corpus.source == "python-docs"
     assert builtins == before
     wrong: list[Any] = [None, 3, {1: 2}, {"corpus": {1: 2}}, {"corpus": {"source": 10**5000}}]
     rates: list[Any] = [math.nan, 10**400, "1", None, []]
     wrong += [builtins | {"training": {"learning_rate": rate}} for rate in rates]
     for obj in wrong:
         with pytest.raises(SettingsError, match=r"^ckpt\.npz: "):
-            config_from_builtins(obj, where="ckpt.npz")
+            config_from_dict(obj, where="ckpt.npz")
     assert builtins == before
 
 
@@ -354,12 +355,12 @@ def test_every_valid_config_comes_back_equal(obj: dict[str, dict[str, Any]]) -> 
     assume(corpus.get("val_fraction", 0.1) + corpus.get("test_fraction", 0.0) < 1)
     assume(any(training.get(name, default) for name, default in (("epochs", 10), ("max_steps", 0), ("max_minutes", 0))))
     model = obj["model"]
-    assume(not model.get("tied_embedding") or model.get("embedding_size") in (None, model.get("hidden_size", 256)))
-    config = config_from_builtins(obj, where="f")
+    assume(not model.get("tie_weights") or model.get("embedding_size") in (None, model.get("hidden_size", 256)))
+    config = config_from_dict(obj, where="f")
     for section, given_values in obj.items():
         assert {name: getattr(getattr(config, section), name) for name in given_values} == given_values
     assert parse_config(dump_config(config), where="f") == config
-    assert config_from_builtins(config_to_builtins(config), where="f") == config
+    assert config_from_dict(config_to_dict(config), where="f") == config
 
 
 GOOD = dump_config(Config(corpus=CorpusSettings(source="python-docs")))

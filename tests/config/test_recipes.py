@@ -16,9 +16,9 @@ from charrnn.training.group import choose_replicas
 from tests.training.test_trainer import config, finish, history, start
 
 EVERYTHING = (
-    "training.average_decay=0.9", "training.random_offsets=true", "model.weight_dropout=0.3",
-    "model.dropout_mask=window", "model.embedding_size=5", "training.schedule=plateau",
-    "training.plateau_evaluations=1", "training.seq_length=7",
+    "training.ema_decay=0.9", "training.random_offsets=true", "model.weight_dropout=0.3",
+    "model.variational_dropout=true", "model.embedding_size=5", "training.schedule=plateau",
+    "training.plateau_patience=1", "training.seq_length=7",
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def test_replicas_drop_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_the_best_checkpoint_holds_the_mean_and_its_loss(tmp_path: Path) -> None:
-    trainer = start(tmp_path / "run", config("gru", "training.average_decay=0.97", "training.max_steps=30"))
+    trainer = start(tmp_path / "run", config("gru", "training.ema_decay=0.97", "training.max_steps=30"))
     finish(trainer)
     best, last = load_checkpoint(tmp_path / "run/best.npz"), load_checkpoint(tmp_path / "run/last.npz")
     rows = [row for row in history(tmp_path / "run") if row["val_loss"] is not None]
@@ -81,11 +81,11 @@ def test_offsets_move_every_window_and_stay_inside(offset: int) -> None:
 
 
 def test_plateaus_lower_the_rate(tmp_path: Path) -> None:
-    options = ScheduleOptions(decay_factor=0.5)
+    options = ScheduleOptions(lr_decay=0.5)
     assert rate_factor("plateau", step=9, progress=0.9, warmup_steps=0, options=options) == 1.0
     assert rate_factor("plateau", step=9, progress=0.9, warmup_steps=0, options=replace(options, plateaus=3)) == 0.125
     settings = config(
-        "gru", "training.schedule=plateau", "training.plateau_evaluations=2", "training.learning_rate=0.5",
+        "gru", "training.schedule=plateau", "training.plateau_patience=2", "training.learning_rate=0.5",
         "training.eval_every=2", "training.log_every=1", "training.max_steps=40", "training.epochs=null",
     )  # fmt: skip
     trainer = start(tmp_path / "run", settings)

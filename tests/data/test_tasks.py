@@ -144,10 +144,10 @@ def test_the_commands(charrnn_here: Run, tmp_path: Path, config_file: Path) -> N
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
     report = json.loads(charrnn_here("eval", "run", "--no-baselines", "--json").stdout)
-    assert report["achievable"]["entropy_rate"] == pytest.approx(math.log(4) / 7)
-    assert 0 < report["achievable"]["loss"] < report["loss"]
+    assert report["entropy_bound"]["entropy_rate"] == pytest.approx(math.log(4) / 7)
+    assert 0 < report["entropy_bound"]["loss"] < report["loss"]
     assert "the generator itself" in charrnn_here("eval", "run", "--no-baselines").stdout
-    assert "achievable" not in json.loads(
+    assert "entropy_bound" not in json.loads(
         charrnn_here("eval", "run", "--text", "r.txt", "--no-baselines", "--json").stdout
     )
 

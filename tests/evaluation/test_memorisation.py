@@ -54,16 +54,16 @@ def test_pieces_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_commands(charrnn_here: Run, config_file: Path, text_file: Path, tmp_path: Path) -> None:
     trained = charrnn_here("train", "--config", config_file, "--quiet", "--run-dir", "checkpoints/a")
     assert trained.returncode == 0, trained.stderr
-    report = json.loads(charrnn_here("eval", "--no-baselines", "--memorisation", "--json").stdout)["memorisation"]
+    report = json.loads(charrnn_here("eval", "--no-baselines", "--memorization", "--json").stdout)["memorisation"]
     assert set(report["generated"]["shares"]) == {"8", "12", "16", "24", "32", "50"}
     # This corpus repeats itself, so its held-out end stands in the training part.
-    assert report["held_out"]["shares"]["50"] == 1.0
+    assert report["unseen_text"]["shares"]["50"] == 1.0
     assert report["generated"]["shares"]["50"] < 0.5
     source = text_file.read_text()[: int(0.9 * len(text_file.read_text()))]
     assert report["generated"]["longest_text"] in source
-    table = charrnn_here("eval", "--no-baselines", "--memorisation").stdout
+    table = charrnn_here("eval", "--no-baselines", "--memorization").stdout
     assert "n-grams" in table
-    sampled = charrnn_here("sample", "--memorisation", "--length", "60", "--seed", "1", "--no-include-prime")
+    sampled = charrnn_here("sample", "--memorization", "--length", "60", "--seed", "1", "--no-include-prime")
     assert sampled.returncode == 0, sampled.stderr
     assert "stand in the training text" in sampled.stderr
     longest = int(sampled.stderr.split("longest piece: ")[1].split()[0])

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.config.load import config_from_builtins
+from charrnn.config.load import config_from_dict
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, SettingsError
 from charrnn.evaluation.loss import evaluate
 from charrnn.formats import EXPORTERS, exporter
-from charrnn.formats.load import Names, import_model, read_vocabulary
+from charrnn.formats.load import ArrayNames, import_model, read_vocabulary
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.nn.stepper import Stepper
@@ -31,7 +31,7 @@ every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
 def a_checkpoint(cell: str = "gru", layers: int = 2, encoding: str = "utf-8", **model: Any) -> Checkpoint:
     vocabulary = Vocabulary.of(TEXT if encoding == "utf-8" else TEXT.encode())
     settings = {"cell": cell, "hidden_size": 12, "num_layers": layers, **model}
-    config = config_from_builtins({"corpus": {"source": "x", "encoding": encoding}, "model": settings}, where="test")
+    config = config_from_dict({"corpus": {"source": "x", "encoding": encoding}, "model": settings}, where="test")
     network = CharRNN(len(vocabulary), **config.model.sizes())
     network.init(np.random.default_rng(3))
     network.params.flat += np.random.default_rng(4).normal(0, 0.2, network.params.size).astype(np.float32)
@@ -48,7 +48,7 @@ IDS = np.random.default_rng(0).integers(0, len(set(TEXT)), (50, 3))
 
 
 @every_cell
-@pytest.mark.parametrize("model", [{}, {"embedding_size": 5}, {"tied_embedding": True}], ids=str)
+@pytest.mark.parametrize("model", [{}, {"embedding_size": 5}, {"tie_weights": True}], ids=str)
 def test_json_there_and_back(tmp_path: Path, cell: str, model: dict[str, Any]) -> None:
     checkpoint = a_checkpoint(cell, **model)
     exporter("json")(checkpoint, tmp_path / "m.json")
@@ -186,8 +186,8 @@ def test_names_decide_where_shapes_do_not(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="2 recurrent networks"):
         import_model(tmp_path / "m.pt", vocabulary, source="x")
     with pytest.raises(CheckpointError, match="2 linear layers"):
-        import_model(tmp_path / "m.pt", vocabulary, source="x", names=Names(rnn="b"))
-    found = import_model(tmp_path / "m.pt", vocabulary, source="x", names=Names(rnn="b", head="y"))
+        import_model(tmp_path / "m.pt", vocabulary, source="x", names=ArrayNames(rnn="b"))
+    found = import_model(tmp_path / "m.pt", vocabulary, source="x", names=ArrayNames(rnn="b", head="y"))
     np.testing.assert_array_equal(found.params["head.weight"], network["y"].weight.detach().numpy())
     with pytest.raises(CheckpointError, match="does not say"):
         import_model(tmp_path / "m.pt", None, source="x")

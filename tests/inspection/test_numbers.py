@@ -12,7 +12,7 @@ from charrnn.data.vocabulary import Vocabulary
 from charrnn.inspection import properties
 from charrnn.inspection.errors import NGRAM, by_character, by_frequency, by_place_in_word
 from charrnn.inspection.memory import gradient_memory, loss_by_context
-from charrnn.inspection.predictions import extremes, predictions
+from charrnn.inspection.predictions import best_and_worst, predictions
 from charrnn.inspection.trace import Trace, trace_text
 from charrnn.inspection.units import rank_units, saturation
 from charrnn.inspection.weights import embed_symbols, norms, spectra
@@ -128,7 +128,7 @@ def test_predictions_are_sorted_probabilities_of_what_follows() -> None:
         row = p[prediction.position - 1]
         assert [k for k, _ in prediction.guesses] == sorted(range(7), key=lambda k: -row[k])[:5]
         assert prediction.nats == pytest.approx(-math.log(row[prediction.symbol]))
-    best, worst = extremes(found, 3)
+    best, worst = best_and_worst(found, 3)
     assert best[0].nats == min(q.nats for q in found)
     assert worst[0].nats == max(q.nats for q in found)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charrnn.nn.dropout import DropoutKey, fill_mask
+from charrnn.nn.dropout import DropoutKey, fill_mask, reset_states
 from charrnn.nn.head import SoftmaxHead
 from charrnn.nn.params import FlatParams
 
@@ -37,6 +37,41 @@ def test_a_share_of_the_columns_gets_its_share_of_the_mask(cut: int) -> None:
     fill_mask(left, 0.5, DropoutKey(1, 2, first_column=0), 0)
     fill_mask(right, 0.5, DropoutKey(1, 2, first_column=cut), 0)
     np.testing.assert_array_equal(np.concatenate((left, right), axis=2), whole)
+
+
+def test_a_rate_just_below_one_still_keeps_something() -> None:
+    values = mask(0.999995, DropoutKey(0, 0))
+    assert np.isfinite(values).all()
+    assert (values == 0).mean() > 0.999
+
+
+def resets(rate: float, key: DropoutKey, columns: int = 40) -> np.ndarray:
+    """Which columns are zeroed; all of a column or nothing of it."""
+    state = [np.ones((2, 3, columns), np.float32) for _ in range(2)]
+    reset_states(state, rate, key)
+    assert all((layer == layer[:1, :1]).all() for layer in state)
+    np.testing.assert_array_equal(state[0], state[1])
+    return np.flatnonzero(state[0][0, 0] == 0)
+
+
+def test_states_are_reset_as_often_as_asked() -> None:
+    assert len(resets(0.0, DropoutKey(0, 0))) == 0
+    assert len(resets(0.05, DropoutKey(0, 0), columns=20_000)) == pytest.approx(1000, abs=100)
+    assert len(resets(0.999, DropoutKey(0, 0))) >= 38
+
+
+def test_resets_depend_on_seed_and_step_and_not_on_the_masks_draws() -> None:
+    base = resets(0.5, DropoutKey(1, 2))
+    np.testing.assert_array_equal(base, resets(0.5, DropoutKey(1, 2)))
+    for other in (resets(0.5, DropoutKey(2, 2)), resets(0.5, DropoutKey(1, 3))):
+        assert base.tolist() != other.tolist()
+
+
+@pytest.mark.parametrize("cut", [1, 16, 20, 39])
+def test_a_share_of_the_columns_gets_its_share_of_the_resets(cut: int) -> None:
+    whole = resets(0.3, DropoutKey(1, 2))
+    left, right = resets(0.3, DropoutKey(1, 2), cut), resets(0.3, DropoutKey(1, 2, first_column=cut), 40 - cut)
+    np.testing.assert_array_equal(np.concatenate((left, right + cut)), whole)
 
 
 @pytest.mark.parametrize("piece", [1, 40, 1 << 18])

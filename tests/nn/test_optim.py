@@ -90,7 +90,7 @@ def test_warm_up_rises_to_the_schedule() -> None:
 
 
 def test_schedules_end_where_they_say() -> None:
-    options = ScheduleOptions(final_fraction=0.1, decay_every_steps=10, decay_factor=0.5)
+    options = ScheduleOptions(min_lr_ratio=0.1, lr_decay_steps=10, lr_decay=0.5)
     for name in ("cosine", "linear"):
         assert rate_factor(name, step=99, progress=1.0, warmup_steps=0, options=options) == pytest.approx(0.1)
     assert rate_factor("step", step=29, progress=0.3, warmup_steps=0, options=options) == 0.25

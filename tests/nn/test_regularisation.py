@@ -7,7 +7,7 @@ import pytest
 
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey, fill_mask, weight_mask
-from charrnn.nn.ema import WeightAverage
+from charrnn.nn.ema import WeightEMA
 from charrnn.nn.network import CharRNN
 from charrnn.nn.stepper import Stepper
 from tests.nn.test_cells import check_gradients
@@ -21,11 +21,11 @@ KEY = DropoutKey(seed=3, step=5)
 @pytest.mark.parametrize(
     "options",
     [
-        {"dropout": 0.4, "locked_dropout": True},
+        {"dropout": 0.4, "variational_dropout": True},
         {"weight_dropout": 0.4},
         {"embedding_size": 3},
-        {"embedding_size": 4, "tied": True},
-        {"embedding_size": 9, "dropout": 0.3, "locked_dropout": True, "weight_dropout": 0.3},
+        {"embedding_size": 4, "tie_weights": True},
+        {"embedding_size": 9, "dropout": 0.3, "variational_dropout": True, "weight_dropout": 0.3},
     ],
     ids=str,
 )
@@ -36,7 +36,7 @@ def test_gradients_equal_central_differences(cell: str, options: dict[str, objec
 
 def test_a_locked_mask_is_the_same_at_all_steps() -> None:
     out, plain = np.empty((8, 6, 20), np.float32), np.empty((8, 6, 20), np.float32)
-    fill_mask(out, 0.5, KEY, 0, locked=True)
+    fill_mask(out, 0.5, KEY, 0, variational=True)
     fill_mask(plain, 0.5, KEY, 0)
     assert (out == out[:, :1]).all()
     assert not (plain == plain[:, :1]).all()
@@ -67,10 +67,10 @@ def test_dropping_weights_is_running_with_masked_weights(cell: str) -> None:
 
 
 @every_cell
-@pytest.mark.parametrize("tied", [False, True])
-def test_an_embedding_is_a_network_whose_input_weights_are_the_product(cell: str, tied: bool) -> None:
-    case = make_case(cell, L=2, H=4, embedding_size=4 if tied else 3, tied=tied)
-    table = case.model.params["head.weight" if tied else "embedding.weight"]
+@pytest.mark.parametrize("tie_weights", [False, True])
+def test_an_embedding_is_a_network_whose_input_weights_are_the_product(cell: str, tie_weights: bool) -> None:
+    case = make_case(cell, L=2, H=4, embedding_size=4 if tie_weights else 3, tie_weights=tie_weights)
+    table = case.model.params["head.weight" if tie_weights else "embedding.weight"]
     plain = CharRNN(7, cell=cell, hidden_size=4, num_layers=2, dtype=np.float64)
     for name in plain.params:
         if name != "layers.0.weight_ih":
@@ -88,7 +88,7 @@ def test_an_embedding_is_a_network_whose_input_weights_are_the_product(cell: str
 def test_an_embedding_begins_as_large_as_weights_without_one() -> None:
     spread = {}
     for size in (0, 16, 64):
-        model = CharRNN(80, cell="gru", hidden_size=64, embedding_size=size, tied=False)
+        model = CharRNN(80, cell="gru", hidden_size=64, embedding_size=size, tie_weights=False)
         model.init(np.random.default_rng(0))
         spread[size] = model.input_weights().std()
     assert spread[16] == pytest.approx(spread[0], rel=0.2)
@@ -96,17 +96,17 @@ def test_an_embedding_begins_as_large_as_weights_without_one() -> None:
 
 
 def test_tying_saves_the_table_and_needs_its_size() -> None:
-    tied = CharRNN(50, cell="gru", hidden_size=8, embedding_size=8, tied=True)
+    tied = CharRNN(50, cell="gru", hidden_size=8, embedding_size=8, tie_weights=True)
     own = CharRNN(50, cell="gru", hidden_size=8, embedding_size=8)
     assert own.params.size - tied.params.size == 50 * 8
     with pytest.raises(ValueError, match="tied"):
-        CharRNN(50, cell="gru", hidden_size=8, embedding_size=4, tied=True)
+        CharRNN(50, cell="gru", hidden_size=8, embedding_size=4, tie_weights=True)
 
 
 def test_the_mean_of_the_weights_is_the_formula() -> None:
     rng = np.random.default_rng(0)
     weights = rng.normal(size=5)
-    average = WeightAverage(weights, 0.9)
+    average = WeightEMA(weights, 0.9)
     expected = weights.copy()
     for step in range(1, 200):
         weights = rng.normal(size=5)

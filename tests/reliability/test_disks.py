@@ -92,7 +92,7 @@ def test_what_was_computed_is_shown_before_it_is_written(charrnn: Run, tmp_path:
 def test_a_sweep_on_a_full_disk_is_one_line(tmp_path: Path, disk: Disk) -> None:
     sweep = tmp_path / "s.yaml"
     sweep.write_text(f"base: {write_settings(tmp_path)}\ngrid: {{training.seed: [1, 2]}}\n", encoding="utf-8")
-    words = command("sweep", sweep, "--dir", disk.path / "sweep", "--jobs", 1, *ENDLESS)
+    words = command("sweep", sweep, "--run-dir", disk.path / "sweep", "--jobs", 1, *ENDLESS)
     process = subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for_rows(disk.path / "sweep" / "seed=1", 20)
     disk.fill()
@@ -102,7 +102,9 @@ def test_a_sweep_on_a_full_disk_is_one_line(tmp_path: Path, disk: Disk) -> None:
     assert errors.count("charrnn: error: ") == 1, errors
     assert "No space left on device" in errors
     disk.free()
-    words = command("sweep", sweep, "--dir", disk.path / "sweep", "--jobs", 1, "--resume", "--retry-failed", *ENDLESS)
+    words = command(
+        "sweep", sweep, "--run-dir", disk.path / "sweep", "--jobs", 1, "--resume", "--retry-failed", *ENDLESS
+    )
     words += ["--set", "training.max_steps=20"]
     done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode in (0, 2), done.stderr

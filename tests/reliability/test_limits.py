@@ -81,7 +81,10 @@ def test_a_checkpoint_of_format_1_still_works(charrnn: Run, tmp_path: Path) -> N
     settings = FIXTURE.parent / "format-1.yaml"
     resumed = charrnn("train", "-c", settings, "--run-dir", run, "--resume", "-q", "--set", "training.max_steps=302")
     assert resumed.returncode == 0, resumed.stderr
-    assert load_checkpoint(run / "last.npz").counters["step"] == 302
+    after = load_checkpoint(run / "last.npz")
+    assert after.counters["step"] == 302
+    # No setting that came later changes what a run does that was begun without it.
+    assert saved.config.training.state_reset == after.config.training.state_reset == 0.0
 
 
 def test_a_newer_format_names_what_is_needed(charrnn: Run, tmp_path: Path) -> None:

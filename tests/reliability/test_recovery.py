@@ -19,7 +19,7 @@ from charrnn.data.encode import encode_text
 from charrnn.errors import CheckpointError, DivergenceError, SettingsError
 from charrnn.files import FileLock, LockedError
 from charrnn.runs.checkpoint import load_checkpoint
-from charrnn.runs.events import Report, RolledBack
+from charrnn.runs.events import RolledBack, StepReport
 from charrnn.runs.transfer import check_transferable
 from tests.conftest import ROOT, SENTENCES, Run, assert_one_line_error
 from tests.reliability.processes import assert_same_state, train, write_settings
@@ -48,14 +48,14 @@ def test_a_rollback_goes_on_from_the_last_checkpoint_with_a_lower_rate(tmp_path:
     poison(trainer, at_step=10)
     events = finish(trainer)
     back = [e for e in events if isinstance(e, RolledBack)]
-    assert [(b.step, b.to_step, b.rate_scale) for b in back] == [(11, 9, 0.5)]
+    assert [(b.step, b.to_step, b.lr_scale) for b in back] == [(11, 9, 0.5)]
     rows = history(tmp_path / "a")
     assert [row["event"] for row in rows if "event" in row] == ["rollback"]
     steps = [row["step"] for row in rows if "event" not in row]
     assert steps == sorted(set(steps))  # nothing is told twice
-    rates = {e.step: e.learning_rate for e in events if isinstance(e, Report)}
+    rates = {e.step: e.learning_rate for e in events if isinstance(e, StepReport)}
     undisturbed = start(tmp_path / "b", config("gru", *DIVERGING))
-    plain = {e.step: e.learning_rate for e in finish(undisturbed) if isinstance(e, Report)}
+    plain = {e.step: e.learning_rate for e in finish(undisturbed) if isinstance(e, StepReport)}
     assert rates[12] == pytest.approx(plain[12] / 2)
     assert load_checkpoint(tmp_path / "a" / "last.npz").counters["rollbacks"] == 1
 
@@ -66,7 +66,7 @@ def test_a_rolled_back_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
         trainer = start(tmp_path / name, config("gru", *DIVERGING))
         poison(trainer, at_step=10)
         for event in trainer.run():
-            if isinstance(event, Report) and event.step == 12 and stop:
+            if isinstance(event, StepReport) and event.step == 12 and stop:
                 trainer.stop_requested = True
         if stop:
             trainer = start(tmp_path / name, config("gru", *DIVERGING), resume=True)
@@ -86,7 +86,7 @@ def test_rollbacks_are_bounded_and_stop_is_the_default(tmp_path: Path) -> None:
     with pytest.raises(DivergenceError):
         finish(start(tmp_path / "b", again))
     rows = history(tmp_path / "b")
-    assert [row["rate_scale"] for row in rows if "event" in row] == [0.5, 0.25]
+    assert [row["lr_scale"] for row in rows if "event" in row] == [0.5, 0.25]
     load_checkpoint(tmp_path / "b" / "last.npz")  # sound: reading refuses what is not finite
 
 

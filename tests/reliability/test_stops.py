@@ -52,7 +52,7 @@ def test_stops_change_nothing(tmp_path: Path, stops: tuple[int, ...]) -> None:
     settings = config("gru", *DIVERGING)
     whole = run_with_stops(tmp_path / "whole", settings, ())
     stopped = run_with_stops(tmp_path / "stopped", settings, stops)
-    assert [(b.step, b.to_step, b.rate_scale) for b in stopped] == [(b.step, b.to_step, b.rate_scale) for b in whole]
+    assert [(b.step, b.to_step, b.lr_scale) for b in stopped] == [(b.step, b.to_step, b.lr_scale) for b in whole]
     assert [b.to_step for b in whole] == [9, 9]
     assert_same_state(tmp_path / "stopped", tmp_path / "whole")
     assert not (tmp_path / "stopped" / "rollback.npz").exists()

@@ -111,11 +111,11 @@ def test_a_full_standard_error_changes_no_exit_code(tmp_path: Path) -> None:
     assert code("sample", tmp_path / "nothing") == 4
     assert code("eval", run, "--no-baselines") == 0
     assert code("find-lr", "-c", settings, "--steps", 10) in (0, 2)
-    assert code("compare", settings, "--budget", 5, "--dir", tmp_path / "c") == 0
+    assert code("compare", settings, "--budget", 5, "--run-dir", tmp_path / "c") == 0
     (tmp_path / "s.yaml").write_text(
         f"base: {settings}\nset: {{training.max_steps: 3}}\ngrid: {{training.seed: [1]}}\n"
     )
-    assert code("sweep", tmp_path / "s.yaml", "--dir", tmp_path / "sweep") == 0
+    assert code("sweep", tmp_path / "s.yaml", "--run-dir", tmp_path / "sweep") == 0
     assert code("train", "-c", settings, "--run-dir", tmp_path / "again", "--json", stdout=True) == 1
     assert saved_step(tmp_path / "again") == 30  # what could not be said is an error, but nothing is lost
 
@@ -174,14 +174,14 @@ def test_a_display_that_fails_is_put_away(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_training_saves_before_it_tells(tmp_path: Path) -> None:
     """Whoever takes the events may break at any of them: what was due is on the disk."""
-    from charrnn.runs.events import Report
+    from charrnn.runs.events import StepReport
     from tests.training.test_trainer import config, start
 
     every = ("training.checkpoint_every=1", "training.log_every=1", "training.eval_every=null")
     trainer = start(tmp_path / "a", config("gru", *every))
     with contextlib.closing(trainer.run()) as events:
         for event in events:
-            if isinstance(event, Report):
+            if isinstance(event, StepReport):
                 assert saved_step(tmp_path / "a") == event.step
                 if event.step == 3:
                     break

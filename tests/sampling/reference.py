@@ -147,4 +147,5 @@ def dry(
 def mirostat(logits: list[float], bound: float) -> list[float]:
     p = probabilities(logits)
     clear(all(abs(-math.log2(x) - bound) > MARGIN for x in p if x > 0 and x != max(p)))
+    clear(all(max(p) - x > MARGIN for x in p if x != max(p)))  # which is the largest: a bound below it keeps only that
     return [y if x == max(p) or (x > 0 and -math.log2(x) <= bound) else OUT for x, y in zip(p, logits, strict=True)]

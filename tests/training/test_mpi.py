@@ -45,7 +45,8 @@ def environment(tmp_path: Path, text_file: Path) -> dict[str, str]:
     (tmp_path / "c.yaml").write_text(
         f"corpus: {{source: {text_file}}}\nmodel: {{cell: lstm, hidden_size: 12, num_layers: 2, dropout: 0.2, "
         "weight_dropout: 0.1}\ntraining: {batch_size: 6, seq_length: 16, epochs: null, max_steps: 24, eval_every: 5,\n"
-        "  checkpoint_every: 4, log_every: 2, sample_every: 10, learning_rate: 0.01, average_decay: 0.9}\n"
+        "  checkpoint_every: 4, log_every: 2, sample_every: 10, learning_rate: 0.01, ema_decay: 0.9,\n"
+        "  state_reset: 0.3}\n"
     )
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
 
@@ -166,11 +167,11 @@ def test_errors_end_all_ranks(mpi: Mpi, tmp_path: Path) -> None:
 UNLIKE = """
 import numpy as np
 from charrnn.training.mpi import MpiGroup, world
-from charrnn.training.group import Plan
+from charrnn.training.group import ReplicaSpec
 network = {"cell": "gru", "hidden_size": 5, "num_layers": 1}
 np.arange(200, dtype=np.uint8).tofile("ids") if world().rank == 0 else None
 world().comm.barrier()
-plan = Plan(200, network, network, "ids", "|u1", 200, None, False, 4, 8, 1)
+plan = ReplicaSpec(200, network, network, "ids", "|u1", 200, None, False, 4, 8, 1)
 group = MpiGroup(plan, plan.stream(), ranks=world())
 group.model.params.flat[:] = 1 + world().rank / 1000
 group.gather()

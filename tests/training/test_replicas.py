@@ -15,7 +15,7 @@ import pytest
 
 from charrnn.errors import CharRNNError
 from charrnn.nn.cells import CELLS
-from charrnn.runs.events import Report
+from charrnn.runs.events import StepReport
 from charrnn.training.group import choose_replicas, columns_of
 from charrnn.training.trainer import Trainer
 from tests.conftest import ROOT
@@ -23,7 +23,8 @@ from tests.training.test_trainer import config, finish, history, start
 
 
 def trained(folder: Path, cell: str, replicas: int) -> Trainer:
-    trainer = start(folder, config(cell, f"training.replicas={replicas}", "training.batch_size=6"))
+    more = (f"training.replicas={replicas}", "training.batch_size=6", "training.state_reset=0.3")
+    trainer = start(folder, config(cell, *more))
     finish(trainer)
     return trainer
 
@@ -64,7 +65,7 @@ def test_a_resumed_run_with_replicas_equals_an_undisturbed_one(tmp_path: Path) -
     finish(whole)
     broken = start(tmp_path / "b", settings)
     for event in broken.run():
-        if isinstance(event, Report) and event.step >= 13:
+        if isinstance(event, StepReport) and event.step >= 13:
             break
     resumed = start(tmp_path / "b", settings, resume=True)
     finish(resumed)
@@ -89,7 +90,7 @@ def test_a_worker_that_dies_ends_the_run_with_the_checkpoint_intact(tmp_path: Pa
 
     def kill_a_worker() -> None:
         for event in trainer.run():
-            if isinstance(event, Report) and event.step == 9:
+            if isinstance(event, StepReport) and event.step == 9:
                 os.kill(worker_of(os.getpid()), signal.SIGKILL)
 
     with pytest.raises(CharRNNError, match="replica 1 ended by signal 9"):

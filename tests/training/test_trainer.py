@@ -18,7 +18,7 @@ from charrnn.nn.cells import CELLS
 from charrnn.nn.optim import OPTIMIZERS
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.runs.directory import RunDirectory
-from charrnn.runs.events import Event, Report, RunFinished, SampleMade
+from charrnn.runs.events import Event, RunFinished, SampleMade, StepReport
 from charrnn.training.snapshot import check_resumable
 from charrnn.training.trainer import Trainer
 from tests.conftest import SENTENCES
@@ -81,13 +81,38 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path, cell: str, opti
     finish(whole)
     broken = start(tmp_path / "b", settings)
     for event in broken.run():
-        if isinstance(event, Report) and event.step >= 13:
+        if isinstance(event, StepReport) and event.step >= 13:
             break  # as a kill would: what was done since the last checkpoint is lost
     resumed = start(tmp_path / "b", settings, resume=True)
     assert 0 < resumed.counters.step < whole.counters.step
     finish(resumed)
     np.testing.assert_array_equal(resumed.model.params.flat, whole.model.params.flat)
     assert history(tmp_path / "b") == history(tmp_path / "a")
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_a_resumed_run_resets_the_states_that_the_undisturbed_one_resets(tmp_path: Path, cell: str) -> None:
+    settings = config(cell, "training.state_reset=0.5")
+    whole, other = start(tmp_path / "a", settings), start(tmp_path / "c", config(cell, "training.state_reset=0"))
+    finish(whole)
+    finish(other)
+    assert (whole.model.params.flat != other.model.params.flat).any()
+    broken = start(tmp_path / "b", settings)
+    for event in broken.run():
+        if isinstance(event, StepReport) and event.step >= 13:
+            break
+    resumed = start(tmp_path / "b", settings, resume=True)
+    finish(resumed)
+    np.testing.assert_array_equal(resumed.model.params.flat, whole.model.params.flat)
+
+
+def test_a_setting_that_a_run_began_without_stays_as_it_was(tmp_path: Path) -> None:
+    finish(start(tmp_path / "a", config("rnn", "training.state_reset=0")))
+    saved = load_checkpoint(tmp_path / "a" / "last.npz").config
+    for resumed in (check_resumable(saved, config("rnn")), check_resumable(saved, saved)):
+        assert resumed == saved
+    with pytest.raises(SettingsError, match=r"training\.state_reset: cannot change"):
+        check_resumable(saved, config("rnn", "training.state_reset=0.3"))
 
 
 def test_a_run_learns_and_writes_its_files(tmp_path: Path) -> None:
@@ -132,13 +157,13 @@ def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
     finished = finish(trainer)[-1]
     assert isinstance(finished, RunFinished)
     assert finished.reason == "patience"
-    assert trainer.counters.bad_evaluations == 2
+    assert trainer.counters.evals_since_best == 2
 
 
 def test_a_stop_request_finishes_the_step_and_saves(tmp_path: Path) -> None:
     trainer = start(tmp_path / "a", config())
     for event in trainer.run():
-        if isinstance(event, Report):
+        if isinstance(event, StepReport):
             trainer.stop_requested = True
     assert load_checkpoint(tmp_path / "a" / "last.npz").counters["step"] == trainer.counters.step < 20
 
@@ -192,7 +217,7 @@ def test_a_run_without_validation(tmp_path: Path) -> None:
 
 
 def test_reports_are_frozen() -> None:
-    report = Report(1, 0.1, 2, 3.0, None, 1.0, 0.1, 5.0, 1.0)
+    report = StepReport(1, 0.1, 2, 3.0, None, 1.0, 0.1, 5.0, 1.0)
     assert replace(report, step=2).step == 2
     with pytest.raises(AttributeError):
         report.step = 3  # type: ignore[misc]

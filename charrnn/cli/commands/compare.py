@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.commands.train import Progress
+from charrnn.cli.commands.train import ProgressKind
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
-    from charrnn.runs.comparison import Contestant
+    from charrnn.runs.comparison import ComparedRun
 
 EXAMPLE = (
     "Example: charrnn compare configs/rnn.yaml configs/lstm.yaml configs/gru.yaml --budget 2m --plot comparison.png"
@@ -24,26 +24,34 @@ def compare(
         list[Path], typer.Argument(metavar="CONFIG...", help="Settings files, built-in names, or runs that have them.")
     ],
     budget: Annotated[
-        str, typer.Option(help="What each may take: minutes (2m), seconds (90s) or steps (500), of training.")
+        str, typer.Option(help="Training budget per run: minutes (2m), seconds (90s) or steps (500).")
     ] = "1m",
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting of all; repeatable.")
+        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting in all runs; repeatable.")
     ] = None,
-    directory: Annotated[Path, typer.Option("--dir", help="Where the runs go.")] = Path("checkpoints/compare"),
-    reach: Annotated[
+    directory: Annotated[Path, typer.Option("--run-dir", "--dir", help="Directory for the runs.")] = Path(
+        "checkpoints/compare"
+    ),
+    target_loss: Annotated[
         float | None,
-        typer.Option(help="Loss (nats) to which the time is told; default: the worst of the best losses."),
+        typer.Option(
+            "--target-loss",
+            "--reach",
+            help="StepReport how long each run took to reach this loss (nats). Default: the weakest run's best loss.",
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a comparison that was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a comparison that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the runs in the directory.")] = False,
     picture: Annotated[Path | None, typer.Option("--plot", help="Also draw the losses; needs the extra plots.")] = None,
-    progress: Annotated[Progress, typer.Option("--progress", help="Display; see charrnn train.")] = Progress.auto,
+    progress: Annotated[
+        ProgressKind, typer.Option("--progress", help="Display; see charrnn train.")
+    ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write table and curves as one JSON object.")] = False,
 ) -> None:
     """Train several settings under the same budget, one after the other, and put them side by side."""
     from charrnn.cli.commands.train import train_here
-    from charrnn.runs.comparison import contestants
+    from charrnn.runs.comparison import compare_runs
     from charrnn.runs.directory import RunDirectory
     from charrnn.runs.history import read_history
 
@@ -54,7 +62,7 @@ def compare(
             continue
         going_on = resume and folder.last.exists()
         train_here(config, folder, resume=going_on, overwrite=overwrite, quiet=quiet, progress=progress.value)
-    table = contestants([directory / name for name, _ in chosen], reach)
+    table = compare_runs([directory / name for name, _ in chosen], target_loss)
     _show(table, [directory / name for name, _ in chosen], budget, as_json=as_json)
     if picture is not None:
         from charrnn.inspection.plots.curves import draw_curves
@@ -81,7 +89,7 @@ def _settings(paths: list[Path], overrides: list[str]) -> list[tuple[str, Config
 
 
 def _within(config: Config, budget: str) -> Config:
-    from charrnn.config.load import config_from_builtins, config_to_builtins
+    from charrnn.config.load import config_from_dict, config_to_dict
     from charrnn.errors import SettingsError
 
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(m|s|min|)", budget)
@@ -89,17 +97,17 @@ def _within(config: Config, budget: str) -> Config:
         raise SettingsError(
             f"--budget: found {budget!r}, allowed: minutes as in 2m, seconds as in 90s, steps as in 500"
         )
-    sections = config_to_builtins(config)
+    sections = config_to_dict(config)
     limits: dict[str, Any] = {"epochs": None, "max_steps": None, "max_minutes": None}
     if match[2] == "":
         limits["max_steps"] = int(match[1])
     else:
         limits["max_minutes"] = float(match[1]) / (60.0 if match[2] == "s" else 1.0)
     sections["training"] |= limits
-    return config_from_builtins(sections, where=f"--budget {budget}")
+    return config_from_dict(sections, where=f"--budget {budget}")
 
 
-def _show(table: list[Contestant], folders: list[Path], budget: str, *, as_json: bool) -> None:
+def _show(table: list[ComparedRun], folders: list[Path], budget: str, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from charrnn.cli.output import write_json

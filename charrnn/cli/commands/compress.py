@@ -37,9 +37,7 @@ def compress(
     data = _read(file)
     _check_folder(output)
     with byte_progress("compressing", quiet=quiet) as tick:
-        packed, bits = codec.compress(
-            data, loaded.build_model(ride=False), loaded.vocabulary, streams=streams, tick=tick
-        )
+        packed, bits = codec.compress(data, loaded.build_model(), loaded.vocabulary, streams=streams, tick=tick)
     _write(output, packed)
     sizes = {"content": len(data), "compressed": len(packed), "entropy": bits / 8}
     if baselines and data:
@@ -69,7 +67,7 @@ def decompress(
     _check_folder(output)
     try:
         with byte_progress("decompressing", quiet=quiet) as tick:
-            data = codec.decompress(packed, loaded.build_model(ride=False), loaded.vocabulary, tick=tick)
+            data = codec.decompress(packed, loaded.build_model(), loaded.vocabulary, tick=tick)
     except CharRNNError as error:
         raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
     _write(output, data)

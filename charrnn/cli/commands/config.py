@@ -12,7 +12,7 @@ import typer
 app = typer.Typer(help="Show the resolved settings of a run, or the JSON Schema for editors.", no_args_is_help=True)
 
 
-@app.command(epilog="Example: charrnn config show configs/tiny.yaml --set model.cell=gru --set training.max_steps=100")
+@app.command(epilog="Example: charrnn config show configs/gru.yaml --set model.cell=gru --set training.max_steps=100")
 def show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings file (YAML), or the name of a built-in one.")],
     overrides: Annotated[
@@ -23,10 +23,10 @@ def show(
 ) -> None:
     """Check FILE and write all its settings, defaults included, to standard output."""
     from charrnn.config.builtin import settings_path
-    from charrnn.config.load import config_to_builtins, dump_config, load_config
+    from charrnn.config.load import config_to_dict, dump_config, load_config
 
     config = load_config(settings_path(str(file)), overrides or ())
-    sys.stdout.write(json.dumps(config_to_builtins(config)) + "\n" if as_json else dump_config(config))
+    sys.stdout.write(json.dumps(config_to_dict(config)) + "\n" if as_json else dump_config(config))
 
 
 @app.command(epilog="Example: charrnn config schema > charrnn.schema.json")

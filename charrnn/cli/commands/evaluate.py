@@ -38,7 +38,8 @@ def evaluate(
     checkpoints: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[CKPT...]", help="Checkpoint or run directory; default: the newest run. Several: mean."
+            metavar="[CKPT...]",
+            help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
         ),
     ] = None,
     text: Annotated[
@@ -49,14 +50,21 @@ def evaluate(
         bool, typer.Option(help="Also gzip, xz, bz2 and a character n-gram model fitted to the training part.")
     ] = True,
     dynamic: Annotated[
-        bool, typer.Option("--dynamic", help="Also by a model that goes on learning while it reads (slower).")
+        bool,
+        typer.Option(
+            "--dynamic", help="Also run dynamic evaluation: keep training on the text while reading it (slower)."
+        ),
     ] = False,
     dynamic_rate: Annotated[
         float | None, typer.Option(min=0.0, help="Learning rate of --dynamic; 0.0003 where not given.")
     ] = None,
     memorisation: Annotated[
         bool,
-        typer.Option("--memorisation", help="Also how many n-grams of 5,000 generated characters are copied."),
+        typer.Option(
+            "--memorization",
+            "--memorisation",
+            help="Also report how much of a 5,000-character sample is copied from the training text.",
+        ),
     ] = False,
     per_char: Annotated[
         PerCharacter | None, typer.Option("--per-char", help="The surprise of every character, and nothing else.")
@@ -70,7 +78,10 @@ def evaluate(
     ] = "error",
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Tell how well a model predicts a text: nats, bits per character, perplexity, beside what others need."""
+    """Measure how well a model predicts a text, in nats, bits per character and perplexity.
+
+    Compressors and an n-gram model are measured on the same text for comparison.
+    """
     from charrnn.api import load
     from charrnn.cli.output import write_json
     from charrnn.runs.checkpoint import find_checkpoint
@@ -98,7 +109,7 @@ def evaluate(
     if dynamic:
         report["dynamic"] = _dynamic(loaded, ids, separator, dynamic_rate)
     if text is None and (achievable := _achievable(loaded, split)) is not None:
-        report["achievable"] = achievable
+        report["entropy_bound"] = achievable
     if memorisation:
         from charrnn.cli.views.memorised import memorised
 
@@ -271,8 +282,8 @@ def _show(report: dict[str, Any]) -> None:
             f"{report['perplexity']:.3f}",
         )
     ]
-    if "achievable" in report:
-        a = report["achievable"]
+    if "entropy_bound" in report:
+        a = report["entropy_bound"]
         numbers = (f"{a['bits_per_char']:.4f}", f"{a['loss']:.4f}", f"{2 ** a['bits_per_char']:.3f}")
         rows.append(("the lowest possible (the generator itself)", *numbers))
     if "dynamic" in report:

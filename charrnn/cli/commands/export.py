@@ -58,19 +58,19 @@ def import_(
     rnn: Annotated[
         str | None, typer.Option(help="Name of the recurrent network in it, where there are several.")
     ] = None,
-    head: Annotated[str | None, typer.Option(help="Name of the output layer, where it is not plain.")] = None,
+    head: Annotated[str | None, typer.Option(help="Name of the output layer, if it cannot be detected.")] = None,
     embedding: Annotated[str | None, typer.Option(help="Name of the embedding, where it is not plain.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the directory.")] = False,
 ) -> None:
     """Make a checkpoint of a network from elsewhere: nn.RNN, nn.LSTM or nn.GRU with a linear layer behind."""
     from charrnn.files import writing
-    from charrnn.formats.load import Names, import_model, read_vocabulary
+    from charrnn.formats.load import ArrayNames, import_model, read_vocabulary
     from charrnn.runs.checkpoint import save_checkpoint
     from charrnn.runs.directory import RunDirectory
 
     vocabulary = None if vocab is None else read_vocabulary(vocab)
     source = str(vocab) if vocab is not None and vocab.suffix.lower() != ".json" else "imported"
-    loaded = import_model(file, vocabulary, source=source, names=Names(rnn, head, embedding))
+    loaded = import_model(file, vocabulary, source=source, names=ArrayNames(rnn, head, embedding))
     folder = RunDirectory(run_dir)
     folder.open_new(loaded.config, overwrite=overwrite)
     with writing(folder.last):

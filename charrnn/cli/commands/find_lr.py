@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from charrnn.training.lr_finder import Advice, Point
+    from charrnn.training.lr_finder import LrPoint, LrSuggestion
 
 EXAMPLE = "Example: charrnn find-lr --config configs/gru.yaml --output curve.csv"
 
@@ -36,7 +36,7 @@ def find_lr(
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
     from charrnn.errors import SettingsError
-    from charrnn.training.lr_finder import advise, range_test
+    from charrnn.training.lr_finder import range_test, suggest
     from charrnn.training.session import read_corpus
 
     if not 0 < low < high:
@@ -45,8 +45,10 @@ def find_lr(
     text = read_corpus(settings, bar=byte_progress)
     points = list(range_test(settings, text, low=low, high=high, steps=steps))
     if len(points) < 3:
-        raise SettingsError(f"--from {low:g}: the loss is no number already at the lowest rates", hint="begin lower")
-    advice = advise(points, complete=len(points) == steps)
+        raise SettingsError(
+            f"--from {low:g}: the loss is NaN even at the lowest learning rates", hint="use a smaller --from"
+        )
+    advice = suggest(points, complete=len(points) == steps)
     if as_json:
         write_json({**asdict(advice), "curve": [asdict(point) for point in points]})
     else:
@@ -55,17 +57,17 @@ def find_lr(
         _save(points, advice, output)
 
 
-def _advise(advice: Advice) -> None:
+def _advise(advice: LrSuggestion) -> None:
     from charrnn.cli.output import write
 
     write(
-        f"steepest fall of the loss at {advice.steepest:.2g}, lowest at {advice.lowest:.2g}"
-        + (f", no use from {advice.diverged:.2g}\n" if advice.diverged else "\n")
+        f"loss falls fastest at {advice.steepest:.2g}, is lowest at {advice.lowest:.2g}"
+        + (f", diverges from {advice.diverged:.2g}\n" if advice.diverged else "\n")
         + f"suggestion: --set training.learning_rate={advice.rate:.2g}\n"
     )
 
 
-def _save(points: list[Point], advice: Advice, output: Path) -> None:
+def _save(points: list[LrPoint], advice: LrSuggestion, output: Path) -> None:
     from charrnn.files import write_atomically, writing
 
     if output.suffix.lower() != ".csv":

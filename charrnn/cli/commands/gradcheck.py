@@ -18,10 +18,10 @@ def gradcheck(
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable.")
     ] = None,
     tolerance: Annotated[float, typer.Option(min=0.0, help="Largest relative error allowed.")] = 1e-6,
-    entries: Annotated[int, typer.Option(min=1, help="Entries of each parameter to try, drawn at random.")] = 12,
-    time_steps: Annotated[int, typer.Option(min=1, help="Length of the window.")] = 7,
-    columns: Annotated[int, typer.Option(min=1, help="Streams in the window.")] = 3,
-    vocab_size: Annotated[int, typer.Option(min=2, help="Symbols.")] = 11,
+    entries: Annotated[int, typer.Option(min=1, help="Number of random entries to check in each parameter.")] = 12,
+    seq_length: Annotated[int, typer.Option("--seq-length", "--time-steps", min=1, help="Characters per window.")] = 7,
+    batch_size: Annotated[int, typer.Option("--batch-size", "--columns", min=1, help="Windows side by side.")] = 3,
+    vocab_size: Annotated[int, typer.Option(min=2, help="Number of symbols.")] = 11,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Compare the gradients that train with float64 central differences; exit 1 above the tolerance."""
@@ -33,7 +33,7 @@ def gradcheck(
     settings, _ = _settings(config, overrides or [])
     errors = check_gradients(
         settings.model.network(), forget_bias=settings.model.forget_bias, seed=settings.training.seed,
-        entries=entries, time_steps=time_steps, columns=columns, vocab_size=vocab_size,
+        entries=entries, time_steps=seq_length, batch_size=batch_size, vocab_size=vocab_size,
     )  # fmt: skip
     worst = max(errors.values())
     if as_json:

@@ -26,7 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write the numbers as one J
 
 
 @dataclass(frozen=True)
-class Inspected:
+class ModelAndText:
     """A network and what it is to read.
 
     Attributes:
@@ -52,7 +52,7 @@ class Inspected:
         return chr(int(self.checkpoint.vocabulary.values[index]))
 
 
-def inspected(path: Path | None, text: Path | None, start: int, length: int) -> Inspected:
+def inspected(path: Path | None, text: Path | None, start: int, length: int) -> ModelAndText:
     """Load a checkpoint and `length` symbols of a text from `start`.
 
     Raises:
@@ -73,4 +73,4 @@ def inspected(path: Path | None, text: Path | None, start: int, length: int) -> 
     if len(piece) < 2:
         raise DataError(f"{where} has {len(ids):,} characters", hint=f"choose a --start below {max(1, len(ids) - 1):,}")
     name = file.parent.name if file.name in ("best.npz", "last.npz") else file.stem
-    return Inspected(name, loaded, loaded.build_model(), piece)
+    return ModelAndText(name, loaded, loaded.build_model(), piece)

@@ -11,8 +11,8 @@ import typer
 from charrnn.cli.commands.inspected import (
     AsJson,
     Checkpoints,
-    Inspected,
     Length,
+    ModelAndText,
     OneCheckpoint,
     Start,
     TextFile,
@@ -39,14 +39,21 @@ class Property(str, Enum):
     word_boundary = "word-boundary"
 
 
-@app.command(epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect units --unit 17 --of c")
+@app.command(epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect units --unit 17 --signal c")
 def units(
     checkpoint: OneCheckpoint = None,
     unit: Annotated[int, typer.Option(min=0, help="Unit to colour the text by.")] = 0,
     layer: Annotated[int, typer.Option(help="Layer, from 0; -1 is the top one.")] = -1,
-    of: Annotated[str, typer.Option(help="State or gate: h, c, i, f, o, g, r, z, n, as the cell has them.")] = "h",
+    of: Annotated[
+        str,
+        typer.Option(
+            "--signal", "--of", help="State or gate to show: h, c, i, f, o, g, r, z or n, depending on the cell."
+        ),
+    ] = "h",
     find: Annotated[Property | None, typer.Option(help="Rank units by how well they track this.")] = None,
-    saturation: Annotated[bool, typer.Option("--saturation", help="Share of time gates are shut and open.")] = False,
+    saturation: Annotated[
+        bool, typer.Option("--saturation", help="Show the share of time each gate is shut or open.")
+    ] = False,
     text: TextFile = None,
     start: Start = 0,
     length: Length = 2000,
@@ -67,7 +74,7 @@ def units(
         views.show_saturation(trace, as_json=as_json)
         return
     if of not in trace.layers[layer if -len(trace.layers) <= layer < len(trace.layers) else -1]:
-        raise SettingsError(f"--of: found {of!r}, allowed for this cell: {', '.join(trace.layers[0])}")
+        raise SettingsError(f"--signal: found {of!r}, allowed for this cell: {', '.join(trace.layers[0])}")
     if not -len(trace.layers) <= layer < len(trace.layers) or unit >= seen.model.hidden_size:
         size = f"{len(trace.layers)} layers of {seen.model.hidden_size} units"
         raise SettingsError(f"--layer {layer} --unit {unit}: the network has {size}")
@@ -83,19 +90,21 @@ def predictions(
     text: TextFile = None,
     start: Start = 0,
     length: Length = 80,
-    worst: Annotated[int, typer.Option(min=0, help="Best and worst predicted places to list.")] = 5,
+    extremes: Annotated[
+        int, typer.Option("--extremes", "--worst", min=0, help="Number of best and worst predicted positions to list.")
+    ] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Show the five best guesses for each character with their probabilities, and the best and worst places."""
+    """Show the five best guesses for each character with their probabilities, and the best and worst positions."""
     from charrnn.cli.output import write_json
     from charrnn.cli.views import inspection as views
-    from charrnn.inspection.predictions import extremes
+    from charrnn.inspection.predictions import best_and_worst
     from charrnn.inspection.predictions import predictions as predict
     from charrnn.inspection.trace import trace_text
 
     seen = inspected(checkpoint, text, start, length)
     found = predict(trace_text(seen.model, seen.ids))
-    best, bad = extremes(found, worst)
+    best, bad = best_and_worst(found, extremes)
     if as_json:
         groups: dict[str, list[Prediction]] = {"predictions": found, "best": best, "worst": bad}
         write_json({name: [views.prediction_json(seen, p) for p in group] for name, group in groups.items()})
@@ -109,11 +118,13 @@ def memory(
     checkpoints: Checkpoints = None,
     text: TextFile = None,
     steps: Annotated[int, typer.Option(min=2, help="How far back to look.")] = 200,
-    places: Annotated[int, typer.Option(min=1, help="Places in the text to average over.")] = 32,
+    positions: Annotated[
+        int, typer.Option("--positions", "--places", min=1, help="Positions in the text to average over.")
+    ] = 32,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell how far back a network remembers: its gradient through time, and the loss by length of context."""
+    """Measure how far back a network remembers: its gradient through time, and the loss by length of context."""
     from charrnn.cli.output import write_json
     from charrnn.cli.views import inspection as views
     from charrnn.inspection.memory import gradient_memory, loss_by_context
@@ -123,7 +134,7 @@ def memory(
     for path in paths:
         seen = inspected(path, text, 0, 10**9)
         try:
-            gradient = gradient_memory(seen.model, seen.ids, steps=steps, places=places)
+            gradient = gradient_memory(seen.model, seen.ids, steps=steps, places=positions)
             context = loss_by_context(seen.model, seen.ids, steps=steps)
         except ValueError as error:
             raise views.too_short(error) from None
@@ -149,7 +160,7 @@ def embeddings(checkpoint: OneCheckpoint = None, output: Output = None, as_json:
     from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
 
     loaded = load_checkpoint(find_checkpoint(checkpoint))
-    coordinates, shares = embed_symbols(loaded.build_model(ride=False).input_weights())
+    coordinates, shares = embed_symbols(loaded.build_model().input_weights())
     symbols = [chr(int(v)) for v in loaded.vocabulary.values]
     points = [
         {"symbol": c, "class": character_class(c), "x": float(x), "y": float(y)}
@@ -160,7 +171,7 @@ def embeddings(checkpoint: OneCheckpoint = None, output: Output = None, as_json:
 
         draw_embeddings(points, shares.tolist(), output)
     if as_json:
-        write_json({"variance_shown": shares.tolist(), "symbols": points})
+        write_json({"explained_variance": shares.tolist(), "symbols": points})
     elif output is None:
         views.show_embeddings(points, shares.tolist())
 
@@ -195,13 +206,13 @@ def errors(
     length: Length = 100_000,
     as_json: AsJson = False,
 ) -> None:
-    """Break the loss down: by kind of character, by place in the word, by how often the like was seen in training."""
+    """Break the loss down by kind of character, position in the word and frequency of the context."""
     from dataclasses import asdict
 
     from charrnn.cli.output import write_json
     from charrnn.cli.views import inspection as views
 
-    seen: Inspected = inspected(checkpoint, text, start, length)
+    seen: ModelAndText = inspected(checkpoint, text, start, length)
     breakdown = views.error_breakdown(seen)
     if as_json:
         write_json({name: [asdict(share) for share in shares] for name, shares in breakdown.items()})

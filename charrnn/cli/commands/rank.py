@@ -24,7 +24,8 @@ def rank(
     checkpoints: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[CKPT...]", help="Checkpoint or run directory; default: the newest run. Several: mean."
+            metavar="[CKPT...]",
+            help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
         ),
     ] = None,
     by: Annotated[By, typer.Option("--by", help="Mean surprise a character, or that of the whole line.")] = By.per_char,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from charrnn.cli.commands.inspected import Inspected
+    from charrnn.cli.commands.inspected import ModelAndText
     from charrnn.runs.history import History
 
 EXAMPLE = "Example: charrnn report checkpoints/rnn checkpoints/lstm checkpoints/gru -o report.html"
@@ -24,7 +24,14 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
     length: Annotated[int, typer.Option(min=2, help="Characters of the coloured text.")] = 1200,
-    inside: Annotated[bool, typer.Option(help="Also the coloured text, memory curves and error tables.")] = True,
+    activations: Annotated[
+        bool,
+        typer.Option(
+            "--activations/--no-activations",
+            "--inside/--no-inside",
+            help="Include coloured text, memory curves and error tables.",
+        ),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Write the data of the page to standard output too.")] = False,
 ) -> None:
     """Write one page about runs: settings, curves, samples, comparison, coloured text, memory, errors."""
@@ -41,7 +48,7 @@ def report(
         "memory": [],
         "errors": [],
     }
-    if inside:
+    if activations:
         for history in histories:
             _look_inside(history, data, length)
     with writing(output):
@@ -53,7 +60,7 @@ def report(
 
 def _run(history: History) -> dict[str, Any]:
     """What the page tells about one run without its weights."""
-    from charrnn.config.load import config_to_builtins
+    from charrnn.config.load import config_to_dict
 
     config = history.config()
     last = history.rows[-1] if history.rows else {}
@@ -76,7 +83,7 @@ def _run(history: History) -> dict[str, Any]:
         "best": None if best is None else best["val_loss"],
         "history": {name: [row.get(name) for row in history.rows] for name in _COLUMNS},
         "samples": _samples(history.path / "samples.txt"),
-        "settings": {f"{s}.{k}": v for s, values in config_to_builtins(config).items() for k, v in values.items()},
+        "settings": {f"{s}.{k}": v for s, values in config_to_dict(config).items() for k, v in values.items()},
     }
 
 
@@ -102,7 +109,7 @@ def _look_inside(history: History, data: dict[str, Any], length: int) -> None:
 
     piece = inspected(history.path, None, 0, length)
     data["texts"].append(units_data(history.name, piece.text, trace_text(piece.model, piece.ids)))
-    whole: Inspected = inspected(history.path, None, 0, 200_000)
+    whole: ModelAndText = inspected(history.path, None, 0, 200_000)
     try:
         gradient = gradient_memory(whole.model, whole.ids, places=16).tolist()
         loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256)]

@@ -29,13 +29,16 @@ def runs(
     ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="Only the first of them.")] = None,
     show_effects: Annotated[
-        bool, typer.Option("--effects", help="Which settings mattered: mean loss at each value, beside other seeds.")
+        bool,
+        typer.Option(
+            "--effects", help="Show each setting's effect on the loss, with the seed-to-seed spread for comparison."
+        ),
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
     paths: Annotated[bool, typer.Option("--paths", help="Write the directories alone, one a line.")] = False,
 ) -> None:
-    """Rank all runs by what they reached."""
+    """List runs, best validation loss first."""
     from charrnn.cli.output import visible, write, write_json
     from charrnn.cli.views import runs as table
     from charrnn.errors import SettingsError
@@ -81,5 +84,5 @@ def _show_effects(found, *, as_json: bool, as_csv: bool) -> None:  # type: ignor
         write("".join(",".join(f'"{cell}"' if "," in cell else cell for cell in row) + "\n" for row in [heads, *rows]))
         return
     spread = measured[0].seed_spread if measured else None
-    told = "one seed only, so what is chance is not known" if spread is None else f"another seed alone: ±{spread:.4f}"
+    told = "only one seed, so the noise level is unknown" if spread is None else f"another seed alone: ±{spread:.4f}"
     print_table(f"effects on the loss, nats ({told})", heads, rows)

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prime "The "'
 
 
-class Unknown(Enum):
+class Unknown(str, Enum):
     """What to do with prompt characters the model does not know."""
 
     error = "error"
     skip = "skip"
-    replace = "replace"
+    stand_in = "replace"  # a str has a `replace` of its own
 
 
 class Colour(str, Enum):
@@ -43,7 +43,8 @@ def sample(
     checkpoints: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[CKPT...]", help="Checkpoint or run directory; default: the newest run. Several: mean."
+            metavar="[CKPT...]",
+            help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
         ),
     ] = None,
     length: Annotated[int, typer.Option(min=0, help="Characters to make, at most.")] = 500,
@@ -53,11 +54,12 @@ def sample(
         Path | None, typer.Option(help="File with blanks {{line}}, {{word}} or {{40}} (characters) to fill in; or -.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Same seed, same text; default: a new one, told on stderr.")
+        int | None,
+        typer.Option(min=0, help="Random seed. Default: random, printed to stderr so you can repeat the sample."),
     ] = None,
     num_samples: Annotated[int, typer.Option(min=1, help="Samples to make at once.")] = 1,
     best_of: Annotated[
-        int, typer.Option(min=0, help="Make so many samples, show the likeliest; as many as --num-samples.")
+        int, typer.Option(min=0, help="Generate N samples and show the --num-samples most likely ones.")
     ] = 0,
     stop: Annotated[
         list[str] | None, typer.Option(help=r"End before this text; \n is a line end. May be repeated.")
@@ -65,11 +67,15 @@ def sample(
     stop_on_newline: Annotated[bool, typer.Option("--stop-on-newline", help="End before a line end.")] = False,
     until_words: Annotated[int | None, typer.Option(min=1, help="End after so many words.")] = None,
     constrain: Annotated[
-        str | None, typer.Option(metavar="REGEX", help="Write only what matches as a whole; needs the extra constrain.")
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Generate only text that fully matches this regular expression (needs the extra constrain).",
+        ),
     ] = None,
-    beam: Annotated[int, typer.Option(min=0, help="Search the likeliest text with so many beams; no randomness.")] = 0,
+    beam: Annotated[int, typer.Option(min=0, help="Beam search with this many beams (deterministic).")] = 0,
     length_penalty: Annotated[
-        float, typer.Option(min=0.0, help="With --beam: 1 compares means a character, 0 sums.")
+        float, typer.Option(min=0.0, help="Beam score: 1 ranks by mean log-probability per character, 0 by total.")
     ] = 1.0,
     separator: Annotated[str, typer.Option(help="Line between two samples.")] = "---",
     unknown: Annotated[Unknown, typer.Option(help="Prompt characters that the model does not know.")] = Unknown.error,
@@ -84,7 +90,12 @@ def sample(
         bool, typer.Option("--json", help="One JSON object with every character's log-probability.")
     ] = False,
     memorisation: Annotated[
-        bool, typer.Option("--memorisation", help="Tell afterwards how much of it stands in the training text.")
+        bool,
+        typer.Option(
+            "--memorization",
+            "--memorisation",
+            help="Afterwards, report how much of it is copied from the training text.",
+        ),
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Control characters as they are, even on a terminal.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell the seed.")] = False,
@@ -163,7 +174,7 @@ def _control(length: int, stop: list[str], newline: bool, words: int | None, con
 
     stops = _unescaped(stop) + (["\n"] if newline else [])
     if "" in stops:
-        raise SettingsError("--stop: an empty text stands everywhere")
+        raise SettingsError("--stop must not be empty")
     return Control(length, tuple(stops), words, constraint)
 
 

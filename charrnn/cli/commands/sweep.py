@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.commands.train import Progress
+from charrnn.cli.commands.train import ProgressKind
 
 if TYPE_CHECKING:
     from charrnn.sweep.directory import SweepDirectory
@@ -28,7 +28,7 @@ EXAMPLE = (
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file (YAML); docs/sweeps.md explains it.")],
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="Where to write; default checkpoints/<name of the file>.")
+        Path | None, typer.Option("--run-dir", "--dir", help="Where to write; default checkpoints/<name of the file>.")
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Trials at a time; processors are shared out. Default: one a processor.")
@@ -49,7 +49,9 @@ def sweep(
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster, as in tcp://host:8786.")
     ] = None,
-    progress: Annotated[Progress, typer.Option("--progress", help="Display; see charrnn train.")] = Progress.auto,
+    progress: Annotated[
+        ProgressKind, typer.Option("--progress", help="Display; see charrnn train.")
+    ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the ranked results as one JSON object.")] = False,
 ) -> None:
@@ -123,13 +125,13 @@ def _check_joinable(plan: Plan, folder: SweepDirectory) -> None:
 
 
 def _source(plan: Plan, folder: SweepDirectory, *, retry_failed: bool, joining: bool) -> Source:
-    from charrnn.sweep.sources import Planned
+    from charrnn.sweep.sources import PlannedTrials
 
     if plan.file.search is None:
-        return Planned(plan.trials, folder, retry_failed=retry_failed)
-    from charrnn.sweep.search import Searched
+        return PlannedTrials(plan.trials, folder, retry_failed=retry_failed)
+    from charrnn.sweep.search import OptunaTrials
 
-    return Searched(plan, folder, retry_failed=retry_failed, joining=joining)
+    return OptunaTrials(plan, folder, retry_failed=retry_failed, joining=joining)
 
 
 def _executor(plan: Plan, folder: SweepDirectory, jobs: int | None, scheduler: str | None) -> Executor:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: charrnn train --config configs/quickstart.yaml --set model.cell=gru --set training.max_minutes=2"
 
 
-class Progress(str, Enum):
+class ProgressKind(str, Enum):
     """How progress is shown."""
 
     auto = "auto"
@@ -47,8 +47,8 @@ def train(
         typer.Option("--init-from", metavar="CKPT", help="Start a new run with these weights; new symbols are added."),
     ] = None,
     progress: Annotated[
-        Progress, typer.Option("--progress", help="Display: auto is rich on a terminal, plain lines elsewhere.")
-    ] = Progress.auto,
+        ProgressKind, typer.Option("--progress", help="Display: auto is rich on a terminal, plain lines elsewhere.")
+    ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON summary to standard output at the end.")
@@ -90,7 +90,7 @@ def train_here(
         overwrite: replace the run in it.
         init_from: checkpoint whose weights a new run starts with.
         quiet: show nothing.
-        progress: one of `Progress`.
+        progress: one of `ProgressKind`.
         announce: is given the summary.
 
     Raises:

@@ -66,7 +66,7 @@ def _feed(view: RichView, history: History, shown: int) -> int:
 
 def _events(history: History, shown: int) -> Iterator[Event]:
     """What the trainer told, as far as the files know it."""
-    from charrnn.runs.events import Evaluated, Report, RunStarted, SampleMade
+    from charrnn.runs.events import Evaluated, RunStarted, SampleMade, StepReport
 
     if shown == 0:
         t = history.config().training
@@ -77,7 +77,7 @@ def _events(history: History, shown: int) -> Iterator[Event]:
         if row.get("val_loss") is not None:
             yield Evaluated(row["step"], row["val_loss"], row["val_loss"] < best)
             best = min(best, row["val_loss"])
-        yield Report(**row)
+        yield StepReport(**row)
     sample = _last_sample(history.path / "samples.txt")
     if sample is not None:
         yield SampleMade(0, sample)

@@ -14,7 +14,7 @@ from charrnn.cli.views.training import print_table, sparkline
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from charrnn.cli.commands.inspected import Inspected
+    from charrnn.cli.commands.inspected import ModelAndText
     from charrnn.errors import DataError
     from charrnn.inspection.errors import Share
     from charrnn.inspection.predictions import Prediction
@@ -63,7 +63,7 @@ def _console() -> Any:
     return Console(highlight=False, soft_wrap=True)
 
 
-def show_unit(seen: Inspected, trace: Trace, of: str, layer: int, unit: int, *, as_json: bool) -> None:
+def show_unit(seen: ModelAndText, trace: Trace, of: str, layer: int, unit: int, *, as_json: bool) -> None:
     """The text on the colours of one unit."""
     import numpy as np
 
@@ -80,14 +80,14 @@ def show_unit(seen: Inspected, trace: Trace, of: str, layer: int, unit: int, *, 
     write(f"layer {layer % len(trace.layers)}, unit {unit}, {of}: {ends}\n")
 
 
-def show_ranking(seen: Inspected, trace: Trace, name: str, of: str, *, as_json: bool) -> None:
+def show_ranking(seen: ModelAndText, trace: Trace, name: str, of: str, *, as_json: bool) -> None:
     """The units that keep track of a property, best first."""
     from charrnn.errors import DataError, SettingsError
     from charrnn.inspection.properties import BINARY
     from charrnn.inspection.units import rank_units
 
     if of not in trace.layers[0]:
-        raise SettingsError(f"--of: found {of!r}, allowed for this cell: {', '.join(trace.layers[0])}")
+        raise SettingsError(f"--signal: found {of!r}, allowed for this cell: {', '.join(trace.layers[0])}")
     try:
         ranking = rank_units(trace, seen.text, name, of=of)
     except ValueError as error:
@@ -120,7 +120,7 @@ def show_saturation(trace: Trace, *, as_json: bool) -> None:
     print_table("saturation: share of time below 0.1 and above 0.9", columns, table)
 
 
-def write_page(seen: Inspected, trace: Trace, output: Path) -> None:
+def write_page(seen: ModelAndText, trace: Trace, output: Path) -> None:
     """The coloured text with a slider over all units, as a page."""
     from charrnn.files import write_atomically
     from charrnn.inspection.report import render, units_data
@@ -130,13 +130,13 @@ def write_page(seen: Inspected, trace: Trace, output: Path) -> None:
     sys.stderr.write(f"{output}\n")
 
 
-def prediction_json(seen: Inspected, p: Prediction) -> dict[str, Any]:
+def prediction_json(seen: ModelAndText, p: Prediction) -> dict[str, Any]:
     """For `--json`."""
     guesses = [[seen.symbol(k), probability] for k, probability in p.guesses]
     return {"position": p.position, "symbol": seen.symbol(p.symbol), "nats": p.nats, "guesses": guesses}
 
 
-def show_predictions(seen: Inspected, found: list[Prediction]) -> None:
+def show_predictions(seen: ModelAndText, found: list[Prediction]) -> None:
     """A row a character: what stood there, how surprising it was, the guesses."""
     rows = [
         (glyph(seen.symbol(p.symbol)), f"{p.nats / math.log(2):.2f}",
@@ -146,7 +146,7 @@ def show_predictions(seen: Inspected, found: list[Prediction]) -> None:
     print_table(f"guesses of {seen.name}", ("character", "bits", "five best guesses"), rows)
 
 
-def show_extremes(seen: Inspected, best: list[Prediction], worst: list[Prediction]) -> None:
+def show_extremes(seen: ModelAndText, best: list[Prediction], worst: list[Prediction]) -> None:
     """The best and the worst predicted places, with what stood before them."""
     for title, group in (("best predicted", best), ("worst predicted", worst)):
         rows = [
@@ -199,7 +199,7 @@ def show_weights(found: list[RecurrentSpectrum], sizes: list[dict[str, Any]]) ->
     print_table("parameters", ("name", "shape", "root mean square", "largest"), table)
 
 
-def error_breakdown(seen: Inspected) -> dict[str, list[Share]]:
+def error_breakdown(seen: ModelAndText) -> dict[str, list[Share]]:
     """The three tables of `charrnn inspect errors`."""
     import numpy as np
 

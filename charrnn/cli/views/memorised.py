@@ -23,11 +23,11 @@ def memorised(loaded: Checkpoint, parts: dict[str, IdArray]) -> dict[str, Any]:
     from charrnn.sampling.draw import generate_ids
 
     prime = default_prime(loaded.vocabulary)
-    steps = generate_ids(loaded.build_model(ride=False), prime, length=CHARACTERS, seed=_SEED)
+    steps = generate_ids(loaded.build_model(), prime, length=CHARACTERS, seed=_SEED)
     made = np.concatenate([ids.copy() for ids in steps]).astype(loaded.vocabulary.dtype)
     out = {"characters": CHARACTERS, "generated": facts(made, parts["train"], loaded)}
     if len(parts["val"]) > 1:
-        out["held_out"] = facts(np.asarray(parts["val"][:CHARACTERS]), parts["train"], loaded)
+        out["unseen_text"] = facts(np.asarray(parts["val"][:CHARACTERS]), parts["train"], loaded)
     return out
 
 
@@ -48,7 +48,7 @@ def show_memorised(report: dict[str, Any]) -> None:
     """The table."""
     from charrnn.cli.views.training import print_table
 
-    kinds = [name for name in ("generated", "held_out") if name in report]
+    kinds = [name for name in ("generated", "unseen_text") if name in report]
     heads = ("n-grams that stand in the training text", *(name.replace("_", "-") for name in kinds))
     rows = [
         (f"of {n} characters", *(percent(report[k]["shares"][n]) for k in kinds)) for n in report[kinds[0]]["shares"]

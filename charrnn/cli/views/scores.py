@@ -95,7 +95,7 @@ def surprising(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64],
             }
         )
     if as_json:
-        write_json({"spots": found})
+        write_json({"positions": found})
         return
     rows = [
         (

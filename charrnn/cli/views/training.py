@@ -19,7 +19,7 @@ from charrnn.cli.output import visible, write
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from charrnn.runs.events import Event, Note, Report, RolledBack, RunFinished, RunStarted
+    from charrnn.runs.events import Event, Note, RolledBack, RunFinished, RunStarted, StepReport
 
 
 class View(Protocol):
@@ -155,7 +155,7 @@ class PlainView:
 
         if isinstance(event, events.RunStarted):
             self._say(*_headline(event))
-        elif isinstance(event, events.Report):
+        elif isinstance(event, events.StepReport):
             now = time.monotonic()
             if event.val_loss is not None or now - self._last >= self.interval_seconds:
                 self._last = now
@@ -192,7 +192,7 @@ class TqdmView(PlainView):
         if isinstance(event, events.RunStarted):
             self._say(*_headline(event))
             self._bar = tqdm(total=event.total_steps, initial=event.step, unit="step", file=sys.stderr)
-        elif isinstance(event, events.Report):
+        elif isinstance(event, events.StepReport):
             self._bar.update(event.step - self._bar.n)
             shown = {"train": f"{event.train_loss:.3f}"}
             if event.val_loss is not None:
@@ -232,7 +232,7 @@ class RichView:
     def forget(self) -> None:
         """Begin again, as before the first event."""
         self._started: RunStarted | None = None
-        self._report: Report | None = None
+        self._report: StepReport | None = None
         self._finished: RunFinished | None = None
         self._val = self._best = math.nan
         self._sample = ""
@@ -257,7 +257,7 @@ class RichView:
             self._started = event
             for note in event.notes:
                 self._console.print(f"note: {visible(note)}", markup=False)
-        elif isinstance(event, events.Report):
+        elif isinstance(event, events.StepReport):
             self._report = event
             self._losses.append(event.train_loss)
         elif isinstance(event, events.Evaluated):
@@ -322,7 +322,7 @@ def _nats_bits(nats: float) -> str:
     return "-" if math.isnan(nats) else f"{nats:.4f} nats, {nats / math.log(2):.4f} bits"
 
 
-def _progress(start: RunStarted, row: Report | None) -> tuple[float, float]:
+def _progress(start: RunStarted, row: StepReport | None) -> tuple[float, float]:
     """Share of the run that is done, by whichever bound is nearer, and seconds of training left."""
     seconds = row.seconds if row else 0.0
     step = row.step if row else start.step
@@ -343,7 +343,7 @@ def _headline(event: RunStarted) -> list[str]:
     return lines
 
 
-def _report_line(row: Report) -> str:
+def _report_line(row: StepReport) -> str:
     val = "" if row.val_loss is None else f"  val {row.val_loss:.4f} ({row.val_loss / math.log(2):.4f} bits/char)"
     return (
         f"step {row.step:>6}  epoch {row.epoch:.2f}  train {row.train_loss:.4f}{val}  |g| {row.grad_norm:.3f}  "
@@ -352,9 +352,7 @@ def _report_line(row: Report) -> str:
 
 
 def _rolled_back(event: RolledBack) -> str:
-    return (
-        f"{event.reason}; back to step {event.to_step}, learning rate times {event.rate_scale:g} from here (rollback)"
-    )
+    return f"{event.reason}; back to step {event.to_step}, learning rate times {event.lr_scale:g} from here (rollback)"
 
 
 def _note(event: Note) -> str:

@@ -30,9 +30,7 @@ def fill_in(job: Job, data: bytes, name: str, unknown: str) -> None:
     except UnicodeDecodeError as error:
         raise DataError(f"{name}: not valid UTF-8 at byte offset {error.start}") from None
     if not _BLANK.search(text):
-        raise DataError(
-            f"{name}: there is no blank in it", hint="write {{line}}, {{word}} or {{40}} where text is missing"
-        )
+        raise DataError(f"{name}: no blanks found", hint="write {{line}}, {{word}} or {{40}} where text is missing")
     put, before, end = job.writer(), "", 0
     for number, blank in enumerate(_BLANK.finditer(text)):
         literal = text[end : blank.start()]

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -121,16 +121,17 @@ class SamplerFlags:
 
 def with_sampler_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command all flags of `SamplerFlags` behind its own; they come as its first argument."""
-    own = inspect.signature(command)
-    hints = get_type_hints(command, include_extras=True)
-    flag_hints = get_type_hints(SamplerFlags, include_extras=True)
+    # Not typing.get_type_hints: Python 3.10's puts Optional around the Annotated of all that default to None, and
+    # Typer then no longer finds what the Annotated says.
+    own = inspect.signature(command, eval_str=True)
+    flag_hints = inspect.get_annotations(SamplerFlags, eval_str=True)
 
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> None:
         flags = {field.name: arguments.pop(field.name) for field in fields(SamplerFlags)}
         command(SamplerFlags(**flags), **arguments)
 
-    parameters = [p.replace(annotation=hints[p.name]) for p in list(own.parameters.values())[1:]]
+    parameters = list(own.parameters.values())[1:]
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters += [
         inspect.Parameter(f.name, keyword, default=f.default, annotation=flag_hints[f.name])
