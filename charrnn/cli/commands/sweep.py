@@ -135,8 +135,8 @@ def _source(plan: Plan, folder: SweepDirectory, *, retry_failed: bool, joining: 
 
 
 def _executor(plan: Plan, folder: SweepDirectory, jobs: int | None, scheduler: str | None) -> Executor:
+    from charrnn.blas import available_cores
     from charrnn.sweep.executors import LocalExecutor
-    from charrnn.training.group import available_cores
 
     if scheduler is not None:
         from charrnn.sweep.cluster import DaskExecutor
