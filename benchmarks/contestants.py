@@ -114,7 +114,7 @@ def charrnn_sampler(size: Size) -> Step:
     from charrnn.nn.network import CharRNN
     from charrnn.sampling.draw import SamplingOptions, generate_ids
 
-    model = CharRNN(size.V, cell=size.cell, hidden_size=size.H, num_layers=size.L, ride=False)
+    model = CharRNN(size.V, cell=size.cell, hidden_size=size.H, num_layers=size.L, fuse_one_hot=False)
     model.init(np.random.default_rng(0))
     options = SamplingOptions(temperature=0.8)
     ids = generate_ids(
@@ -164,17 +164,17 @@ def gemm_step(size: Size, threads: int) -> Step:
 
 
 def textbook_step(size: Size) -> Step:
-    """A plain LSTM, GRU or RNN as tutorials write it: batch-major, step by step, a new array for everything."""
+    """A plain LSTM, GRU or RNN as tutorials write it: step by step, a new array for everything."""
     from benchmarks.textbook import Textbook
 
-    network = Textbook(size.cell, size.L, size.H, size.V)
-    streams, targets = (ids_of(size)[k : k + size.B * 4 * size.T].reshape(size.B, -1) for k in (0, 1))
+    network = Textbook(size.cell, size.L, size.H, size.V, size.B)
+    streams, targets = (ids_of(size)[k : k + size.B * 4 * size.T].reshape(size.B, -1).T for k in (0, 1))
     done = 0
 
     def step() -> None:
         nonlocal done
         window = slice(done % 4 * size.T, (done % 4 + 1) * size.T)
-        network.train(streams[:, window], targets[:, window])
+        network.train(streams[window], targets[window])
         done += 1
 
     return step

@@ -78,7 +78,7 @@ def measure(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     """Medians of turns, and of the ratios within a turn."""
     vocabulary, tables, data = Vocabulary.of(SYMBOLS), [], {}
     for layers, hidden, count in ((1, 256, 1), (2, 128, 1), (1, 256, 64)):
-        model = CharRNN(len(vocabulary), cell="lstm", hidden_size=hidden, num_layers=layers, ride=False)
+        model = CharRNN(len(vocabulary), cell="lstm", hidden_size=hidden, num_layers=layers, fuse_one_hot=False)
         model.init(np.random.default_rng(0))
         fixed = {"model": model, "vocabulary": vocabulary, "count": count}
         runs: dict[str, Callable[..., None]] = {"bare loop": partial(bare, **fixed)}

@@ -98,7 +98,7 @@ def _replace(name: str, target: Path) -> None:
             os.replace(name, target)
             return
         except PermissionError:
-            if sys.platform != "win32" or left == 1:
+            if hasattr(os, "getuid") or left == 1:  # not Windows, or no longer
                 raise
             time.sleep(0.02)
 

@@ -72,6 +72,15 @@ def imported(node: ast.AST) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
+def test_what_tests_share_is_no_test_module() -> None:
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            names += (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
+            parts = {part for name in names for part in name.split(".")}
+            assert not any(part.startswith("test_") for part in parts), f"{path}:{node.lineno}: move it to a helper"
+
+
 def test_no_pickle_no_framework_and_no_global_seed() -> None:
     converters = {ROOT / "charrnn" / "formats" / "torch.py", ROOT / "charrnn" / "formats" / "load.py"}
     for path in MODULES:

@@ -165,6 +165,16 @@ def _allowed_names() -> dict[str, tuple[str, ...]]:
     }
 
 
+def _is_installed(cell: str) -> bool:
+    """Whether another package has a cell of this name."""
+    from charrnn.nn.cells import CELLS
+
+    try:
+        return bool(CELLS[cell])
+    except KeyError:
+        return False
+
+
 def _sections() -> dict[str, type[msgspec.Struct]]:
     """Class of each section by its name."""
     return {"corpus": CorpusSettings, "model": ModelSettings, "training": TrainingSettings}
@@ -212,7 +222,7 @@ def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
     for path, names in _allowed_names().items():
         section, _, name = path.partition(".")
         found = getattr(getattr(config, section), name)
-        if found not in names:
+        if found not in names and not (path == "model.cell" and _is_installed(found)):
             raise wrong_name(where_of(path), path, found, names)
     _check_together(config, where)
     return config

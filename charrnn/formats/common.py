@@ -8,6 +8,8 @@ import numpy as np
 
 from charrnn import __version__
 from charrnn.config.load import config_to_dict
+from charrnn.errors import SettingsError
+from charrnn.nn.cells import CELLS
 from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import Checkpoint
 
@@ -18,6 +20,19 @@ def plain_params(checkpoint: Checkpoint) -> dict[str, Array]:
     params = {name: np.array(values) for name, values in model.params.items() if name != "embedding.weight"}
     params["layers.0.weight_ih"] = np.array(model.input_weights())
     return params
+
+
+def check_equations(checkpoint: Checkpoint) -> None:
+    """Refuse a cell that does not say its equations.
+
+    Raises:
+        SettingsError: it does not.
+    """
+    name = checkpoint.config.model.cell
+    if not CELLS[name].equations:
+        raise SettingsError(
+            f"the cell {name!r} cannot be exported: its class has no `equations`", hint="export to json or safetensors"
+        )
 
 
 def metadata(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -36,16 +51,23 @@ def metadata(checkpoint: Checkpoint) -> dict[str, Any]:
 def torch_names(checkpoint: Checkpoint) -> dict[str, Array]:
     """Parameters as PyTorch's `nn.RNN`, `nn.LSTM` or `nn.GRU` (called `rnn`) and a linear `head` have them.
 
-    PyTorch has two biases where one is enough; ours is its first, and its second is 0 but for the GRU's n gate.
+    PyTorch has two biases where one is enough; ours is its first, and its second is 0 but for recurrent biases.
+
+    Raises:
+        SettingsError: PyTorch has no such cell.
     """
     params, m = plain_params(checkpoint), checkpoint.config.model
+    cell = CELLS[m.cell]
+    if not cell.torch_module:
+        raise SettingsError(f"PyTorch has no cell like {m.cell!r}", hint="export to json or html instead")
     out: dict[str, Array] = {}
     for k in range(m.num_layers):
         layer = {name.removeprefix(f"layers.{k}."): v for name, v in params.items() if name.startswith(f"layers.{k}.")}
         out[f"rnn.weight_ih_l{k}"], out[f"rnn.weight_hh_l{k}"] = layer["weight_ih"], layer["weight_hh"]
         out[f"rnn.bias_ih_l{k}"] = layer["bias"]
         second = np.zeros_like(layer["bias"])
-        if "bias_hn" in layer:
-            second[-m.hidden_size :] = layer["bias_hn"]
+        for gate, name in cell.recurrent_biases.items():
+            start = cell.gates.index(gate) * m.hidden_size
+            second[start : start + m.hidden_size] = layer[name]
         out[f"rnn.bias_hh_l{k}"] = second
     return out | {"head.weight": params["head.weight"], "head.bias": params["head.bias"]}

@@ -18,11 +18,13 @@ import numpy as np
 from charrnn.config.load import config_from_dict
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, MissingExtraError
+from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import Checkpoint
 
-_GATES = {1: "rnn", 3: "gru", 4: "lstm"}
+# A cell that PyTorch has, by its number of gates.
+_GATES = {len(cell.gates): cell for cell in CELLS.values() if cell.torch_module}
 
 
 @dataclass(frozen=True)
@@ -191,13 +193,15 @@ def _layer(arrays: dict[str, Array], prefix: str, k: int) -> dict[str, Array]:
         raise CheckpointError(f"{prefix}weight_hh_l{k}: missing, or of a shape that does not fit")
     H, gates = w_hh.shape[1], len(w_hh) // w_hh.shape[1]  # noqa: N806
     if gates not in _GATES:
-        raise CheckpointError(f"{prefix}weight_hh_l{k}: {gates} gates, but a cell has 1 (rnn), 3 (gru) or 4 (lstm)")
+        known = ", ".join(f"{count} ({cell.name})" for count, cell in sorted(_GATES.items()))
+        raise CheckpointError(f"{prefix}weight_hh_l{k}: {gates} gates, but a cell has one of {known}")
     zero = np.zeros(len(w_hh), np.float32)
     first, second = (arrays.get(f"{prefix}bias_{part}_l{k}", zero).copy() for part in ("ih", "hh"))
     out = {"weight_ih": w_ih, "weight_hh": w_hh}
-    if gates == 3:  # the second bias of n stays inside the reset gate
-        out["bias_hn"] = second[2 * H :].copy()
-        second[2 * H :] = 0.0
+    for gate, name in _GATES[gates].recurrent_biases.items():  # it stays inside the recurrent product
+        rows = slice(_GATES[gates].gates.index(gate) * H, (_GATES[gates].gates.index(gate) + 1) * H)
+        out[name] = second[rows].copy()
+        second[rows] = 0.0
     return {f"layers.{k}.{name}": values for name, values in (out | {"bias": first + second}).items()}
 
 
@@ -248,7 +252,7 @@ def _checkpoint(
 ) -> Checkpoint:
     w_hh = arrays["layers.0.weight_hh"]
     layers = len([name for name in arrays if name.endswith("weight_hh")])
-    model = {"cell": _GATES[len(w_hh) // w_hh.shape[1]], "hidden_size": w_hh.shape[1], "num_layers": layers}
+    model = {"cell": _GATES[len(w_hh) // w_hh.shape[1]].name, "hidden_size": w_hh.shape[1], "num_layers": layers}
     settings: dict[str, Any] = {"corpus": {"source": source, "encoding": vocabulary.encoding}, "model": model}
     config = config_from_dict(settings if meta is None else meta["config"], where="its settings")
     shapes = CharRNN.param_shapes(len(vocabulary), **config.model.sizes())

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from charrnn.errors import MissingExtraError
 from charrnn.files import write_atomically
-from charrnn.formats.common import metadata, plain_params
+from charrnn.formats.common import check_equations, metadata, plain_params
 from charrnn.nn.cells import CELLS
+from charrnn.nn.cells.equations import parse, translate
 from charrnn.runs.checkpoint import Checkpoint
 
 _OPSET = 17
@@ -28,7 +29,9 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
 
     Raises:
         MissingExtraError: no onnx.
+        SettingsError: a cell without equations.
     """
+    check_equations(checkpoint)
     try:
         import onnx
     except ImportError:
@@ -92,7 +95,7 @@ class _Graph:
             new = [f"new_{name}" for name in names]
             inputs += [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["B", m.hidden_size]) for n in names]
             outputs += [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["B", m.hidden_size]) for n in new]
-            x = _CELLS[m.cell](self, k, x, names, new)
+            x = self.layer(k, x, names, new)
         logits = self.linear(x, "head.weight", None)
         self.node("Add", logits, self.constant("head.bias", self._params["head.bias"]), name="logits")
         V = len(self._checkpoint.vocabulary)  # noqa: N806
@@ -108,30 +111,45 @@ class _Graph:
         table = self.constant("table", self._params[weight].T + self._params[bias])
         return self.node("Gather", table, x, axis=0)
 
-
-def _rnn(g: _Graph, k: int, x: str, states: list[str], new: list[str]) -> str:
-    a = g.node("Add", g.inputs(k, x), g.linear(states[0], f"layers.{k}.weight_hh", None))
-    return g.node("Tanh", a, name=new[0])
-
-
-def _lstm(g: _Graph, k: int, x: str, states: list[str], new: list[str]) -> str:
-    a = g.node("Add", g.inputs(k, x), g.linear(states[0], f"layers.{k}.weight_hh", None))
-    i, f, c, o = g.gates(a, 4)
-    keep = g.node("Mul", g.node("Sigmoid", f), states[1])
-    write_ = g.node("Mul", g.node("Sigmoid", i), g.node("Tanh", c))
-    cell = g.node("Add", keep, write_, name=new[1])
-    return g.node("Mul", g.node("Sigmoid", o), g.node("Tanh", cell), name=new[0])
-
-
-def _gru(g: _Graph, k: int, x: str, states: list[str], new: list[str]) -> str:
-    xr, xz, xn = g.gates(g.inputs(k, x), 3)
-    hr, hz, hn = g.gates(g.linear(states[0], f"layers.{k}.weight_hh", None), 3)
-    r = g.node("Sigmoid", g.node("Add", xr, hr))
-    z = g.node("Sigmoid", g.node("Add", xz, hz))
-    hn = g.node("Add", hn, g.constant(f"layers.{k}.bias_hn", g._params[f"layers.{k}.bias_hn"]))
-    n = g.node("Tanh", g.node("Add", xn, g.node("Mul", r, hn)))
-    difference = g.node("Mul", z, g.node("Sub", states[0], n))  # h' = n + z (h - n)
-    return g.node("Add", n, difference, name=new[0])
+    def layer(self, k: int, x: str, states: list[str], new: list[str]) -> str:
+        """One step of layer `k`, by its cell's equations; the name of its new h."""
+        m = self._checkpoint.config.model
+        cell = CELLS[m.cell]
+        from_input = self.gates(self.inputs(k, x), len(cell.gates))
+        from_state = self.gates(self.linear(states[0], f"layers.{k}.weight_hh", None), len(cell.gates))
+        names = dict(zip(cell.state_names, states, strict=True))
+        for gate, own, recurrent in zip(cell.gates, from_input, from_state, strict=True):
+            if bias := cell.recurrent_biases.get(gate):
+                bias = f"layers.{k}.{bias}"
+                recurrent = self.node("Add", recurrent, self.constant(bias, self._params[bias]))
+            names |= {f"x_{gate}": own, f"u_{gate}": recurrent, f"a_{gate}": self.node("Add", own, recurrent)}
+        for name, expression in parse(cell.equations):
+            names[name] = translate(expression, _Nodes(self, names))
+        for name, output in zip(cell.state_names, new, strict=True):
+            self.node("Identity", names[name], name=output)
+        return new[0]
 
 
-_CELLS = {"rnn": _rnn, "lstm": _lstm, "gru": _gru}
+class _Nodes:
+    """Writes equations as nodes; an expression is the name of a node's output."""
+
+    _KINDS: ClassVar[dict[str, str]] = {"+": "Add", "-": "Sub", "*": "Mul", "sigmoid": "Sigmoid", "tanh": "Tanh"}
+
+    def __init__(self, graph: _Graph, names: dict[str, str]) -> None:
+        self._graph, self._names = graph, names
+
+    def name(self, name: str) -> str:
+        """See `Writer`."""
+        return self._names[name]
+
+    def number(self, value: float) -> str:
+        """See `Writer`."""
+        return self._graph.constant(f"constant_{value!r}", np.float32(value))
+
+    def binary(self, operator: str, left: str, right: str) -> str:
+        """See `Writer`."""
+        return self._graph.node(self._KINDS[operator], left, right)
+
+    def call(self, function: str, argument: str) -> str:
+        """See `Writer`."""
+        return self._graph.node(self._KINDS[function], argument)

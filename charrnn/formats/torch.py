@@ -9,6 +9,7 @@ from pathlib import Path
 from charrnn.errors import MissingExtraError, SettingsError
 from charrnn.files import write_atomically
 from charrnn.formats.common import metadata, torch_names
+from charrnn.nn.cells import CELLS
 from charrnn.runs.checkpoint import Checkpoint
 
 _SCRIPT = '''\
@@ -21,7 +22,6 @@ from pathlib import Path
 import torch
 
 FACTS = json.loads(r"""FACTS_HERE""")
-KINDS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 
 
 class CharRNN(torch.nn.Module):
@@ -30,7 +30,7 @@ class CharRNN(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.size = len(FACTS["symbols"])
-        self.rnn = KINDS[FACTS["cell"]](self.size, FACTS["hidden_size"], FACTS["num_layers"])
+        self.rnn = getattr(torch.nn, FACTS["module"])(self.size, FACTS["hidden_size"], FACTS["num_layers"])
         self.head = torch.nn.Linear(FACTS["hidden_size"], self.size)
 
     def forward(self, ids, state=None):
@@ -100,8 +100,11 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
     write_atomically(output, buffer.getvalue())
     m, meta = checkpoint.config.model, metadata(checkpoint)
     facts = {
-        "cell": m.cell, "hidden_size": m.hidden_size, "num_layers": m.num_layers, **meta["vocabulary"],
-    }  # fmt: skip
+        "module": CELLS[m.cell].torch_module,
+        "hidden_size": m.hidden_size,
+        "num_layers": m.num_layers,
+        **meta["vocabulary"],
+    }
     text = _SCRIPT.replace("FACTS_HERE", json.dumps(facts)).replace("FILE", output.name).replace("SCRIPT", script.name)
     write_atomically(script, text.encode())
     return [output, script]

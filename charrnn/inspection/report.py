@@ -13,7 +13,6 @@ import numpy as np
 from charrnn.inspection.trace import Trace
 
 _BUDGET = 3_000_000  # bytes of activations in a page, before base64
-_GATES = "iforz"  # between 0 and 1; shown from -1 to 1
 MARK = "__DATA__"
 
 
@@ -46,16 +45,16 @@ def units_data(name: str, text: str, trace: Trace) -> dict[str, Any]:
         `data`, (H, N) bytes from -127 to 127: h, tanh(c), and gates from shut to open.
     """
     layers = len(trace.layers)
-    wanted = [(layer, of) for of in ("h", "c", *_GATES) for layer in range(layers) if of in trace.layers[0]]
+    names = ("h", *trace.unbounded, *trace.sigmoid_gates)
+    wanted = [(layer, of) for of in names for layer in range(layers)]
     kept: list[dict[str, Any]] = []
     used = 0
     for layer, of in wanted:
-        values = trace.activation(of, layer)
+        values = trace.signed(of, layer)
         if kept and used + values.size > _BUDGET:
             break
         used += values.size
-        signed = np.tanh(values) if of == "c" else values * 2.0 - 1.0 if of in _GATES else values
-        data = np.round(signed.T * 127.0).astype(np.int8)
+        data = np.round(values.T * 127.0).astype(np.int8)
         packed = base64.b64encode(np.ascontiguousarray(data).tobytes()).decode("ascii")
         kept.append({"layer": layer, "of": of, "size": values.shape[1], "data": packed})
     return {"name": name, "text": text, "nats": [round(float(n), 4) for n in trace.nats], "units": kept}

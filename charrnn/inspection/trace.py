@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array, IdArray
 
@@ -21,11 +22,15 @@ class Trace:
         ids: (N,) what was read.
         layers: for each layer, name -> (N, H): states `h` (and `c`), and the cell's gates, after each symbol.
         log_p: (N, V) natural logarithms of the probabilities of the symbol after each.
+        sigmoid_gates: names in `layers` between 0 and 1.
+        unbounded: names in `layers` without bounds, such as the LSTM's c.
     """
 
     ids: npt.NDArray[np.intp]
     layers: list[dict[str, Array]]
     log_p: Array
+    sigmoid_gates: str = ""
+    unbounded: tuple[str, ...] = ()
 
     def activation(self, name: str, layer: int = -1) -> Array:
         """(N, H) of a state or gate.
@@ -34,6 +39,14 @@ class Trace:
             KeyError: the cell has none of that name.
         """
         return self.layers[layer][name]
+
+    def signed(self, name: str, layer: int = -1) -> Array:
+        """(N, H) of a state or gate, scaled to -1..1: sigmoid gates are stretched, unbounded states go through tanh."""
+        values = self.activation(name, layer)
+        if name in self.sigmoid_gates:
+            return values * 2.0 - 1.0
+        out: Array = np.tanh(values) if name in self.unbounded else values
+        return out
 
     @property
     def nats(self) -> Array:
@@ -57,4 +70,5 @@ def trace_text(model: CharRNN, ids: IdArray) -> Trace:
         {name: np.concatenate([part[layer][name][:, :, 0] for part in parts]) for name in names}
         for layer in range(model.num_layers)
     ]
-    return Trace(ids.astype(np.intp), joined, np.concatenate(log_p))
+    cell = CELLS[model.cell_name]
+    return Trace(ids.astype(np.intp), joined, np.concatenate(log_p), cell.sigmoid_gates, cell.state_names[1:])

@@ -115,6 +115,5 @@ def saturation(trace: Trace) -> list[Saturation]:
     return [
         Saturation(index, gate, (layer[gate] < low).mean(axis=0), (layer[gate] > high).mean(axis=0))
         for index, layer in enumerate(trace.layers)
-        for gate in "iforz"
-        if gate in layer
+        for gate in trace.sigmoid_gates
     ]

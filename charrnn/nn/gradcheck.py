@@ -68,7 +68,7 @@ def check_gradients(
     forget_bias: float,
     seed: int,
     entries: int,
-    time_steps: int,
+    seq_length: int,
     batch_size: int,
     vocab_size: int,
 ) -> dict[str, float]:
@@ -79,7 +79,7 @@ def check_gradients(
         forget_bias: of its initial weights.
         seed: of weights, window, states and of which entries are tried.
         entries: how many entries of each parameter to try.
-        time_steps: T of a random window.
+        seq_length: T of a random window.
         batch_size: its B.
         vocab_size: its V.
 
@@ -93,7 +93,7 @@ def check_gradients(
         dtype=np.float64,
     )
     model.init(rng, forget_bias=forget_bias)
-    inputs, targets = rng.integers(0, vocab_size, (2, time_steps, batch_size))
+    inputs, targets = rng.integers(0, vocab_size, (2, seq_length, batch_size))
     # Random states: zero ones would hide what multiplies them.
     start = [rng.normal(0.0, 0.5, layer.shape) for layer in model.zero_state(batch_size)]
     key = DropoutKey(seed, 0)

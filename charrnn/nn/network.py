@@ -36,7 +36,7 @@ class CharRNN:
         weight_dropout: share of the recurrent weights dropped, in training, anew each window.
         dtype: float32; float64 to check gradients.
         params: storage to use (shared memory, say); zeros when left out, to be filled by `init`.
-        ride: see `RecurrentCell`.
+        fuse_one_hot: see `RecurrentCell`.
 
     Example:
         >>> model = CharRNN(vocab_size=65, cell="gru", hidden_size=32)
@@ -60,7 +60,7 @@ class CharRNN:
         tie_weights: bool = False,
         dtype: npt.DTypeLike = np.float32,
         params: FlatParams | None = None,
-        ride: bool | None = None,
+        fuse_one_hot: bool | None = None,
     ) -> None:
         self.vocab_size, self.hidden_size, self.num_layers = vocab_size, hidden_size, num_layers
         self.cell_name, self.dropout = cell, dropout
@@ -81,7 +81,7 @@ class CharRNN:
                 input_size=hidden_size if index else vocab_size,
                 hidden_size=hidden_size,
                 symbols=index == 0,
-                ride=ride,
+                fuse_one_hot=fuse_one_hot,
             )
             for index in range(num_layers)
         ]

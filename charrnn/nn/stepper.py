@@ -1,6 +1,6 @@
 """One step at a time: the path that sampling takes, preallocated, without the window's machinery.
 
-The cells' own `advance` runs here too. A workspace of one step whose slots before and after the step are the same
+The cells' own `step_forward` runs here too. A workspace of one step whose slots before and after the step are the same
 memory makes it update the state in place.
 """
 
@@ -34,7 +34,7 @@ class Stepper:
                 input_size=model.hidden_size if index else model.vocab_size,
                 hidden_size=model.hidden_size,
                 symbols=index == 0,
-                ride=False,
+                fuse_one_hot=False,
             )
             cell.refresh(backward=False)
             ws = _single_step_workspace(cell, columns)
@@ -82,13 +82,13 @@ class Stepper:
             if a_in is not None:
                 np.matmul(cell.w_in, below, out=a_in)
             np.matmul(cell.w_rec, s.hx, out=s.a)
-            cell.advance(s)
+            cell.step(s)
         return np.matmul(self._head, self._top, out=self._logits)
 
 
 def _single_step_workspace(cell: RecurrentCell, columns: int) -> Workspace:
     shapes = {**cell.own_shapes(1, columns), **cell.shared_shapes(1, columns)}
-    one_slot = dict(cell.state_slots) | ({} if cell.gathers else {"a_in": 1})
+    one_slot = cell.state_slots() | ({} if cell.gathers else {"a_in": 1})
     arrays = {}
     for name, shape in shapes.items():
         axis = one_slot.get(name)

@@ -16,6 +16,8 @@ from charrnn.blas import available_cores
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.windows import WindowStream
+from charrnn.errors import SettingsError
+from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey, reset_states
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import FlatParams, IdArray
@@ -33,17 +35,20 @@ class ReplicaSpec:
         vocab_size: V.
         sizes: what decides the parameters' shapes.
         network: the network as `CharRNN` takes it, sizes and dropout.
+        cell_module: where the cell's class is; imported where it is not known.
         ids_path, ids_dtype, train_size: the encoded text and how much of it is trained on.
         separator: ids that end a document.
         offsets: windows begin elsewhere in each epoch.
         batch_size, seq_length: of the whole batch.
         state_reset: probability that a column begins a window from zero.
         count, rank: number of replicas and which one this is.
+        dtype: of parameters, gradients and states; float64 to check a run against its formulas.
     """
 
     vocab_size: int
     sizes: dict[str, Any]
     network: dict[str, Any]
+    cell_module: str
     ids_path: str
     ids_dtype: str
     train_size: int
@@ -54,6 +59,7 @@ class ReplicaSpec:
     state_reset: float
     count: int
     rank: int = 0
+    dtype: str = "float32"
 
     def stream(self) -> WindowStream:
         """The windows of the whole batch."""
@@ -71,6 +77,7 @@ def replica_spec(
         vocab_size=len(text.vocabulary),
         sizes=m.sizes(),
         network=m.network(),
+        cell_module=CELLS[m.cell].__module__,
         ids_path=str(text.path),
         ids_dtype=text.ids.dtype.str,
         train_size=train_size,
@@ -157,7 +164,7 @@ class Share:
     ) -> None:
         self.columns = columns_of(plan.rank, plan.count, stream.columns)
         self.stream, self._state_reset = stream, plan.state_reset
-        self.model = CharRNN(plan.vocab_size, **plan.network, params=params)
+        self.model = CharRNN(plan.vocab_size, **plan.network, dtype=plan.dtype, params=params)
         if grads is not None:
             self.model.grads = grads
         self.state = self.model.zero_state(stream.columns) if state is None else state
@@ -220,9 +227,18 @@ class LocalGroup:
 
 
 def group_of(plan: ReplicaSpec, stream: WindowStream) -> Group:
-    """The group on this machine that a plan asks for."""
+    """The group on this machine that a plan asks for.
+
+    Raises:
+        SettingsError: other processes cannot load the cell.
+    """
     if plan.count == 1:
         return LocalGroup(plan, stream)
+    if plan.cell_module == "__main__":
+        raise SettingsError(
+            f"the cell {plan.network['cell']!r} is defined in the program itself, where replicas cannot find it",
+            hint="put it into a module of its own, or set training.replicas to 1",
+        )
     from charrnn.training.replicas import ReplicaGroup
 
     return ReplicaGroup(plan, stream)

@@ -6,7 +6,6 @@ import errno
 import mmap
 import os
 import secrets
-import sys
 import tempfile
 from collections.abc import Callable
 
@@ -26,7 +25,7 @@ def reserve(size: int) -> Handle:
         MemoryError: there is not so much.
         StorageError: no place for it.
     """
-    if sys.platform == "win32":
+    if not hasattr(mmap, "PROT_READ"):  # Windows
         return f"charrnn-{os.getpid()}-{secrets.token_hex(8)}"
     reasons: list[OSError] = []
     for make in _PLACES:

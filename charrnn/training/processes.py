@@ -55,6 +55,6 @@ def detached(*handles: int | str) -> dict[str, Any]:
     Args:
         handles: of memory that it gets too; names need not be passed on.
     """
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    if (flag := getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", None)) is not None:  # Windows
+        return {"creationflags": flag}
     return {"start_new_session": True, "pass_fds": [handle for handle in handles if isinstance(handle, int)]}

@@ -14,12 +14,14 @@ def main() -> None:
     choose_kernel(threads=1)
     import numpy as np
 
+    from charrnn.nn.cells import find_cell
     from charrnn.training.group import ReplicaSpec
     from charrnn.training.replicas import COMMAND, REPLY, SharedMemory
 
     spec = json.loads(sys.argv[1])
     handle = spec.pop("handle")
     plan = ReplicaSpec(**spec)
+    find_cell(plan.network["cell"], plan.cell_module)
     stream = plan.stream()
     share = SharedMemory(plan, stream.columns, handle).share(plan, stream)
     np.seterr(over="ignore", invalid="ignore", divide="ignore")  # the parent finds it in the results

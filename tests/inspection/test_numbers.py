@@ -178,7 +178,7 @@ def test_youdens_j_against_every_threshold() -> None:
 
 def test_saturation_counts_time() -> None:
     gate = np.array([[0.05, 0.5], [0.95, 0.5], [0.99, 0.5], [0.5, 0.05]])
-    found = saturation(Trace(np.zeros(4, np.intp), [{"h": gate, "f": gate}], np.zeros((4, 2))))
+    found = saturation(Trace(np.zeros(4, np.intp), [{"h": gate, "f": gate}], np.zeros((4, 2)), "f"))
     assert [(s.gate, s.left.tolist(), s.right.tolist()) for s in found] == [("f", [0.25, 0.25], [0.5, 0.0])]
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.nn import matmul
-from charrnn.nn.cells import recurrent
+from charrnn.nn.buffers import places_from_the_end
 from charrnn.nn.matmul import block_rows, blocked
 from charrnn.nn.network import CharRNN
 
@@ -51,16 +51,11 @@ def test_gradients_are_the_same_with_and_without_blocks(cell: str, monkeypatch: 
     np.testing.assert_allclose(gradient(), with_blocks, rtol=1e-10, atol=1e-14)
 
 
-def test_chunks_cover_every_step_once() -> None:
-    model = CharRNN(9, cell="gru", hidden_size=8)
-    model.init(np.random.default_rng(0))
-    for T, local, chunk in ((7, 2, 4), (7, 3, 3), (1, 1, 1), (8, 4, 8), (5, 1, 2)):
-        cell = model.layers[0]
-        shapes = {"local": (local, 1), "da_chunk": (chunk, 1)}
-        ws = recurrent.Workspace({k: np.empty(v, np.float32) for k, v in shapes.items()}, T, 2)
-        slots = cell.chunk_slots(ws)
-        for t in range(T):
-            assert slots[t][0] < local
-            assert slots[t][1] < chunk
-            if t and slots[t][1]:
-                assert slots[t - 1][1] == slots[t][1] - 1
+@pytest.mark.parametrize(("T", "local", "chunk"), [(7, 2, 4), (7, 3, 3), (1, 1, 1), (8, 4, 8), (5, 1, 2)])
+def test_chunks_cover_every_step_once(T: int, local: int, chunk: int) -> None:
+    slots = places_from_the_end(T, local, chunk)
+    for t in range(T):
+        assert slots[t][0] < local
+        assert slots[t][1] < chunk
+        if t and slots[t][1]:
+            assert slots[t - 1][1] == slots[t][1] - 1

@@ -19,8 +19,8 @@ import pytest
 from charrnn.config.load import parse_config
 from charrnn.errors import CharRNNError, CheckpointError, SettingsError
 from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
+from tests.checkpoints import make
 from tests.conftest import ROOT
-from tests.runs.test_checkpoint import make
 
 HEADERS = (
     b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3), }",

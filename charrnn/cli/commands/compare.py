@@ -82,7 +82,7 @@ def _settings(paths: list[Path], overrides: list[str]) -> list[tuple[str, Config
         config = load_config(path / "config.yaml" if a_run else settings_path(str(path)), overrides)
         plain = path.resolve().name if a_run else path.stem
         name, number = plain, 2
-        while name in found:
+        while name.casefold() in {other.casefold() for other in found}:
             name, number = f"{plain}-{number}", number + 1
         found[name] = config
     return list(found.items())

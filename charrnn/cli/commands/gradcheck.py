@@ -33,7 +33,7 @@ def gradcheck(
     settings, _ = _settings(config, overrides or [])
     errors = check_gradients(
         settings.model.network(), forget_bias=settings.model.forget_bias, seed=settings.training.seed,
-        entries=entries, time_steps=seq_length, batch_size=batch_size, vocab_size=vocab_size,
+        entries=entries, seq_length=seq_length, batch_size=batch_size, vocab_size=vocab_size,
     )  # fmt: skip
     worst = max(errors.values())
     if as_json:

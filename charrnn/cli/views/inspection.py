@@ -65,18 +65,15 @@ def _console() -> Any:
 
 def show_unit(seen: ModelAndText, trace: Trace, of: str, layer: int, unit: int, *, as_json: bool) -> None:
     """The text on the colours of one unit."""
-    import numpy as np
-
     values = trace.activation(of, layer)[:, unit]
     if as_json:
         write_json(
             {"text": seen.text, "layer": layer % len(trace.layers), "unit": unit, "of": of, "values": values.tolist()}
         )
         return
-    # c has no bounds; what comes out of the cell is its tanh.
-    signed = values * 2.0 - 1.0 if of in "iforz" else np.tanh(values) if of == "c" else values
-    _console().print(coloured(seen.text, signed.tolist()))
-    ends = "blue 0, orange 1" if of in "iforz" else f"blue -1, orange 1{' (of its tanh)' if of == 'c' else ''}"
+    _console().print(coloured(seen.text, trace.signed(of, layer)[:, unit].tolist()))
+    ends = "blue 0, orange 1" if of in trace.sigmoid_gates else "blue -1, orange 1"
+    ends += " (of its tanh)" if of in trace.unbounded else ""
     write(f"layer {layer % len(trace.layers)}, unit {unit}, {of}: {ends}\n")
 
 

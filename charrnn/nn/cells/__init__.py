@@ -1,13 +1,51 @@
-"""The cells, by the name a settings file uses."""
+"""The cells, by the name a settings file uses.
+
+Adding one is a file and a place in the line below. A cell of another package is found by its name among the installed
+entry points of the group `charrnn.cells`, so that every process of a run finds it; `register` adds one to this process.
+"""
 
 from __future__ import annotations
 
-from charrnn.nn.cells.base import Cell
+from importlib import import_module
+
 from charrnn.nn.cells.gru import GRU
 from charrnn.nn.cells.lstm import LSTM
 from charrnn.nn.cells.recurrent import RecurrentCell
 from charrnn.nn.cells.rnn import RNN
 
-CELLS: dict[str, type[RecurrentCell]] = {cls.name: cls for cls in (RNN, LSTM, GRU)}
+__all__ = ["CELLS", "GRU", "LSTM", "RNN", "RecurrentCell", "find_cell", "register"]
 
-__all__ = ["CELLS", "GRU", "LSTM", "RNN", "Cell", "RecurrentCell"]
+
+class _Cells(dict[str, type[RecurrentCell]]):
+    """Looks for a name it does not have among the entry points, which takes longer."""
+
+    def __missing__(self, name: str) -> type[RecurrentCell]:
+        from importlib.metadata import entry_points
+
+        for point in entry_points(group="charrnn.cells"):
+            if point.name == name:
+                return register(point.load())
+        raise KeyError(name)
+
+
+CELLS = _Cells({cls.name: cls for cls in (RNN, LSTM, GRU)})
+
+
+def register(cls: type[RecurrentCell]) -> type[RecurrentCell]:
+    """Add a cell to this process, under its name; usable as a decorator."""
+    CELLS[cls.name] = cls
+    return cls
+
+
+def find_cell(name: str, module: str) -> type[RecurrentCell]:
+    """The cell of a name; from `module`, where another process knows it from, if this one does not.
+
+    Raises:
+        KeyError: it is not there.
+        ImportError: no such module.
+    """
+    if name not in CELLS:
+        for value in vars(import_module(module)).values():
+            if isinstance(value, type) and issubclass(value, RecurrentCell) and getattr(value, "name", None) == name:
+                register(value)
+    return CELLS[name]

@@ -19,154 +19,66 @@ Sources: Cho et al. (2014); this placing of the reset gate: cuDNN's and PyTorch'
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from charrnn.nn.buffers import Workspace
+from charrnn.nn.cells.cell import Axes
 from charrnn.nn.cells.recurrent import RecurrentCell
-from charrnn.nn.init import orthogonal_, uniform_
-from charrnn.nn.params import Array, IntArray, Shapes
-
-
-class ForwardStep(NamedTuple):
-    """Views of one step going forward; `a` holds the pre-activations of r and z and the finished q."""
-
-    hx: Array
-    a: Array
-    in_n: Array
-    in_rz: Array | None
-    rz: Array
-    r: Array
-    z: Array
-    q: Array
-    n: Array
-    h_minus_n: Array
-    h_prev: Array
-    h: Array
-    tmp: Array
-
-
-class BackwardStep(NamedTuple):
-    """Views of one step going back: `da` has the blocks n r z q and, fifth, dh z."""
-
-    dh: Array
-    local: Array
-    da: Array
-    da_rec: Array
-    dh_z: Array
-    dh_rec: Array
-    product: Array
+from charrnn.nn.params import Array
 
 
 class GRU(RecurrentCell):
     """Gated recurrent unit; see the module."""
 
-    name = "gru"
+    name, torch_module = "gru", "GRU"
     gates = "rzn"
-    halved = "rz"
-    # `da` is n r z q: the input meets its first three blocks, the recurrent weights the last three.
-    recurrent_order = "rzn"
-    input_order = "nrz"
-    riding = "rz"  # the candidate's input part must stay apart from q
-    da_blocks = 4
-    recurrent_da = 1
-    local_blocks = 5
+    sigmoid_gates, keep_gate = "rz", "z"  # z near 1 keeps the old state, as a forget gate near 1 does
+    recurrent_biases: ClassVar[Mapping[str, str]] = {"n": "bias_hn"}  # inside the reset gate's reach
+    equations = (
+        "r = sigmoid(a_r)",
+        "z = sigmoid(a_z)",
+        "n = tanh(x_n + r * u_n)",
+        "h = n + z * (h - n)",
+    )
+    # `da` is n r z q: the input meets its first three blocks, the recurrent weights the last three. The candidate's
+    # input part must stay apart from q.
+    recurrent_order, input_order, fusable = "rzn", "nrz", "rz"
+    da_blocks, recurrent_da, local_blocks = 4, 1, 5
+    chunk_blocks = 5  # with dh z, so that one product makes all five
+    buffers: ClassVar[Mapping[str, Axes]] = {"gates": ("T", 5, "H", "B")}  # r z q n and h_{t-1} - n
+    gate_blocks: ClassVar[Mapping[str, int]] = {"r": 0, "z": 1, "n": 3}
 
-    @classmethod
-    def param_shapes(cls, input_size: int, hidden_size: int) -> Shapes:
-        """Adds `bias_hn` (H,), the bias inside the reset gate's reach."""
-        return {**super().param_shapes(input_size, hidden_size), "bias_hn": (hidden_size,)}
+    def forward_views(self, ws: Workspace, t: int) -> dict[str, Array]:
+        """The gates; `a` holds the pre-activations of r and z and the finished q."""
+        gates = ws["gates"][t]
+        r, z, q, n, h_minus_n = gates
+        a = gates[:3].reshape(-1, ws.columns)
+        rz = gates[:2].reshape(-1, ws.columns)
+        return {"a": a, "rz": rz, "r": r, "z": z, "q": q, "n": n, "h_minus_n": h_minus_n}
 
-    def init(self, rng: np.random.Generator, *, forget_bias: float) -> None:
-        """Orthogonal recurrent blocks, uniform input weights, zero biases; `forget_bias` is the update gate's.
-
-        z near 1 keeps the old state, as a forget gate near 1 does.
-        """
-        uniform_(self.params["weight_ih"], rng, fan=self.hidden_size)
-        orthogonal_(self.params["weight_hh"], rng)
-        self.params["bias"][...] = 0.0
-        self.params["bias"][self.gate_rows("z")] = forget_bias
-        self.params["bias_hn"][...] = 0.0
-
-    def recurrent_bias(self, gate: str) -> str | None:
-        """The candidate's own recurrent bias, whatever rides."""
-        return "bias_hn" if gate == "n" else super().recurrent_bias(gate)
-
-    def own_shapes(self, time_steps: int, columns: int) -> Shapes:
-        """Blocks r z q n and h_{t-1} - n, time-major: each step is one contiguous block."""
-        own = {"gates": (time_steps, 5, self.hidden_size, columns)}
-        return {**super().own_shapes(time_steps, columns), **own}
-
-    def shared_shapes(self, time_steps: int, columns: int) -> Shapes:
-        """The chunk has a fifth block, dh z, so that one product makes all five."""
-        shapes = super().shared_shapes(time_steps, columns)
-        return {**shapes, "da_chunk": (shapes["da_chunk"][0], 5, self.hidden_size, columns)}
-
-    def build_forward_steps(self, ws: Workspace) -> list[Any]:
-        """See `RecurrentCell`."""
-        H, B = self.hidden_size, ws.columns
-        hx, a_in = list(ws["steps"]), self.projected_steps(ws)
-        steps = []
-        for t, gates in enumerate(ws["gates"]):
-            r, z, q, n, h_minus_n = gates
-            steps.append(
-                ForwardStep(
-                    hx=hx[t],
-                    a=gates[:3].reshape(3 * H, B),
-                    in_n=a_in[t][:H],
-                    in_rz=None if self.rides else a_in[t][H:],
-                    rz=gates[:2].reshape(2 * H, B),
-                    r=r,
-                    z=z,
-                    q=q,
-                    n=n,
-                    h_minus_n=h_minus_n,
-                    h_prev=hx[t][:H],
-                    h=hx[t + 1][:H],
-                    tmp=ws["tmp"],
-                )
-            )
-        return steps
-
-    def activations(self, ws: Workspace) -> dict[str, Array]:
-        """See `RecurrentCell`; the gates r z and the candidate n."""
-        gates = ws["gates"]
-        return {**super().activations(ws), "r": gates[:, 0], "z": gates[:, 1], "n": gates[:, 3]}
-
-    def reset_columns(self, s: Any, ws: Workspace, t: int, columns: IntArray, source: Array) -> Any:
-        """See `RecurrentCell`."""
-        return s._replace(h_prev=source[: self.hidden_size])
-
-    def advance(self, s: ForwardStep) -> None:
+    def step_forward(self, s: Any) -> None:
         """Gates and candidate, then h = n + z (h_prev - n)."""
-        if s.in_rz is not None:
-            np.add(s.rz, s.in_rz, out=s.rz)
         np.tanh(s.rz, out=s.rz)
-        np.multiply(s.rz, self.half, out=s.rz)  # σ(a) = (1 + tanh(a/2)) / 2, the kernel's rows being halved
+        np.multiply(s.rz, self.half, out=s.rz)  # σ(a) = (1 + tanh(a/2)) / 2; the weights' rows are halved
         np.add(s.rz, self.half, out=s.rz)
         np.multiply(s.r, s.q, out=s.n)
-        np.add(s.n, s.in_n, out=s.n)
+        np.add(s.n, s.in_apart, out=s.n)
         np.tanh(s.n, out=s.n)
         np.subtract(s.h_prev, s.n, out=s.h_minus_n)
         np.multiply(s.z, s.h_minus_n, out=s.tmp)
         np.add(s.tmp, s.n, out=s.h)
 
-    def build_backward_steps(self, ws: Workspace) -> list[Any]:
-        """See `RecurrentCell`."""
-        H, B = self.hidden_size, ws.columns
-        steps = []
-        for place, slot in self.chunk_slots(ws):
-            local, da = ws["local"][place], ws["da_chunk"][slot]
-            da_rec = da[1:4].reshape(3 * H, B)
-            steps.append(BackwardStep(ws["dh"], local, da, da_rec, da[4], ws["dh_rec"], self.back_product(ws)))
-        return steps
+    def backward_views(self, ws: Workspace, t: int, local: Array, da: Array) -> dict[str, Array]:
+        """The blocks n r z q of da and, fifth, dh z."""
+        return {"local": local, "da": da, "da_rec": da[1:4].reshape(-1, ws.columns), "dh_direct": da[4]}
 
-    def local_derivatives(self, ws: Workspace, start: int, stop: int) -> None:
+    def gate_derivatives(self, ws: Workspace, steps: slice, local: Array) -> None:
         """Everything but dh in da_n, da_r, da_z, dq and dh z."""
-        gates = ws["gates"][start:stop]
+        gates = ws["gates"][steps]
         r, z, q, n, h_minus_n = (gates[:, k] for k in range(5))
-        local = ws["local"][: stop - start]
         local_n, local_r, local_z, local_q, local_h = (local[:, k] for k in range(5))
         np.multiply(gates[:, :2], gates[:, :2], out=local[:, 1:3])
         np.subtract(gates[:, :2], local[:, 1:3], out=local[:, 1:3])  # s (1 - s)
@@ -180,8 +92,6 @@ class GRU(RecurrentCell):
         np.multiply(local_n, r, out=local_q)
         np.copyto(local_h, z)
 
-    def retreat(self, s: BackwardStep) -> None:
-        """All five gradients are dh times a factor; then the recurrent product."""
+    def step_backward(self, s: Any) -> None:
+        """All five gradients are dh times a factor."""
         np.multiply(s.dh, s.local, out=s.da)
-        np.matmul(self.w_back_blocks, s.da_rec, out=s.product)
-        np.add(s.dh_rec, s.dh_z, out=s.dh_rec)

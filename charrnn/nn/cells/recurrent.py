@@ -1,36 +1,32 @@
-"""What all cells share: time loops, products, weight gradients.
+"""Time loops: a layer's way through a window, forward and back.
 
 A window is run layer by layer. For one layer, with `hx` the column `[h; 1]` or `[h; 1; one-hot input]`:
 
-    forward    a_t = W_rec hx_t (+ a_in_t)          one product a step; then the cell's own gates, `advance`
-    backward   da_t from dh_t, dh_{t-1} = W_hhᵀ da_t   the cell's own derivatives, `retreat`
-    gradients  dW_rec = da hxᵀ                       one product a window
+    forward    a_t = W_rec hx_t (+ a_in_t)             one product per step; then the cell's `step_forward`
+    backward   da_t from dh_t: the cell's `step_backward`; then dh_{t-1} = W_hhᵀ da_t
+    gradients  dW_rec = da hxᵀ                          one product per window, in `kernels`
 
 `a_in`, the input's part of the pre-activations, is made for the whole window by one product. A one-hot input of a small
-vocabulary rides as extra rows of the recurrent product instead: 10% faster at H = 256 than adding.
+vocabulary is fused into the recurrent product as extra rows instead: 10% faster at H = 256 than adding.
 
 The time loops read and write time-major blocks, contiguous step by step; the products over a window want feature-major
-matrices, so `hx` is copied once a window and `da` in chunks that are still in cache: cheaper than strided steps.
+matrices, so `hx` is copied once per window and `da` in chunks that are still in cache: cheaper than strided steps.
 
-Memory per layer, in scalars: `hx` (H+1+R)(T+1)B, `gates` GHTB and what the cell adds; shared by all layers: `steps` as
+Memory per layer, in scalars: `hx` (H+1+K)(T+1)B, `gates` GHTB and what the cell adds; shared by all layers: `steps` as
 large as `hx`, `a_in` and `da`, each at most 4H(T+1)B. With T+1 slots the odd stride avoids cache-set conflicts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
-from typing import Any, ClassVar
+from collections.abc import MutableMapping
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
-from charrnn.nn.buffers import (
-    Workspace,
-    columns_by_step,
-    flatten_time,
-    places_from_the_end,
-    scatter_columns,
-    set_one_hot,
-)
+from charrnn.nn.buffers import Workspace, columns_by_step, flatten_time, places_from_the_end, set_one_hot
+from charrnn.nn.cells.cell import Axes
+from charrnn.nn.cells.kernels import FusedCell
 from charrnn.nn.matmul import block_rows, blocked
 from charrnn.nn.params import Array, IntArray, Shapes
 
@@ -41,200 +37,45 @@ _LOCAL_BYTES = 1 << 19
 _CHUNK_BYTES = 1 << 21
 
 
-class RecurrentCell:
-    """The part of a layer that does not depend on its gates.
+class RecurrentCell(FusedCell):
+    """A layer: what a cell inherits and the network calls.
 
-    Class attributes beside those of `Cell`:
-        halved: the sigmoid gates; their kernel rows are halved, so that one tanh serves all gates:
-            sigmoid(a) = (1 + tanh(a/2)) / 2.
-        recurrent_order, input_order: order of the gates' blocks in the kernels, chosen so that blocks treated alike
-            are neighbours.
-        riding: gates whose input part may ride in the recurrent product.
-        da_blocks: number of H-row blocks of `da`; `recurrent_da` is the first of the G blocks that meet `W_hh`.
-
-    Args:
-        params: this layer's views (`weight_ih`, `weight_hh`, `bias`, ...), read at every `refresh`.
-        input_size, hidden_size: K (for symbols the vocabulary size) and H.
-        symbols: the input is symbol ids rather than a window of features.
-        ride: one-hot inputs ride in the recurrent product; or their columns are gathered. None: by number of symbols.
+    A cell adds `forward_views` and `backward_views`, the arrays that its equations name, and the equations themselves:
+    `step_forward`, `gate_derivatives`, `step_backward`. They write to `out=`: the loops allocate nothing.
     """
 
-    name: ClassVar[str]
-    gates: ClassVar[str]
-    state_names: ClassVar[tuple[str, ...]] = ("h",)
-    halved: ClassVar[str] = ""
-    recurrent_order: ClassVar[str]
-    input_order: ClassVar[str]
-    riding: ClassVar[str]
-    da_blocks: ClassVar[int]
-    recurrent_da: ClassVar[int] = 0
-    local_blocks: ClassVar[int]
+    def forward_views(self, ws: Workspace, t: int) -> dict[str, Array]:
+        """The arrays of step `t` that `step_forward` names; `a` is where the recurrent product goes.
 
-    # Above this many symbols gathering columns is cheaper than multiplying by their one-hot rows (1.2 ns an element
-    # against V/60 ns, measured at H = 256 and 512).
-    ride_limit: ClassVar[int] = 128
-    # Buffers with a slot before each step and one after the last: name -> time axis.
-    state_slots: ClassVar[Mapping[str, int]] = {"hx": 1, "steps": 0}
-
-    def __init__(
-        self,
-        params: Mapping[str, Array],
-        *,
-        input_size: int,
-        hidden_size: int,
-        symbols: bool,
-        ride: bool | None = None,
-    ) -> None:
-        self.params = params
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.symbols = symbols
-        self.rides = symbols and (input_size <= self.ride_limit if ride is None else ride)
-        self.gathers = symbols and not self.rides
-        self.dtype = params["weight_hh"].dtype
-        self.half = self.dtype.type(0.5)
-        self.one = self.dtype.type(1.0)
-        self.projected = "".join(g for g in self.input_order if not (self.rides and g in self.riding))
-        self._make_kernels()
-
-    @classmethod
-    def param_shapes(cls, input_size: int, hidden_size: int) -> Shapes:
-        """Name -> shape: `weight_ih` (G*H, K), `weight_hh` (G*H, H), `bias` (G*H,)."""
-        rows = len(cls.gates) * hidden_size
-        return {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size), "bias": (rows,)}
-
-    def init(self, rng: np.random.Generator, *, forget_bias: float) -> None:
-        """Fill the parameters in place."""
+        Given to all: h, h_prev, tmp (H, B), and, where the input is not fused, its part: `in_apart` for gates that are
+        not fusable.
+        """
         raise NotImplementedError
 
-    def block(self, index: int, count: int = 1) -> slice:
-        """Rows of `count` gates' blocks from `index`."""
-        return slice(index * self.hidden_size, (index + count) * self.hidden_size)
+    def backward_views(self, ws: Workspace, t: int, local: Array, da: Array) -> dict[str, Array]:
+        """The arrays of step `t` that `step_backward` names; `da_rec` is what the recurrent product takes.
 
-    def gate_rows(self, gate: str) -> slice:
-        """Rows of a gate in the stored parameters."""
-        return self.block(self.gates.index(gate))
-
-    def recurrent_bias(self, gate: str) -> str | None:
-        """Name of the bias that belongs to the recurrent product of `gate`, if any."""
-        return "bias" if gate not in self.projected else None
-
-    def _bias_rows(self, name: str, gate: str) -> slice:
-        return self.gate_rows(gate) if len(self.params[name]) == len(self.gates) * self.hidden_size else slice(None)
-
-    def _make_kernels(self) -> None:
-        H, K = self.hidden_size, self.input_size
-        self.w_rec = np.zeros((len(self.gates) * H, H + 1 + (K if self.rides else 0)), self.dtype)
-        # The bias is the column of the ones row, which comes first where the input rides in `hx`, last in a window of
-        # features; a gathered column has it added.
-        self.w_in = np.zeros((len(self.projected) * H, K + (not self.gathers)), self.dtype)
-        self._in_features = slice(1, K + 1) if self.rides else slice(0, K)
-        self._in_bias = 0 if self.rides else K
-        self.w_back = self.w_in_back = self.w_back_blocks = np.empty((0, 0), self.dtype)
-        self.d_rec = self.d_in = np.empty((0, 0), self.dtype)
-
-    def _make_backward_kernels(self) -> None:
-        self.w_back = np.empty((self.hidden_size, len(self.gates) * self.hidden_size), self.dtype)
-        self.d_rec = np.empty_like(self.w_rec)
-        if not self.symbols:
-            self.w_in_back = np.empty((self.input_size, len(self.projected) * self.hidden_size), self.dtype)
-        if not self.gathers:
-            self.d_in = np.empty_like(self.w_in)
-
-    def refresh(self, *, backward: bool, w_hh: Array | None = None) -> None:
-        """Bring the kernels up to date with the parameters; once a window.
+        Given to all: dh and, for every other state s, ds, (H, B); tmp. `dh_direct`, if named, is added to the gradient
+        of the state before.
 
         Args:
-            backward: also the transposes.
-            w_hh: recurrent weights to use instead of the parameters (some of them dropped, say).
+            ws: buffers.
+            t: step.
+            local: its (blocks, H, B) local derivatives.
+            da: its (blocks, H, B) part of `da`.
         """
-        H, w_ih = self.hidden_size, self.params["weight_ih"]
-        w_hh = self.params["weight_hh"] if w_hh is None else w_hh
-        if backward and not self.w_back.size:
-            self._make_backward_kernels()
-        for index, gate in enumerate(self.recurrent_order):
-            rows, stored = self.block(index), self.gate_rows(gate)
-            scale = self.half if gate in self.halved else self.one
-            np.multiply(w_hh[stored], scale, out=self.w_rec[rows, :H])
-            if name := self.recurrent_bias(gate):
-                np.multiply(self.params[name][self._bias_rows(name, gate)], scale, out=self.w_rec[rows, H])
-            if self.rides and gate in self.riding:
-                np.multiply(w_ih[stored], scale, out=self.w_rec[rows, H + 1 :])
-            if backward:
-                self.w_back[:, rows] = w_hh[stored].T
-        for index, gate in enumerate(self.projected):
-            rows, stored = self.block(index), self.gate_rows(gate)
-            scale = self.half if gate in self.halved else self.one
-            bias = self.params["bias"][stored]
-            if self.gathers:
-                np.add(w_ih[stored], bias[:, None], out=self.w_in[rows])
-                np.multiply(self.w_in[rows], scale, out=self.w_in[rows])
-                continue
-            np.multiply(w_ih[stored], scale, out=self.w_in[rows, self._in_features])
-            np.multiply(bias, scale, out=self.w_in[rows, self._in_bias])
-            if backward and not self.symbols:
-                self.w_in_back[:, rows] = w_ih[stored].T
-
-    def own_shapes(self, time_steps: int, columns: int) -> Shapes:
-        """Buffers that live from forward to backward; a cell adds its own."""
-        return {"hx": (self.w_rec.shape[1], time_steps + 1, columns)}
-
-    def shared_shapes(self, time_steps: int, columns: int) -> Shapes:
-        """Buffers that one layer after the other may use."""
-        H, T, B = self.hidden_size, time_steps, columns
-        shapes: Shapes = {"dh": (H, B), "dh_rec": (H, B), "tmp": (H, B)}
-        shapes["steps"] = (T + 1, self.w_rec.shape[1], B)
-        local, chunk = self.chunk_steps(T, B)
-        shapes["local"] = (local, self.local_blocks, H, B)
-        shapes["da_chunk"] = (chunk, self.da_blocks, H, B)
-        shapes["da"] = (self.da_blocks * H, T + 1, B)
-        if self.projected:
-            rows = len(self.projected) * H
-            shapes["a_in"] = (T, rows, B) if self.gathers else (rows, T + 1, B)
-        return shapes
-
-    def chunk_steps(self, time_steps: int, columns: int) -> tuple[int, int]:
-        """Steps whose local derivatives are computed in one go, and, a multiple of it, steps of `da` copied in one."""
-        step_bytes = self.hidden_size * columns * self.dtype.itemsize
-        local = max(1, min(time_steps, _LOCAL_BYTES // (self.local_blocks * step_bytes)))
-        times = max(1, min(-(-time_steps // local), _CHUNK_BYTES // (self.da_blocks * step_bytes * local)))
-        return local, local * times
-
-    def back_product(self, ws: Workspace) -> Array:
-        """`dh_rec` as the blocks that a product with `w_back_blocks` fills."""
-        return blocked(ws["dh_rec"], block_rows(*self.w_back.shape, ws.columns))
-
-    def projected_steps(self, ws: Workspace) -> list[Any]:
-        """Per-step views of `a_in`, or None for each step where everything rides."""
-        T = ws.time_steps
-        if not self.projected:
-            return [None] * T
-        if self.gathers:
-            return list(ws["a_in"])
-        return list(ws["a_in"][:, :T].transpose(1, 0, 2))
-
-    def chunk_slots(self, ws: Workspace) -> list[tuple[int, ...]]:
-        """For each step its places in `local` and in `da_chunk`."""
-        return places_from_the_end(ws.time_steps, len(ws["local"]), len(ws["da_chunk"]))
-
-    def build_forward_steps(self, ws: Workspace) -> list[Any]:
-        """Views for `advance`, one tuple a step."""
         raise NotImplementedError
 
-    def build_backward_steps(self, ws: Workspace) -> list[Any]:
-        """Views for `retreat`, one tuple a step."""
-        raise NotImplementedError
-
-    def advance(self, s: Any) -> None:
+    def step_forward(self, s: Any) -> None:
         """From the pre-activations of a step to its new state."""
         raise NotImplementedError
 
-    def local_derivatives(self, ws: Workspace, start: int, stop: int) -> None:
-        """Fill `local` for the steps start..stop with all factors that do not depend on the incoming gradient."""
+    def gate_derivatives(self, ws: Workspace, steps: slice, local: Array) -> None:
+        """Fill `local` (steps, blocks, H, B) with all factors that do not depend on the incoming gradient."""
         raise NotImplementedError
 
-    def retreat(self, s: Any) -> None:
-        """From `dh` of a step to its `da` and to `dh_rec`, the gradient of the state before it."""
+    def step_backward(self, s: Any) -> None:
+        """From dh of a step to its da, and to the gradients of its other states before it."""
         raise NotImplementedError
 
     def forward(self, x: Array | IntArray, state: Array, ws: Workspace, *, resets: IntArray | None = None) -> Array:
@@ -249,11 +90,10 @@ class RecurrentCell:
         Returns:
             (H+1, T, B) view of the hidden states, last row ones; valid until the next window.
         """
-        H = self.hidden_size
-        hx, steps = ws["hx"], ws["steps"]
+        H, hx, steps = self.hidden_size, ws["hx"], ws["steps"]
         self.load_state(state, ws)
         hx[H], steps[:, H] = 1.0, 1.0
-        if self.rides:
+        if self.fuses_one_hot:
             set_one_hot(x, hx[H + 1 :])
             set_one_hot(x, steps[:, H + 1 :].transpose(1, 0, 2))
         self._project(x, ws)
@@ -263,43 +103,19 @@ class RecurrentCell:
             ws.products = [blocked(s.a, rows) for s in ws.forward_steps]
         w_rec, resets_at = blocked(self.w_rec, rows), columns_by_step(resets)
         for t, (s, product) in enumerate(zip(ws.forward_steps, ws.products, strict=True)):
-            source = s.hx
             if t in resets_at:
-                source = s.hx.copy()
-                source[:H, resets_at[t]] = 0.0
-                s = self.reset_columns(s, ws, t, resets_at[t], source)
-            np.matmul(w_rec, source, out=product)
-            self.advance(s)
+                s = self._reset_step(s, ws, t, resets_at[t])
+            np.matmul(w_rec, s.hx, out=product)
+            self.step(s)
         hx[:H] = steps[:, :H].transpose(1, 0, 2)
         self.save_state(state, ws)
         return hx[: H + 1, 1:]
 
-    def activations(self, ws: Workspace) -> dict[str, Array]:
-        """Name -> (T, H, B) of the states and gates of the window that `forward` ran last; a cell adds its gates."""
-        return {"h": ws["steps"][1:, : self.hidden_size]}
-
-    def load_state(self, state: Array, ws: Workspace) -> None:
-        """Put the (S, H, B) state before the window into the buffers; a cell adds its states other than h."""
-        ws["steps"][0, : self.hidden_size] = state[0]
-
-    def save_state(self, state: Array, ws: Workspace) -> None:
-        """Take the (S, H, B) state after the window out of the buffers."""
-        state[0] = ws["steps"][ws.time_steps, : self.hidden_size]
-
-    def reset_columns(self, s: Any, ws: Workspace, t: int, columns: IntArray, source: Array) -> Any:
-        """Zero the other states of `columns` before step t; return `s`, its h (if it has one) taken from `source`."""
-        return s
-
-    def _project(self, x: Array | IntArray, ws: Workspace) -> None:
-        if not self.projected:
-            return
-        T, a_in, H = ws.time_steps, ws["a_in"], self.hidden_size
-        if self.gathers:
-            for t in range(T):
-                np.take(self.w_in, x[t], axis=1, out=a_in[t], mode="clip")
-            return
-        source = ws["hx"][H:, :T] if self.rides else x
-        np.matmul(self.w_in, flatten_time(source), out=flatten_time(a_in[:, :T]))
+    def step(self, s: Any) -> None:
+        """From the recurrent product of a step to its new state."""
+        if s.in_fusable is not None:
+            np.add(s.a_fusable, s.in_fusable, out=s.a_fusable)
+        self.step_forward(s)
 
     def backward(
         self,
@@ -331,68 +147,129 @@ class RecurrentCell:
             ws.backward_steps = self.build_backward_steps(ws)
         resets_at = columns_by_step(resets)
         dh_now, dh_rec, da, da_chunk = ws["dh"], ws["dh_rec"], ws["da"], ws["da_chunk"]
-        dh_rec[...] = 0.0
-        self.w_back_blocks = blocked(self.w_back, block_rows(*self.w_back.shape, ws.columns))
-        self.begin_backward(ws)
+        state_gradients = [dh_rec, *(ws[f"d{name}"] for name in self.state_names[1:])]
+        for gradient in state_gradients:
+            gradient[...] = 0.0
+        w_back = blocked(self.w_back, block_rows(*self.w_back.shape, ws.columns))
         local, chunk = len(ws["local"]), len(da_chunk)
         for t in range(T - 1, -1, -1):
             if (T - 1 - t) % local == 0:
-                self.local_derivatives(ws, max(0, t + 1 - local), t + 1)
+                start = max(0, t + 1 - local)
+                self.gate_derivatives(ws, slice(start, t + 1), ws["local"][: t + 1 - start])
             np.add(dh[:, t], dh_rec, out=dh_now)
-            self.retreat(ws.backward_steps[t])
+            s = ws.backward_steps[t]
+            self.step_backward(s)
+            np.matmul(w_back, s.da_rec, out=s.product)
+            if s.dh_direct is not None:
+                np.add(dh_rec, s.dh_direct, out=dh_rec)
             if t in resets_at:
-                dh_rec[:, resets_at[t]] = 0.0
-                self.reset_gradient(ws, resets_at[t])
+                for gradient in state_gradients:
+                    gradient[:, resets_at[t]] = 0.0
             if squares is not None:
-                squares[t] += np.square(self.initial_state_gradient(ws)).sum(axis=(0, 1))
+                squares[t] += np.square(np.stack(state_gradients)).sum(axis=(0, 1))
             if (T - t) % chunk == 0 or t == 0:
                 stop = t + 1 + (T - 1 - t) % chunk
                 done = da_chunk[: stop - t, : self.da_blocks].reshape(stop - t, len(da), -1)
                 da[:, t:stop] = done.transpose(1, 0, 2)
-        self._weight_gradients(ws, grads, x, resets)
+        self.store_gradients(ws, grads, x, resets)
         if dx is not None:
             np.matmul(self.w_in_back, flatten_time(da[self.block(0, len(self.projected)), :T]), out=flatten_time(dx))
-        return self.initial_state_gradient(ws)
+        return np.stack(state_gradients)
 
-    def begin_backward(self, ws: Workspace) -> None:
-        """Zero the gradients of states other than h."""
+    def activations(self, ws: Workspace) -> dict[str, Array]:
+        """Name -> (T, H, B) of the states and gates of the window that `forward` ran last."""
+        out = {"h": ws["steps"][1:, : self.hidden_size]}
+        out |= {name: ws[name][1:] for name in self.state_names[1:]}
+        return out | {gate: ws["gates"][:, block] for gate, block in self.gate_blocks.items()}
 
-    def reset_gradient(self, ws: Workspace, columns: IntArray) -> None:
-        """Zero, for `columns`, the gradients of states other than h."""
+    def load_state(self, state: Array, ws: Workspace) -> None:
+        """Put the (S, H, B) state before the window into the buffers."""
+        ws["steps"][0, : self.hidden_size] = state[0]
+        for name, values in zip(self.state_names[1:], state[1:], strict=True):
+            ws[name][0] = values
 
-    def initial_state_gradient(self, ws: Workspace) -> Array:
-        """(S, H, B) gradient of the state before the window."""
-        gradient: Array = ws["dh_rec"][None].copy()
-        return gradient
+    def save_state(self, state: Array, ws: Workspace) -> None:
+        """Take the (S, H, B) state after the window out of the buffers."""
+        state[0] = ws["steps"][ws.time_steps, : self.hidden_size]
+        for values, name in zip(state[1:], self.state_names[1:], strict=True):
+            values[...] = ws[name][ws.time_steps]
 
-    def _weight_gradients(
-        self, ws: Workspace, grads: MutableMapping[str, Array], x: Array | IntArray, resets: IntArray | None
-    ) -> None:
-        H, T, hx = self.hidden_size, ws.time_steps, ws["hx"]
-        da_rec = ws["da"][self.block(self.recurrent_da, len(self.gates)), :T]
-        np.matmul(flatten_time(da_rec), flatten_time(hx[:, :T]).T, out=self.d_rec)
-        if resets is not None and len(resets):  # those steps did not see the h that stands in hx
-            steps, columns = resets[:, 0], resets[:, 1]
-            self.d_rec[:, :H] -= da_rec[:, steps, columns] @ hx[:H, steps, columns].T
-        for index, gate in enumerate(self.recurrent_order):
-            rows, stored = self.block(index), self.gate_rows(gate)
-            grads["weight_hh"][stored] = self.d_rec[rows, :H]
-            if name := self.recurrent_bias(gate):
-                grads[name][self._bias_rows(name, gate)] = self.d_rec[rows, H]
-            if self.rides and gate in self.riding:
-                grads["weight_ih"][stored] = self.d_rec[rows, H + 1 :]
+    def build_forward_steps(self, ws: Workspace) -> list[Any]:
+        """The views of each step going forward."""
+        H, hx = self.hidden_size, list(ws["steps"])
+        fusable = len(self.fusable) * H
+        in_fusable, in_apart = self._projected_steps(ws)
+        steps = []
+        for t in range(ws.time_steps):
+            s = SimpleNamespace(hx=hx[t], h_prev=hx[t][:H], h=hx[t + 1][:H], tmp=ws["tmp"])
+            vars(s).update(self.forward_views(ws, t), in_fusable=in_fusable[t], in_apart=in_apart[t])
+            s.a_fusable = s.a[:fusable]
+            steps.append(s)
+        return steps
+
+    def build_backward_steps(self, ws: Workspace) -> list[Any]:
+        """The views of each step going back."""
+        given = {f"d{name}": ws[f"d{name}"] for name in self.state_names}
+        product = blocked(ws["dh_rec"], block_rows(*self.w_back.shape, ws.columns))
+        steps = []
+        for t, (place, slot) in enumerate(places_from_the_end(ws.time_steps, len(ws["local"]), len(ws["da_chunk"]))):
+            s = SimpleNamespace(**given, tmp=ws["tmp"], product=product, dh_direct=None)
+            vars(s).update(self.backward_views(ws, t, ws["local"][place], ws["da_chunk"][slot]))
+            steps.append(s)
+        return steps
+
+    def own_shapes(self, time_steps: int, columns: int) -> Shapes:
+        """Buffers that live from forward to backward."""
+        return self._sized(self.own_axes(), time_steps, columns)
+
+    def shared_shapes(self, time_steps: int, columns: int) -> Shapes:
+        """Buffers that one layer after the other may use."""
+        H, T, B = self.hidden_size, time_steps, columns
+        shapes = self._sized(self.shared_axes(), T, B)
+        shapes["da"] = (self.da_blocks * H, T + 1, B)
         if self.projected:
-            self._input_gradients(ws, grads, x)
+            rows = len(self.projected) * H
+            shapes["a_in"] = (T, rows, B) if self.gathers else (rows, T + 1, B)
+        return shapes
 
-    def _input_gradients(self, ws: Workspace, grads: MutableMapping[str, Array], x: Array | IntArray) -> None:
-        H, T = self.hidden_size, ws.time_steps
-        da_in = flatten_time(ws["da"][self.block(0, len(self.projected)), :T])
+    def chunk_steps(self, time_steps: int, columns: int) -> tuple[int, int]:
+        """Steps whose local derivatives are computed in one go, and, a multiple of it, steps of `da` copied in one."""
+        step_bytes = self.hidden_size * columns * self.dtype.itemsize
+        local = max(1, min(time_steps, _LOCAL_BYTES // (self.local_blocks * step_bytes)))
+        times = max(1, min(-(-time_steps // local), _CHUNK_BYTES // (self.da_blocks * step_bytes * local)))
+        return local, local * times
+
+    def _sized(self, axes: dict[str, Axes], time_steps: int, columns: int) -> Shapes:
+        local, chunk = self.chunk_steps(time_steps, columns)
+        size = {"T": time_steps, "T+1": time_steps + 1, "B": columns, "L": local, "D": chunk}
+        size |= {"H": self.hidden_size, "R": self.w_rec.shape[1]}
+        return {name: tuple(size[n] if isinstance(n, str) else n for n in shape) for name, shape in axes.items()}
+
+    def _project(self, x: Array | IntArray, ws: Workspace) -> None:
+        if not self.projected:
+            return
+        T, a_in, H = ws.time_steps, ws["a_in"], self.hidden_size
         if self.gathers:
-            d_in = scatter_columns(da_in, x.reshape(-1), self.input_size)
-        else:
-            source = ws["hx"][H:, :T] if self.rides else x
-            d_in = np.matmul(da_in, flatten_time(source).T, out=self.d_in)
-        for index, gate in enumerate(self.projected):
-            rows, stored = self.block(index), self.gate_rows(gate)
-            grads["weight_ih"][stored] = d_in[rows, self._in_features]
-            grads["bias"][stored] = d_in[rows, self._in_bias]
+            for t in range(T):
+                np.take(self.w_in, x[t], axis=1, out=a_in[t], mode="clip")
+            return
+        source = ws["hx"][H:, :T] if self.fuses_one_hot else x
+        np.matmul(self.w_in, flatten_time(source), out=flatten_time(a_in[:, :T]))
+
+    def _projected_steps(self, ws: Workspace) -> tuple[list[Any], list[Any]]:
+        """Per step, the rows of `a_in` of the fusable gates, or None where they are fused, and those of the others."""
+        T, nothing = ws.time_steps, [None] * ws.time_steps
+        if not self.projected:
+            return nothing, nothing
+        steps = list(ws["a_in"]) if self.gathers else list(ws["a_in"][:, :T].transpose(1, 0, 2))
+        apart = (len(self.gates) - len(self.fusable)) * self.hidden_size
+        in_fusable = nothing if self.fuses_one_hot else [a[apart:] for a in steps]
+        return in_fusable, [a[:apart] for a in steps]
+
+    def _reset_step(self, s: Any, ws: Workspace, t: int, columns: IntArray) -> Any:
+        """The views of step `t` with the states of `columns` before it zero."""
+        source = s.hx.copy()
+        source[: self.hidden_size, columns] = 0.0
+        for name in self.state_names[1:]:
+            ws[name][t][:, columns] = 0.0
+        return SimpleNamespace(**{**vars(s), "hx": source, "h_prev": source[: self.hidden_size]})
