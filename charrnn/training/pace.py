@@ -36,3 +36,8 @@ def learning_rate(t: TrainingSettings, n: Counters, total_steps: int | None) -> 
     options = ScheduleOptions(t.min_lr_ratio, t.lr_decay_steps, t.lr_decay, n.plateaus)
     factor = rate_factor(t.schedule, step=n.step, progress=progress, warmup_steps=t.warmup_steps, options=options)
     return t.learning_rate * n.lr_scale * factor
+
+
+def is_due(step: int, every: int | None) -> bool:
+    """Whether something done every `every` steps is due after `step`; never where `every` is None."""
+    return every is not None and step % every == 0

@@ -43,7 +43,7 @@ from charrnn.runs.events import (
 from charrnn.runs.transfer import transplant
 from charrnn.sampling.draw import SamplingOptions, generate_text
 from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
-from charrnn.training.pace import learning_rate, most_steps, reason_to_end
+from charrnn.training.pace import is_due, learning_rate, most_steps, reason_to_end
 from charrnn.training.progress import Counters, StopFlag
 from charrnn.training.snapshot import capture, check_text, restore, summarise
 
@@ -394,8 +394,3 @@ class Trainer:
         self._write(self.run_dir.append_note, "rollback", note)
         self._save_last()
         return note
-
-
-def is_due(step: int, every: int | None) -> bool:
-    """Whether something done every `every` steps is due after `step`; never where `every` is None."""
-    return every is not None and step % every == 0

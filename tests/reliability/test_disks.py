@@ -14,8 +14,7 @@ import pytest
 
 from tests.conftest import Run, assert_one_line_error
 from tests.reliability.disks import Disk, mounted
-from tests.reliability.processes import write_settings
-from tests.reliability.test_terminals import ENDLESS, ENVIRONMENT, command, rows, saved_step, wait_for_rows
+from tests.reliability.processes import ENDLESS, ENVIRONMENT, command, rows, saved_step, wait_for_rows, write_settings
 
 
 @pytest.fixture

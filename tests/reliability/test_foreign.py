@@ -14,9 +14,17 @@ import pytest
 from charrnn.sweep.plan import read_plan
 from tests.conftest import SENTENCES
 from tests.reliability.foreign import environment
-from tests.reliability.processes import assert_same_state, write_settings
-from tests.reliability.test_machines import TWO
-from tests.reliability.test_terminals import ENDLESS, ENVIRONMENT, command, rows, saved_step, wait_for_rows
+from tests.reliability.processes import (
+    ENDLESS,
+    ENVIRONMENT,
+    TWO,
+    assert_same_state,
+    command,
+    rows,
+    saved_step,
+    wait_for_rows,
+    write_settings,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="simulates other systems on Linux")
 
@@ -51,23 +59,27 @@ print([
     assert done.stdout.strip() == str([True] * 8), done.stderr
 
 
+SEVERAL = """
+import json, sys
+from charrnn.cli.app import run
+print([run(words) for words in json.loads(sys.argv[1])], file=sys.stderr)
+"""
+
+
 def test_train_resume_sample_and_look(tmp_path: Path, system: str) -> None:
     settings, env = write_settings(tmp_path, steps=20), environment(tmp_path / "site", system)
-    half = command("train", "-c", settings, "--run-dir", tmp_path / "run", "--set", "training.max_steps=9", *TWO[:2])
-    rest = command("train", "-c", settings, "--run-dir", tmp_path / "run", "--resume", *TWO[:2])
-    for words in (half, rest):
-        done = run(words, env)
-        assert done.returncode == 0, done.stderr
-    assert run(command("train", "-c", settings, "--run-dir", tmp_path / "here", *TWO[:2]), env).returncode == 0
+    train = ["train", "-c", str(settings), "--set", "training.replicas=1", "-q", "--run-dir"]
+    first, second = str(tmp_path / "run"), str(tmp_path / "whole")
+    done = run(command(*train, first, "--set", "training.max_steps=9"), env)
+    assert done.returncode == 0, done.stderr
+    words = [
+        [*train, first, "--resume"], [*train, second], [*train, second, "--overwrite"], ["runs", str(tmp_path)],
+        ["sample", first, "--length", "20", "--seed", "1"], ["eval", first, "--no-baselines"],
+    ]  # fmt: skip
+    done = run([sys.executable, "-c", SEVERAL, json.dumps(words)], env)
+    assert done.stderr.splitlines()[-1] == str([0] * len(words)), done.stderr
     assert saved_step(tmp_path / "run") == 20
-    whole = run(command("sample", tmp_path / "run", "--length", 20, "--seed", 1), env)
-    assert whole.returncode == 0
-    assert len(whole.stdout.strip("\n")) > 5
-    for words in (("runs", tmp_path), ("eval", tmp_path / "run", "--no-baselines"), ("config", "show", settings)):
-        assert run(command(*words), env).returncode == 0
-    again = run(command("train", "-c", settings, "--run-dir", tmp_path / "run", "--overwrite", *TWO[:2]), env)
-    assert again.returncode == 0, again.stderr
-    assert_same_state(tmp_path / "run", tmp_path / "here")
+    assert_same_state(tmp_path / "run", tmp_path / "whole")
 
 
 def test_locks_keep_a_second_training_out(tmp_path: Path, system: str) -> None:

@@ -17,8 +17,7 @@ from charrnn.runs.directory import RunDirectory
 from charrnn.runs.table import find_runs
 from tests.conftest import ROOT, Run
 from tests.reliability.disks import mounted
-from tests.reliability.processes import train, write_settings
-from tests.reliability.test_terminals import ENDLESS, wait_for_rows
+from tests.reliability.processes import ENDLESS, train, wait_for_rows, write_settings
 
 fcntl = pytest.importorskip("fcntl")
 

@@ -12,8 +12,9 @@ from charrnn.config.schema import Config
 from charrnn.runs.events import RolledBack
 from charrnn.training.trainer import Trainer
 from tests.reliability.processes import assert_same_state
-from tests.reliability.test_recovery import DIVERGING
-from tests.training.test_trainer import config, finish, start
+from tests.training.small_runs import config, finish, start
+
+DIVERGING = ("training.on_divergence=rollback", "training.grad_clip=null", "training.checkpoint_every=3")
 
 
 def poison_step(trainer: Trainer, at_step: int, rollbacks: int) -> None:

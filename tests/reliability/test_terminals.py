@@ -15,37 +15,10 @@ from typing import Any
 
 import pytest
 
-from charrnn.runs.checkpoint import load_checkpoint
-from tests.conftest import ROOT, Run
-from tests.reliability.processes import write_settings
+from tests.conftest import Run
+from tests.reliability.processes import ENDLESS, ENVIRONMENT, command, rows, saved_step, wait_for_rows, write_settings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
-
-# Nothing is saved but at a stop, so that a checkpoint shows that the stop saved.
-ENDLESS = [
-    "--set", "training.max_steps=100000000", "--set", "training.checkpoint_every=100000000", "--set",
-    "training.eval_every=null", "--set", "training.sample_every=null", "--set", "training.log_every=1",
-]  # fmt: skip
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "charrnn", *map(str, arguments)]
-
-
-def wait_for_rows(run: Path, count: int = 3) -> None:
-    deadline = time.monotonic() + 60
-    history = run / "history.jsonl"
-    while time.monotonic() < deadline and (not history.exists() or history.read_bytes().count(b"\n") < count):
-        time.sleep(0.02)
-
-
-def saved_step(run: Path) -> int:
-    return int(load_checkpoint(run / "last.npz").counters["step"])
-
-
-def rows(run: Path) -> int:
-    return (run / "history.jsonl").read_bytes().count(b"\n")
 
 
 @pytest.mark.parametrize("progress", ["plain", "tqdm", "rich"])
@@ -109,9 +82,7 @@ def test_a_full_standard_error_changes_no_exit_code(tmp_path: Path) -> None:
     assert saved_step(run) == 30
     assert code("train", "-c", settings, "--run-dir", run) == 2  # holds a run already
     assert code("sample", tmp_path / "nothing") == 4
-    assert code("eval", run, "--no-baselines") == 0
     assert code("find-lr", "-c", settings, "--steps", 10) in (0, 2)
-    assert code("compare", settings, "--budget", 5, "--run-dir", tmp_path / "c") == 0
     (tmp_path / "s.yaml").write_text(
         f"base: {settings}\nset: {{training.max_steps: 3}}\ngrid: {{training.seed: [1]}}\n"
     )
@@ -175,7 +146,7 @@ def test_a_display_that_fails_is_put_away(tmp_path: Path, monkeypatch: pytest.Mo
 def test_training_saves_before_it_tells(tmp_path: Path) -> None:
     """Whoever takes the events may break at any of them: what was due is on the disk."""
     from charrnn.runs.events import StepReport
-    from tests.training.test_trainer import config, start
+    from tests.training.small_runs import config, start
 
     every = ("training.checkpoint_every=1", "training.log_every=1", "training.eval_every=null")
     trainer = start(tmp_path / "a", config("gru", *every))
