@@ -73,8 +73,8 @@ def test_train_resume_sample_and_look(tmp_path: Path, system: str) -> None:
     done = run(command(*train, first, "--set", "training.max_steps=9"), env)
     assert done.returncode == 0, done.stderr
     words = [
-        [*train, first, "--resume"], [*train, second], [*train, second, "--overwrite"], ["runs", str(tmp_path)],
-        ["sample", first, "--length", "20", "--seed", "1"], ["eval", first, "--no-baselines"],
+        [*train, first, "--resume"], ["sample", first, "--length", "20", "--seed", "1"], ["runs", str(tmp_path)],
+        ["eval", first, "--no-baselines"], [*train, second], [*train, first, "--overwrite"],
     ]  # fmt: skip
     done = run([sys.executable, "-c", SEVERAL, json.dumps(words)], env)
     assert done.stderr.splitlines()[-1] == str([0] * len(words)), done.stderr
