@@ -18,6 +18,7 @@ import math
 import os
 import struct
 import subprocess
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -59,6 +60,8 @@ class SharedMemory:
         dtype = np.dtype(plan.dtype)
         total = dtype.itemsize * (size * (1 + plan.count) + num_layers * math.prod(state))
         self.handle = reserve(total) if handle is None else handle
+        if isinstance(self.handle, int):
+            weakref.finalize(self, os.close, self.handle)
         self._map = attach(self.handle, total)
         flat: Array = np.frombuffer(self._map, dtype)
         parts = np.split(flat, [size * (k + 1) for k in range(plan.count + 1)])
