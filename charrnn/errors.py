@@ -23,9 +23,9 @@ class CharRNNError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(printable(message))
+        self.message = printable(message)
+        self.hint = None if hint is None else printable(hint)
 
 
 class StorageError(CharRNNError):
@@ -86,6 +86,13 @@ class TerminatedRun(CharRNNError):  # noqa: N818
     """SIGTERM stopped the run; its state was saved first."""
 
     exit_code = 143
+
+
+def printable(text: str) -> str:
+    """`text` on one line, what a terminal would obey as an escape: messages quote names that come from files."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def shown(value: object, limit: int = 60) -> str:

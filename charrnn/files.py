@@ -1,6 +1,8 @@
-"""Files that are either the old one or the new one, and locks that a dead process does not keep.
+"""Files that are either the old one or the new one, locks that a dead process does not keep, and nobody else's files.
 
-Whatever cannot be written is one error, made here: see `unwritable`.
+Whatever cannot be written is one error, made here: see `unwritable`. A directory from a stranger may hold a link, a
+pipe or a device in the place of a file: what is read from or written to such a directory goes through `open_regular`,
+which follows no link and opens nothing that may never end.
 """
 
 from __future__ import annotations
@@ -9,13 +11,10 @@ import contextlib
 import errno
 import os
 import stat
-import struct
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from charrnn.errors import CharRNNError, SettingsError, StorageError
@@ -30,8 +29,8 @@ _WRONG_PLACE = _numbers(
     "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EISDIR", "EROFS", "ENAMETOOLONG", "ELOOP", "EEXIST", "EINVAL"
 )
 _FULL = _numbers("ENOSPC", "EDQUOT", "EFBIG")
-_UNSUPPORTED = _numbers("ENOSYS", "ENOLCK", "EOPNOTSUPP", "ENOTSUP", "EINVAL")
-_WINDOWS_TRIES = 50  # of a rename or lock that somebody else is in the way of, 20 ms apart
+UNSUPPORTED = _numbers("ENOSYS", "ENOLCK", "EOPNOTSUPP", "ENOTSUP", "EINVAL")
+_WINDOWS_TRIES = 50  # of a rename that somebody else is in the way of, 20 ms apart
 
 
 def unwritable(path: Path, error: OSError, what: str = "", *, hint: str | None = None) -> CharRNNError:
@@ -118,7 +117,7 @@ def sync(handle: int) -> None:
             return
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:
+        if error.errno not in UNSUPPORTED:
             raise
 
 
@@ -155,145 +154,154 @@ def write_atomically(target: Path, data: bytes) -> None:
         file.write(data)
 
 
+class IrregularFileError(OSError):
+    """A link, a pipe, a device or a directory in the place of a file."""
+
+
+_FLAGS = {"rb": os.O_RDONLY, "r+b": os.O_RDWR, "ab": os.O_WRONLY | os.O_APPEND | os.O_CREAT}
+# Windows lacks some of these; it has neither pipes nor devices in the file system.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_COMMON = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: Path, mode: str = "rb", *, follow: bool = False) -> IO[bytes]:
+    """Open a file that must be one: no link (unless `follow`), pipe, device or directory.
+
+    Args:
+        path: the file.
+        mode: "rb", "r+b" or "ab", which makes a missing file.
+        follow: accept a link to a regular file, for files that the user named.
+
+    Raises:
+        IrregularFileError: it is something else.
+        OSError: missing, or not permitted.
+    """
+    return os.fdopen(regular_handle(path, _FLAGS[mode], follow=follow), mode)
+
+
+def regular_handle(path: Path, flags: int, *, follow: bool = False) -> int:
+    """Open like `os.open`, a file that must be one; see `open_regular`.
+
+    Raises:
+        OSError: likewise.
+    """
+    with contextlib.suppress(FileNotFoundError):  # before it is opened: opening a device may already do something
+        _check_regular(path.stat() if follow else path.lstat())
+    try:
+        handle = os.open(path, flags | _COMMON | (0 if follow else _NO_LINK), 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:  # exchanged for a link after the look
+            raise IrregularFileError(errno.ELOOP, "a symbolic link") from None
+        raise
+    try:
+        _check_regular(os.fstat(handle))
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = (
+            "a symbolic link" if stat.S_ISLNK(found.st_mode)
+            else "a directory" if stat.S_ISDIR(found.st_mode)
+            else "a pipe or a device"
+        )  # fmt: skip
+        raise IrregularFileError(errno.EINVAL, f"{kind}, not a regular file")
+
+
+def read_regular(path: Path, *, limit: int, follow: bool = False) -> bytes:
+    """The content of a file that must be a regular one (see `open_regular`) of at most `limit` bytes.
+
+    Raises:
+        OSError: missing, irregular, larger, or not permitted.
+    """
+    with open_regular(path, follow=follow) as file:
+        data = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit:,} bytes")
+    return data
+
+
+def make_folder(path: Path) -> None:
+    """Make a directory, with those above it, unless it is there; a link in its place leads elsewhere, and is refused.
+
+    Raises:
+        OSError: not a directory, or not permitted.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink():
+        raise IrregularFileError(errno.ELOOP, "a symbolic link, not a directory")
+
+
+def unshare(path: Path) -> None:
+    """Give a file that has other names (hard links) a copy of its own, so that writing to it changes no other file.
+
+    Raises:
+        OSError: see `open_regular`; nothing happens where there is no such file.
+    """
+    try:
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_nlink > 1:
+                with atomic_writer(path) as copy:
+                    while chunk := file.read(1 << 20):
+                        copy.write(chunk)
+    except FileNotFoundError:
+        return
+
+
+def write_output(target: Path, data: bytes) -> None:
+    """Write what a user asked for to where they asked for it.
+
+    A regular file is replaced as a whole, through a link if it is one; a device, a pipe or standard output (such as
+    /dev/stdout) is written into.
+
+    Raises:
+        OSError: no room, no permission; the old content stands.
+    """
+    if not is_stream(target):
+        write_atomically(Path(os.path.realpath(target)), data)
+        return
+    with target.open("wb", buffering=0) as file:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+
+
+def is_stream(target: Path) -> bool:
+    """Whether a path leads to something that can be written into but not replaced."""
+    try:
+        found = target.stat()
+    except OSError:
+        return False
+    if stat.S_ISREG(found.st_mode):  # standard output may be a file, reached through a link of the system
+        return any(_same_file(found, handle) for handle in (1, 2))
+    return not stat.S_ISDIR(found.st_mode)
+
+
+def _same_file(found: os.stat_result, handle: int) -> bool:
+    try:
+        return os.path.samestat(found, os.fstat(handle))
+    except OSError:  # closed
+        return False
+
+
 def append(path: Path, data: bytes) -> None:
     """Add to the end of a file, all of it or nothing.
 
     Raises:
         OSError: no room, no permission.
     """
-    with path.open("ab", buffering=0) as file:
-        start = file.seek(0, os.SEEK_END)
+    handle = regular_handle(path, _FLAGS["ab"])
+    try:
+        start, view = os.fstat(handle).st_size, memoryview(data)
         try:
-            done = 0
-            while done < len(data):
-                done += file.write(data[done:]) or 0
+            while view:
+                view = view[os.write(handle, view) :]
         except OSError:
             with contextlib.suppress(OSError):
-                file.truncate(start)
+                os.ftruncate(handle, start)
             raise
-
-
-class LockedError(Exception):
-    """Somebody else holds the lock."""
-
-
-class FileLock:
-    """An exclusive lock for as long as the block runs.
-
-    Args:
-        path: the lock's file, made if missing and never removed (removing it would let two processes lock two files of
-            one name).
-        wait: wait for whoever holds it, instead of `LockedError`.
-
-    Attributes:
-        held: whether there is a lock; False where the file system has none (some of Lustre, NFS and FUSE).
-    """
-
-    def __init__(self, path: Path, *, wait: bool) -> None:
-        self.path, self.wait = path, wait
-        self.held = False
-        self._handle: int | None = None
-
-    def __enter__(self) -> FileLock:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-        handle = os.open(self.path, flags, 0o666)
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")
-            self.held = _lock(handle, wait=self.wait)
-        except BlockingIOError:
-            os.close(handle)
-            raise LockedError(self.path) from None
-        except BaseException:
-            os.close(handle)
-            raise
-        self._handle = handle
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-
-def _lock(handle: int, *, wait: bool) -> bool:
-    """Lock a file, or find that it cannot be done here.
-
-    Raises:
-        BlockingIOError: somebody else has it.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return _lock_on_windows(handle, wait=wait)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise
-        return False
-    # Who looks must not take the lock, not even for a moment; but only locks of this second kind can be looked at.
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(handle, getattr(fcntl, "F_OFD_SETLK", fcntl.F_SETLK), _record_lock(fcntl.F_WRLCK))
-    return True
-
-
-_KIND_AT = 0 if sys.platform == "linux" else 20  # of the kind in it
-
-
-def _record_lock(kind: int) -> bytes:
-    """C's `struct flock` for the whole file."""
-    if sys.platform == "linux":
-        return struct.pack("hhqqi4x", kind, 0, 0, 0, 0)
-    return struct.pack("qqihh4x", 0, 0, 0, kind, 0)  # macOS and the BSDs
-
-
-def _lock_on_windows(handle: int, *, wait: bool) -> bool:
-    import msvcrt
-
-    if os.fstat(handle).st_size == 0:
-        os.write(handle, b"\0")  # a byte to lock, which nobody else can read then
-    while True:
-        os.lseek(handle, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EDEADLK):
-                if error.errno in _UNSUPPORTED:
-                    return False
-                raise
-            if not wait:
-                raise BlockingIOError(errno.EAGAIN, "locked") from None
-            time.sleep(0.02)
-        else:
-            return True
-
-
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock, found out without taking it; False where that cannot be known."""
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
-    except OSError:
-        return False
-    try:
-        import fcntl
-
-        ask = getattr(fcntl, "F_OFD_GETLK", fcntl.F_GETLK)
-        found = fcntl.fcntl(handle, ask, _record_lock(fcntl.F_RDLCK))
-        return bool(struct.unpack_from("h", found, _KIND_AT)[0] != fcntl.F_UNLCK)
-    except ImportError:
-        return _is_locked_on_windows(handle)
-    except OSError:
-        return False
     finally:
         os.close(handle)
-
-
-def _is_locked_on_windows(handle: int) -> bool:
-    try:
-        os.read(handle, 1)
-    except PermissionError:
-        return True
-    return False

@@ -14,6 +14,7 @@ import pytest
 import charrnn
 from charrnn import errors
 from charrnn.config.load import load_config
+from tests import rooms
 from tests.cli_reference import commands, reference
 from tests.conftest import ROOT, Run
 
@@ -132,6 +133,33 @@ def test_arguments_that_the_library_names_become_flags() -> None:
         assert name in arguments, name
 
 
+# Who parses what somebody else may have written; the last two read the words that their own parent process gave them.
+GATES = {
+    "config/yaml.py": {"yaml"},
+    "config/typed_json.py": {"msgspec.json.Decoder"},
+    "data/encode.py": {"msgspec.json.decode"},
+    "formats/torch_file.py": {"pickletools.genops"},
+    "runs/npz.py": {"zipfile.ZipFile"},
+    "cli/trial.py": {"json.loads"},
+    "training/worker.py": {"json.loads"},
+}
+PARSERS = (
+    "json.load", "json.loads", "np.load", "np.fromfile", "torch.load", "pickle", "yaml.load", "yaml.safe_load",
+    "safe_open", "msgspec.json", "msgspec.yaml", "msgspec.msgpack", "pickletools", "zipfile.ZipFile", "tarfile",
+    "literal_eval", "eval",
+)  # fmt: skip
+
+
+def test_files_are_parsed_at_gates_alone() -> None:
+    for path in MODULES:
+        name = path.relative_to(ROOT / "charrnn").as_posix()
+        called = {ast.unparse(n.func) for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Call)}
+        parsers = {c for c in called if any(c == p or c.startswith(f"{p}.") or c.endswith(f".{p}") for p in PARSERS)}
+        allowed = GATES.get(name, set())
+        found = {c for c in parsers if c not in allowed and c.partition(".")[0] not in allowed}
+        assert found <= {"msgspec.json.schema_components"}, (name, found)  # which reads nothing
+
+
 def test_help_has_no_words_that_the_terminal_takes_for_markup() -> None:
     for name, command in commands():
         for parameter in command.params:  # type: ignore[attr-defined]
@@ -153,6 +181,11 @@ def test_the_floors_hold() -> None:
     code = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_picture_of_the_rooms_is_up_to_date() -> None:
+    drawn = (ROOT / "docs" / "images" / "rooms.svg").read_text(encoding="utf-8")
+    assert drawn == rooms.svg(), "run: make docs"
 
 
 def test_the_version_is_in_the_changelog() -> None:

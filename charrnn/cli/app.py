@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, NoReturn
@@ -33,7 +34,7 @@ from charrnn.cli.commands import (
 )
 from charrnn.cli.output import ReaderGoneError, write
 from charrnn.cli.streams import open_standard_streams, settle
-from charrnn.errors import CharRNNError
+from charrnn.errors import CharRNNError, printable
 
 app = typer.Typer(
     name="charrnn",
@@ -83,6 +84,8 @@ def main() -> NoReturn:
     """Entry point of the console script and of `python -m charrnn`."""
     open_standard_streams()
     choose_kernel()  # before anything imports NumPy
+    # Weights of a stranger may overflow: what comes of it is checked, and NumPy need not speak of it.
+    warnings.filterwarnings("ignore", category=RuntimeWarning)
     code = run(sys.argv[1:])
     settle()
     sys.exit(code)
@@ -116,8 +119,8 @@ def attempt(arguments: Sequence[str]) -> Outcome:
         outcome = replace(
             outcome, message=with_flags(outcome.message, arguments), hint=with_flags(outcome.hint or "", arguments)
         )
-        line = " ".join(outcome.message.split("\n"))
-        sys.stderr.write(f"charrnn: error: {line}\n" + (f"  hint: {outcome.hint}\n" if outcome.hint else ""))
+        hint = f"  hint: {printable(outcome.hint)}\n" if outcome.hint else ""
+        sys.stderr.write(f"charrnn: error: {printable(outcome.message)}\n{hint}")
     mpi = sys.modules.get("charrnn.training.mpi")
     if mpi is not None and outcome.code not in (0, 129, 130, 143):  # a stop that was asked for is the same on all ranks
         settle()

@@ -32,6 +32,11 @@ def write(text: str) -> None:
         raise StorageError(f"standard output cannot be written: {reason}") from None
 
 
+def tell_left_out(reason: str) -> None:
+    """Say on standard error that a run cannot be shown beside the others, and why."""
+    sys.stderr.write(f"note: left out: {reason}\n")
+
+
 def write_json(value: dict[str, Any]) -> None:
     """One JSON object on a line; numbers that JSON does not have become null."""
     write(json.dumps(_finite(value), ensure_ascii=False) + "\n")

@@ -130,7 +130,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Literal["stop", "rollback"],
         Meta(description="on a NaN or infinite loss: stop, or roll back to the last checkpoint"),
     ] = "stop"
-    max_rollbacks: Annotated[Count, Meta(description="rollbacks before the run ends")] = 3
+    max_rollbacks: Annotated[int, Meta(ge=1, le=1000, description="rollbacks before the run ends")] = 3
     rollback_lr_factor: Annotated[
         float, Meta(gt=0, lt=1, description="factor applied to the learning rate after each rollback")
     ] = 0.5

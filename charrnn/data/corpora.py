@@ -89,13 +89,16 @@ def catalogue() -> dict[str, CorpusEntry]:
     Raises:
         DataError: the catalogue is damaged.
     """
+    import msgspec
+
     from charrnn.config.yaml import load_yaml
 
     path = bundled_path("corpora/catalogue.yaml")
     entries = load_yaml(path.read_text(encoding="utf-8"), where=str(path))
-    if not isinstance(entries, dict):
-        raise DataError(f"{path}: not a catalogue")
-    return {name: CorpusEntry(name=name, **fields) for name, fields in entries.items()}
+    try:
+        return {name: msgspec.convert({"name": name, **fields}, CorpusEntry) for name, fields in entries.items()}  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, msgspec.ValidationError) as error:
+        raise DataError(f"{path}: not a catalogue: {error}") from None
 
 
 def corpus_path(entry: CorpusEntry) -> Path:

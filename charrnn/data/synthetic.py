@@ -7,15 +7,22 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from charrnn.config.typed_json import Label, Scalar, decode
 from charrnn.data.tasks import TASKS, FloatArray, Task
 from charrnn.data.vocabulary import code_points
 from charrnn.errors import SettingsError
-from charrnn.files import write_atomically, writing
+from charrnn.files import is_stream, read_regular, write_output, writing
 from charrnn.nn.params import IntArray
 
 _SUFFIX = ".task.json"
+
+
+class _Facts(msgspec.Struct):
+    task: Label
+    parameters: dict[Label, Scalar]
 
 
 def make_task(name: str, parameters: dict[str, Any]) -> Task:
@@ -72,23 +79,24 @@ def build_text(name: str, task: Task, *, chars: int, seed: int, output: Path) ->
     }
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(output, text.encode())
-        write_atomically(_beside(output), (json.dumps(facts, indent=1) + "\n").encode())
+        write_output(output, text.encode())
+        if not is_stream(output):  # there is nothing beside a device
+            write_output(_beside(output), (json.dumps(facts, indent=1) + "\n").encode())
     return facts
 
 
 def generator_nats(text: Path) -> tuple[Task, IntArray, FloatArray] | None:
     """The task that made a text, the text's ids and its -ln p, symbol by symbol; None where no task has made it."""
     try:
-        facts = json.loads(_beside(text).read_text(encoding="utf-8"))
-        task = make_task(facts["task"], facts["parameters"])
+        facts = decode(read_regular(_beside(text), limit=1 << 20, follow=True), _Facts)
+        task: Task = msgspec.convert(facts.parameters, TASKS[facts.task])
         values = code_points(text.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, SettingsError):
+        table = np.full(0x110000, -1, np.intp)
+        table[[ord(c) for c in task.alphabet]] = np.arange(len(task.alphabet))
+        ids = table[values]
+        return None if (ids < 0).any() else (task, ids, task.nats(ids))
+    except (OSError, ValueError, KeyError, msgspec.ValidationError):  # no such file, or not one of ours
         return None
-    table = np.full(0x110000, -1, np.intp)
-    table[[ord(c) for c in task.alphabet]] = np.arange(len(task.alphabet))
-    ids = table[values]
-    return None if (ids < 0).any() else (task, ids, task.nats(ids))
 
 
 def _beside(text: Path) -> Path:

@@ -13,6 +13,21 @@ from charrnn.nn.cells import CELLS
 from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import Checkpoint
 
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+def to_float32(data: bytes, kind: str) -> Array:
+    """(N,) numbers of a kind (F64, F32, F16, BF16) in little-endian order; what is too large becomes infinite.
+
+    Raises:
+        ValueError: no whole number of them.
+    """
+    values = np.frombuffer(data, _DTYPES[kind])
+    if kind == "BF16":  # the upper half of a float32
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
+
 
 def plain_params(checkpoint: Checkpoint) -> dict[str, Array]:
     """Parameters by name; an embedding is multiplied into the first layer's input weights, (G*H, V)."""

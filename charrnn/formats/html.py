@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn.files import write_atomically
+from charrnn.files import write_output
 from charrnn.formats.common import check_equations, metadata, plain_params
 from charrnn.nn.cells import CELLS, RecurrentCell
 from charrnn.nn.cells.equations import parse, translate
@@ -43,7 +43,7 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
     page = page.replace("__TITLE__", html.escape(title))
     page = page.replace("__FACTS__", json.dumps(facts).replace("<", "\\u003c"))
     page = page.replace("__WEIGHTS__", base64.b64encode(flat.tobytes()).decode())
-    write_atomically(output, page.encode())
+    write_output(output, page.encode())
     return [output]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from charrnn.files import write_atomically
+from charrnn.files import write_output
 from charrnn.formats.common import metadata, plain_params
 from charrnn.runs.checkpoint import Checkpoint
 
@@ -13,5 +13,5 @@ from charrnn.runs.checkpoint import Checkpoint
 def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
     """Write the file."""
     params = {name: values.tolist() for name, values in plain_params(checkpoint).items()}
-    write_atomically(output, json.dumps({**metadata(checkpoint), "params": params}).encode())
+    write_output(output, json.dumps({**metadata(checkpoint), "params": params}).encode())
     return [output]

@@ -6,22 +6,23 @@ are found by their shapes and by the names that PyTorch gives recurrent layers.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from charrnn.config.load import config_from_dict
+from charrnn.config.messages import one_line
 from charrnn.data.vocabulary import Vocabulary
-from charrnn.errors import CharRNNError, CheckpointError, MissingExtraError
+from charrnn.errors import CharRNNError, CheckpointError, SettingsError
+from charrnn.formats.reading import ExportFacts, read_symbols, read_weights
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array
-from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.checkpoint import LARGEST, Checkpoint, usable
 
 # A cell that PyTorch has, by its number of gates.
 _GATES = {len(cell.gates): cell for cell in CELLS.values() if cell.torch_module}
@@ -49,17 +50,19 @@ def import_model(
 
     Raises:
         CheckpointError: not such a file, or a network that is none of ours.
-        MissingExtraError: PyTorch or safetensors is needed and missing.
     """
-    arrays, meta = _read(path)
-    if meta is not None:
-        vocabulary = vocabulary or Vocabulary.from_meta(meta["vocabulary"])
-    if vocabulary is None:
-        raise CheckpointError(f"{path}: contains no vocabulary", hint="give its vocabulary with `vocab` FILE")
+    found = read_weights(path)
+    arrays, facts = found.arrays, found.facts
     try:
+        if facts.vocabulary is not None and vocabulary is None:
+            vocabulary = Vocabulary.from_meta(msgspec.to_builtins(facts.vocabulary))
+        if vocabulary is None:
+            raise CheckpointError("contains no vocabulary", hint="give its vocabulary with `vocab` FILE")
         if "layers.0.weight_ih" in arrays:
-            return _checkpoint(arrays, vocabulary, source, meta)
-        return _checkpoint(_ours(arrays, len(vocabulary), names or ArrayNames()), vocabulary, source, None)
+            return _checkpoint(arrays, vocabulary, source, facts)
+        return _checkpoint(_ours(arrays, len(vocabulary), names or ArrayNames()), vocabulary, source, ExportFacts())
+    except SettingsError as error:  # of the settings in the file
+        raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from None
     except CharRNNError as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
 
@@ -71,87 +74,19 @@ def read_vocabulary(path: Path) -> Vocabulary:
         CheckpointError: unreadable, or characters that are not in the order of their code points.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        if path.suffix.lower() != ".json":
+            return Vocabulary.of(path.read_bytes().decode("utf-8"))
+        values = [ord(symbol) for symbol in read_symbols(path)]
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
-    if path.suffix.lower() != ".json":
-        return Vocabulary.of(text)
-    try:
-        symbols = json.loads(text)
-        values = [ord(symbol) for symbol in symbols]
-    except (ValueError, TypeError):
-        raise CheckpointError(f"{path}: not a JSON list of single characters") from None
-    if values != sorted(set(values)):
+        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not a JSON list of single characters: {error}") from None
+    if not values or values != sorted(set(values)):
         raise CheckpointError(
             f"{path}: the characters are not in the order of their code points",
             hint="sort the network's input and output by character first, as char-rnn programs do",
         )
     return Vocabulary(values, "utf-8")
-
-
-def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any] | None]:
-    kind = path.suffix.lower()
-    try:
-        if kind == ".json":
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            return {name: np.array(v, np.float32) for name, v in facts["params"].items()}, facts
-        if kind == ".safetensors":
-            return _read_safetensors(path)
-        return _read_torch(path), None
-    except _NotAStateDictError as error:
-        raise CheckpointError(
-            f"{path}: holds no weights that can be read: {error}",
-            hint="write one with torch.save(network.state_dict(), FILE)",
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100] or type(error).__name__
-        raise CheckpointError(f"{path}: holds no weights that can be read: {reason}") from None
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, Any] | None]:
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError:
-        raise MissingExtraError("safetensors", "safetensors", purpose="this import") from None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
-            meta = (file.metadata() or {}).get("charrnn")
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
-    return arrays, None if meta is None else json.loads(meta)
-
-
-class _NotAStateDictError(Exception):
-    """A file for PyTorch that holds something else."""
-
-
-def _is_zip(path: Path) -> bool:
-    return path.read_bytes()[:4] == b"PK\x03\x04"  # as torch.save writes
-
-
-def _read_torch(path: Path) -> dict[str, Array]:
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("PyTorch", "torch", purpose="this import") from None
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # whatever its unpickler meets in a file that is none of its own
-        what = (
-            "pickled objects, not tensors alone"
-            if "weights_only" in str(error) and _is_zip(path)
-            else "not a PyTorch file"
-        )
-        raise _NotAStateDictError(what) from None
-    if not isinstance(found, Mapping):
-        raise _NotAStateDictError("not a state_dict")
-    for key in ("state_dict", "model_state_dict", "model"):  # as training programs wrap it
-        if isinstance(found.get(key), Mapping):
-            found = found[key]
-    return {str(k): v.detach().float().numpy() for k, v in found.items() if isinstance(v, torch.Tensor)}
 
 
 def _ours(arrays: dict[str, Array], vocab_size: int, names: ArrayNames) -> dict[str, Array]:
@@ -166,7 +101,8 @@ def _ours(arrays: dict[str, Array], vocab_size: int, names: ArrayNames) -> dict[
     first = out["layers.0.weight_ih"]
     table = _embedding(arrays, first.shape[1], vocab_size, head, names.embedding)
     if table is not None:
-        out["layers.0.weight_ih"] = first @ table.T
+        with np.errstate(over="ignore", invalid="ignore"):  # found by its result
+            out["layers.0.weight_ih"] = first @ table.T
     out["head.weight"] = arrays[head]
     out["head.bias"] = arrays[bias] if bias in arrays else np.zeros(vocab_size, np.float32)
     return out
@@ -178,25 +114,22 @@ def _prefix(arrays: dict[str, Array], given: str | None) -> str:
         found = [p for p in found if p in (given, given + ".")]
     if len(found) != 1:
         raise CheckpointError(
-            f"{len(found)} recurrent networks in it" + (f" ({', '.join(map(repr, found))})" if found else ""),
+            f"{len(found)} recurrent networks in it" + (f" ({', '.join(map(one_line, found[:5]))})" if found else ""),
             hint="a state_dict with ...weight_ih_l0 is needed; name one of several with `rnn`",
         )
     strange = [n for n in arrays if n.startswith(found[0]) and re.search(r"_reverse$|weight_hr_l\d+$", n)]
     if strange:
-        raise CheckpointError(f"{strange[0]}: bidirectional networks and projections cannot be imported")
+        raise CheckpointError(f"{one_line(strange[0])}: bidirectional networks and projections cannot be imported")
     return found[0]
 
 
 def _layer(arrays: dict[str, Array], prefix: str, k: int) -> dict[str, Array]:
-    w_ih, w_hh = arrays[f"{prefix}weight_ih_l{k}"], arrays.get(f"{prefix}weight_hh_l{k}")
-    if w_hh is None or w_hh.ndim != 2 or w_ih.ndim != 2 or len(w_ih) != len(w_hh) or len(w_hh) % w_hh.shape[1]:
-        raise CheckpointError(f"{prefix}weight_hh_l{k}: missing, or of a shape that does not fit")
-    H, gates = w_hh.shape[1], len(w_hh) // w_hh.shape[1]  # noqa: N806
-    if gates not in _GATES:
-        known = ", ".join(f"{count} ({cell.name})" for count, cell in sorted(_GATES.items()))
-        raise CheckpointError(f"{prefix}weight_hh_l{k}: {gates} gates, but a cell has one of {known}")
+    H, gates = _sizes(arrays, f"{prefix}weight_hh_l{k}")  # noqa: N806
+    w_ih, w_hh = arrays[f"{prefix}weight_ih_l{k}"], arrays[f"{prefix}weight_hh_l{k}"]
     zero = np.zeros(len(w_hh), np.float32)
     first, second = (arrays.get(f"{prefix}bias_{part}_l{k}", zero).copy() for part in ("ih", "hh"))
+    if w_ih.ndim != 2 or len(w_ih) != len(w_hh) or {first.shape, second.shape} != {zero.shape}:
+        raise CheckpointError(f"{one_line(prefix)}: its arrays of layer {k} do not fit each other")
     out = {"weight_ih": w_ih, "weight_hh": w_hh}
     for gate, name in _GATES[gates].recurrent_biases.items():  # it stays inside the recurrent product
         rows = slice(_GATES[gates].gates.index(gate) * H, (_GATES[gates].gates.index(gate) + 1) * H)
@@ -247,21 +180,31 @@ def _embedding(arrays: dict[str, Array], size: int, vocab_size: int, head: str, 
     return arrays[found[0]]
 
 
-def _checkpoint(
-    arrays: dict[str, Array], vocabulary: Vocabulary, source: str, meta: dict[str, Any] | None
-) -> Checkpoint:
-    w_hh = arrays["layers.0.weight_hh"]
+def _checkpoint(arrays: dict[str, Array], vocabulary: Vocabulary, source: str, facts: ExportFacts) -> Checkpoint:
+    H, gates = _sizes(arrays, "layers.0.weight_hh")  # noqa: N806
     layers = len([name for name in arrays if name.endswith("weight_hh")])
-    model = {"cell": _GATES[len(w_hh) // w_hh.shape[1]].name, "hidden_size": w_hh.shape[1], "num_layers": layers}
+    model = {"cell": _GATES[gates].name, "hidden_size": H, "num_layers": layers}
     settings: dict[str, Any] = {"corpus": {"source": source, "encoding": vocabulary.encoding}, "model": model}
-    config = config_from_dict(settings if meta is None else meta["config"], where="its settings")
+    config = config_from_dict(facts.config or settings, where="its settings")
     shapes = CharRNN.param_shapes(len(vocabulary), **config.model.sizes())
     params = {}
     for name, shape in shapes.items():
         if name not in arrays or arrays[name].shape != shape:
             found = arrays[name].shape if name in arrays else "nothing"
             raise CheckpointError(f"{name}: found {found}, {len(vocabulary)} symbols need {shape}")
-        if not np.isfinite(arrays[name]).all():
-            raise CheckpointError(f"{name}: holds numbers that are not finite")
+        if not usable(arrays[name]):
+            raise CheckpointError(f"{name}: holds numbers that are not finite, or beyond {LARGEST:g}")
         params[name] = np.ascontiguousarray(arrays[name], np.float32)
     return Checkpoint(config, vocabulary, params)
+
+
+def _sizes(arrays: dict[str, Array], name: str) -> tuple[int, int]:
+    """Hidden size and number of gates, by the shape of recurrent weights."""
+    w_hh = arrays.get(name)
+    if w_hh is None or w_hh.ndim != 2 or not w_hh.size or len(w_hh) % w_hh.shape[1]:
+        raise CheckpointError(f"{one_line(name)}: missing, or of a shape that does not fit")
+    gates = len(w_hh) // w_hh.shape[1]
+    if gates not in _GATES:
+        known = ", ".join(f"{count} ({cell.name})" for count, cell in sorted(_GATES.items()))
+        raise CheckpointError(f"{one_line(name)}: {gates} gates, but a cell has one of {known}")
+    return w_hh.shape[1], gates

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from charrnn.errors import MissingExtraError
-from charrnn.files import write_atomically
+from charrnn.files import write_output
 from charrnn.formats.common import check_equations, metadata, plain_params
 from charrnn.nn.cells import CELLS
 from charrnn.nn.cells.equations import parse, translate
@@ -40,7 +40,7 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
     prop = made.metadata_props.add()
     prop.key, prop.value = "charrnn", json.dumps(metadata(checkpoint))
     onnx.checker.check_model(made)
-    write_atomically(output, made.SerializeToString())
+    write_output(output, made.SerializeToString())
     return [output]
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from charrnn.errors import MissingExtraError
-from charrnn.files import write_atomically
+from charrnn.files import write_output
 from charrnn.formats.common import metadata, plain_params
 from charrnn.runs.checkpoint import Checkpoint
 
@@ -21,5 +21,5 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         from safetensors.numpy import save
     except ImportError:
         raise MissingExtraError("safetensors", "safetensors", purpose="this export") from None
-    write_atomically(output, save(plain_params(checkpoint), {"charrnn": json.dumps(metadata(checkpoint))}))
+    write_output(output, save(plain_params(checkpoint), {"charrnn": json.dumps(metadata(checkpoint))}))
     return [output]

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import write_atomically
+from charrnn.files import is_stream, write_output
 from charrnn.formats.common import metadata, torch_names
 from charrnn.nn.cells import CELLS
 from charrnn.runs.checkpoint import Checkpoint
@@ -88,7 +88,7 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         SettingsError: a name that the script beside it cannot have.
     """
     script = output.with_suffix(".py")
-    if script == output or set(output.name) & set('"\\'):
+    if script == output or is_stream(output) or set(output.name) & set('"\\'):
         raise SettingsError(f"{output}: the weights need another name, as in model.pt; the script will be {script}")
     try:
         import torch
@@ -97,7 +97,7 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
     weights = {name: torch.from_numpy(values.copy()) for name, values in torch_names(checkpoint).items()}
     buffer = io.BytesIO()
     torch.save(weights, buffer)
-    write_atomically(output, buffer.getvalue())
+    write_output(output, buffer.getvalue())
     m, meta = checkpoint.config.model, metadata(checkpoint)
     facts = {
         "module": CELLS[m.cell].torch_module,
@@ -106,5 +106,5 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         **meta["vocabulary"],
     }
     text = _SCRIPT.replace("FACTS_HERE", json.dumps(facts)).replace("FILE", output.name).replace("SCRIPT", script.name)
-    write_atomically(script, text.encode())
+    write_output(script, text.encode())
     return [output, script]

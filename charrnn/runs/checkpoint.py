@@ -24,6 +24,7 @@ import numpy as np
 
 from charrnn.config.load import config_from_dict, config_to_dict, with_older_values
 from charrnn.config.schema import Config
+from charrnn.config.typed_json import decode
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, SettingsError
 from charrnn.files import atomic_writer
@@ -32,6 +33,7 @@ from charrnn.nn.network import CharRNN
 from charrnn.runs.npz import read_arrays, write_arrays
 
 FORMAT = 1
+LARGEST = 1e15  # of a parameter: products of two matrices of them stay within float32
 
 
 @dataclass
@@ -127,6 +129,9 @@ def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     vocabulary = Vocabulary.from_meta(msgspec.to_builtins(meta.vocabulary))
     shapes = CharRNN.param_shapes(len(vocabulary), **config.model.sizes())
     params = {name: _expect(arrays, f"params/{name}", shape) for name, shape in shapes.items()}
+    for name, values in params.items():
+        if not usable(values):
+            raise CheckpointError(f"params/{name} holds values beyond {LARGEST:g}, with which nothing can be computed")
     size = sum(values.size for values in params.values())
     moments = {
         name.removeprefix("optim/"): _expect(arrays, name, (size,)) for name in arrays if name.startswith("optim/")
@@ -176,9 +181,14 @@ def _meta(arrays: dict[str, np.ndarray]) -> _Meta:
     if array is None or array.shape != () or array.dtype.kind != "U":
         raise CheckpointError("not a charrnn checkpoint (no meta)")
     try:
-        return msgspec.json.decode(str(array).encode(), type=_Meta)
-    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
+        return decode(str(array), _Meta)
+    except ValueError as error:
         raise CheckpointError(f"meta is damaged: {error}") from None
+
+
+def usable(params: np.ndarray) -> bool:
+    """Whether parameters are finite and small enough to compute with."""
+    return bool(np.isfinite(params).all() and (not params.size or max(params.max(), -params.min()) <= LARGEST))
 
 
 def _expect(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...] | None) -> np.ndarray:
@@ -202,7 +212,7 @@ def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) 
         runs = [f.parent for pattern in ("*/last.npz", "*/*/last.npz") for f in runs_dir.glob(pattern)]  # sweeps too
         if not runs:
             raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train `config` FILE")
-        path = max(runs, key=lambda run: (run / "last.npz").stat().st_mtime_ns)
+        path = max(runs, key=lambda run: (run / "last.npz").lstat().st_mtime_ns)
     if path.is_dir():
         found = [path / name for name in ("best.npz", "last.npz") if (path / name).is_file()]
         if not found:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from charrnn.errors import DataError
 from charrnn.runs.history import History, read_history
-from charrnn.runs.table import find_runs
+from charrnn.runs.reading import Row
+from charrnn.runs.table import read_run
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def compare_runs(folders: Sequence[Path], target: float | None) -> list[Compared
     target = max(_loss(history) for history in histories) if target is None else target
     found = []
     for folder, history in zip(folders, histories, strict=True):
-        (run,) = find_runs(folder)
+        run = read_run(folder)
+        assert run is not None  # it has a history
         last, reached = history.rows[-1], _reached(history, target)
         found.append(
             ComparedRun(
@@ -68,23 +70,25 @@ def compare_runs(folders: Sequence[Path], target: float | None) -> list[Compared
                 parameters=int(run.facts["parameters"] or 0),
                 loss=_loss(history),
                 bits_per_char=_loss(history) / math.log(2),
-                steps=last["step"],
-                epochs=last["epoch"],
-                seconds=last["seconds"],
-                chars_per_second=last["chars"] / max(last["seconds"], 1e-9),
+                steps=last.step,
+                epochs=last.epoch or 0.0,
+                seconds=last.seconds or 0.0,
+                chars_per_second=(last.chars or 0) / max(last.seconds or 0.0, 1e-9),
                 target=target,
-                seconds_to_target=None if reached is None else reached["seconds"],
-                steps_to_target=None if reached is None else int(reached["step"]),
+                seconds_to_target=None if reached is None else reached.seconds,
+                steps_to_target=None if reached is None else reached.step,
             )
         )
     return found
 
 
 def _loss(history: History) -> float:
-    assert history.best is not None
-    return float(history.best["val_loss"])
+    best = history.best
+    assert best is not None
+    assert best.val_loss is not None
+    return best.val_loss
 
 
-def _reached(history: History, target: float) -> dict[str, float] | None:
-    rows = (row for row in history.rows if row.get("val_loss") is not None and row["val_loss"] <= target)
+def _reached(history: History, target: float) -> Row | None:
+    rows = (row for row in history.rows if row.val_loss is not None and row.val_loss <= target)
     return next(rows, None)

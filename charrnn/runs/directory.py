@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -13,7 +14,8 @@ from typing import Any
 from charrnn.config.load import dump_config
 from charrnn.config.schema import Config
 from charrnn.errors import SettingsError
-from charrnn.files import FileLock, LockedError, append, remove_stale, sync, unwritable, write_atomically, writing
+from charrnn.files import append, open_regular, remove_stale, sync, unshare, unwritable, write_atomically, writing
+from charrnn.locks import FileLock, LockedError
 from charrnn.runs.events import RolledBack, StepReport
 
 
@@ -76,6 +78,9 @@ class RunDirectory:
             SettingsError, StorageError: the directory cannot be written.
         """
         with self._writing():
+            for log in (self.history, self.samples):  # before anything is changed
+                with contextlib.suppress(FileNotFoundError):
+                    open_regular(log).close()
             self.summary.unlink(missing_ok=True)  # a longer run than the one that ended
             write_atomically(self.config, dump_config(config).encode())
 
@@ -94,11 +99,11 @@ class RunDirectory:
 
     def append_report(self, report: StepReport) -> None:
         """Add a row to the history."""
-        self._append(self.history, json.dumps(asdict(report)) + "\n")
+        self._append(self.history, json.dumps(finite(asdict(report))) + "\n")
 
     def append_note(self, event: str, note: RolledBack) -> None:
         """Add a row that is no report, under the name of what happened."""
-        self._append(self.history, json.dumps({"event": event, **asdict(note)}) + "\n")
+        self._append(self.history, json.dumps(finite({"event": event, **asdict(note)})) + "\n")
 
     def append_sample(self, step: int, text: str) -> None:
         """Add a sample, under a line that says when it was made."""
@@ -130,7 +135,7 @@ class RunDirectory:
         self.write_waiting()
         for path in (self.history, self.samples):
             try:
-                with path.open("r+b") as file:  # Windows syncs only what is open for writing
+                with open_regular(path, "r+b") as file:  # Windows syncs only what is open for writing
                     sync(file.fileno())
             except FileNotFoundError:
                 continue
@@ -148,12 +153,20 @@ class RunDirectory:
             write_atomically(self.rollback, self.last.read_bytes())
 
     def cut_logs(self, history_bytes: int, samples_bytes: int) -> None:
-        """Drop what was written after a checkpoint, which the resumed run writes again; also a row cut by a crash."""
+        """Drop what was written after a checkpoint, which the resumed run writes again; also a row cut by a crash.
+
+        Raises:
+            SettingsError: a log is no regular file, or cannot be written.
+        """
         self._waiting = {}
-        for path, size in ((self.history, history_bytes), (self.samples, samples_bytes)):
-            if path.exists() and path.stat().st_size > size:
-                with path.open("r+b") as file:
-                    file.truncate(size)
+        try:
+            for path, size in ((self.history, history_bytes), (self.samples, samples_bytes)):
+                unshare(path)  # a copy of the run made of hard links keeps its own
+                with contextlib.suppress(FileNotFoundError), open_regular(path, "r+b") as file:
+                    if os.fstat(file.fileno()).st_size > size:
+                        file.truncate(size)
+        except OSError as error:
+            raise unwritable(path, error) from None
 
 
 def finite(facts: dict[str, Any]) -> dict[str, Any]:

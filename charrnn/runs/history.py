@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from charrnn.config.load import load_config
 from charrnn.config.schema import Config
-from charrnn.errors import DataError
+from charrnn.runs.reading import Note, Row, read_rows, read_run_config
 
 
 @dataclass(frozen=True)
@@ -26,22 +23,26 @@ class History:
 
     name: str
     path: Path
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    events: list[Note] = field(default_factory=list)
 
     def column(self, name: str) -> list[float]:
         """One column of the reports; NaN where a report does not have it."""
-        return [float("nan") if row.get(name) is None else float(row[name]) for row in self.rows]
+        return [float("nan") if row[name] is None else float(row[name]) for row in self.rows]
 
     @property
-    def best(self) -> dict[str, Any] | None:
+    def best(self) -> Row | None:
         """The report with the lowest validation loss; None before the first validation."""
-        measured = [row for row in self.rows if row.get("val_loss") is not None]
-        return min(measured, key=lambda row: float(row["val_loss"]), default=None)
+        measured = [(row.val_loss, k) for k, row in enumerate(self.rows) if row.val_loss is not None]
+        return self.rows[min(measured)[1]] if measured else None
 
     def config(self) -> Config:
-        """The run's resolved settings."""
-        return load_config(self.path / "config.yaml")
+        """The run's resolved settings.
+
+        Raises:
+            DataError: damaged, or not there.
+        """
+        return read_run_config(self.path)
 
 
 def read_history(path: Path) -> History:
@@ -51,22 +52,10 @@ def read_history(path: Path) -> History:
         DataError: no history there, or not one.
     """
     file = path if path.suffix == ".jsonl" else path / "history.jsonl"
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no history.jsonl there", hint="give the directory of a run") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read: {error}") from None
     history = History(file.parent.name, file.parent)
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            known = isinstance(row, dict) and isinstance(row["step"], int)
-        except (ValueError, KeyError, RecursionError):
-            known = False
-        if not known and number == len(lines) and not line.endswith("\n"):
-            break  # being written now
-        if not known:
-            raise DataError(f"{file}: line {number} is not a row of a history")
-        (history.events if "event" in row else history.rows).append(row)
+    for row in read_rows(file):
+        if isinstance(row, Note):
+            history.events.append(row)
+        else:
+            history.rows.append(row)
     return history

@@ -1,4 +1,4 @@
-"""Writing an `.npz`, and reading one from anybody: plain arrays only, and never more memory than the file has bytes.
+"""Writing an `.npz`, and reading one from anybody: plain arrays only, in memory for a few times the bytes of the file.
 
 Nothing in a file that is read is believed before it has been checked against the bytes that are there: members must
 be stored uncompressed, their sizes must add up to no more than the file, and an array's header must be in the one form
@@ -7,6 +7,8 @@ that NumPy writes and promise exactly the bytes that follow. No pickles, no expr
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import os
 import re
@@ -20,11 +22,11 @@ from typing import IO
 import numpy as np
 
 from charrnn.errors import CheckpointError
+from charrnn.files import IrregularFileError, open_regular
 
 _DIRECTORY_LIMIT = 1 << 20  # bytes of the archive's table of contents; a large model needs 50 thousand
-_END = struct.Struct("<4s4H2LH")  # end of the table of contents, PKWARE's APPNOTE 4.3.16
-_END64_LOCATOR = struct.Struct("<4sLQL")  # 4.3.15
-_END64 = struct.Struct("<4sQ2H2L4Q")  # 4.3.14
+BROKEN = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error)
+# `numpy.lib.format` reads headers with `ast.literal_eval`, which takes what no checkpoint has; one pattern does not.
 _HEADER = re.compile(
     rb"\{'descr': '([<>|=]?[iufU]\d{1,9})', 'fortran_order': False, "
     rb"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n"
@@ -38,15 +40,15 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         CheckpointError: missing, unreadable, or not a sound file of plain, finite arrays.
     """
     try:
-        with _open(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if _directory_bytes(file, size) > _DIRECTORY_LIMIT:
-                raise CheckpointError(f"{path}: not a charrnn checkpoint (too many members)")
-            with zipfile.ZipFile(file) as archive:
-                return dict(_members(path, archive, size))
+        with open_regular(path) as file, open_archive(file) as archive:
+            return dict(_arrays(path, archive))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint", hint="train one: charrnn train `config` FILE") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error) as error:
+    except IrregularFileError as error:
+        link = os.path.realpath(path) if path.is_symlink() else None
+        hint = None if link is None else f"give the file itself: {link}, if you trust it"
+        raise CheckpointError(f"{path}: {error.strerror}", hint=hint) from None
+    except BROKEN as error:
         raise CheckpointError(f"{path}: not a charrnn checkpoint, or damaged ({error})") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -68,46 +70,47 @@ def write_arrays(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(member, np.asanyarray(array), version=(1, 0), allow_pickle=False)
 
 
-def _open(path: Path) -> IO[bytes]:
-    mode = path.lstat().st_mode
-    if stat.S_ISLNK(mode):
-        raise CheckpointError(
-            f"{path}: a symbolic link", hint=f"give the file itself: {os.path.realpath(path)}, if you trust it"
-        )
-    if not stat.S_ISREG(mode):  # a device or a pipe may never end
-        raise CheckpointError(f"{path}: not a regular file")
-    return path.open("rb")
+@contextlib.contextmanager
+def open_archive(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """A ZIP file whose members are stored as they are, have names of their own and fit into the file.
+
+    Args:
+        file: a regular file, open.
+
+    Raises:
+        zipfile.BadZipFile: it is not such a file; so are the errors in reading a member, or those of `BROKEN`.
+    """
+    size = os.fstat(file.fileno()).st_size
+    modest = _Modest(file)
+    with zipfile.ZipFile(modest) as archive:
+        members = archive.infolist()
+        if any(m.compress_type != zipfile.ZIP_STORED or m.flag_bits & 1 for m in members):
+            raise zipfile.BadZipFile("compressed or encrypted members")
+        if any(m.compress_size != m.file_size for m in members) or sum(m.file_size for m in members) > size:
+            raise zipfile.BadZipFile("its members claim more bytes than the file has")
+        if len({m.filename for m in members}) < len(members):
+            raise zipfile.BadZipFile("two members have the same name")
+        modest.limit = size
+        yield archive
 
 
-def _directory_bytes(file: IO[bytes], size: int) -> int:
-    """Size that the archive claims for its table of contents, which `zipfile` would read whole."""
-    if size < _END.size:
-        raise zipfile.BadZipFile("too short for an archive")
-    file.seek(size - _END.size)
-    end = _END.unpack(file.read(_END.size))
-    if end[0] != b"PK\x05\x06":
-        raise zipfile.BadZipFile("no end of an archive, or something after it")
-    claimed = int(end[5])
-    if size >= _END.size + _END64_LOCATOR.size:
-        file.seek(size - _END.size - _END64_LOCATOR.size)
-        locator = _END64_LOCATOR.unpack(file.read(_END64_LOCATOR.size))
-        if locator[0] == b"PK\x06\x07":
-            file.seek(size - _END.size - _END64_LOCATOR.size - _END64.size)
-            end64 = _END64.unpack(file.read(_END64.size))
-            claimed = int(end64[8])
-    return claimed
+class _Modest(io.BufferedReader):
+    """A file that gives no more than `limit` bytes at a time: `zipfile` asks for what a directory says it has."""
+
+    limit = _DIRECTORY_LIMIT
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(io.FileIO(file.fileno(), closefd=False))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """See the class."""
+        if size is not None and size > self.limit:
+            raise zipfile.BadZipFile("too many members")
+        return super().read(size)
 
 
-def _members(path: Path, archive: zipfile.ZipFile, size: int) -> Iterator[tuple[str, np.ndarray]]:
-    members = archive.infolist()
-    if any(m.compress_type != zipfile.ZIP_STORED or m.flag_bits & 1 for m in members):
-        raise CheckpointError(f"{path}: not a charrnn checkpoint (compressed or encrypted members)")
-    if sum(m.file_size for m in members) > size:
-        raise CheckpointError(f"{path}: damaged: its members claim more bytes than the file has")
-    names = [m.filename for m in members]
-    if len(set(names)) < len(names):
-        raise CheckpointError(f"{path}: damaged: two members have the same name")
-    for member in members:
+def _arrays(path: Path, archive: zipfile.ZipFile) -> Iterator[tuple[str, np.ndarray]]:
+    for member in archive.infolist():
         if not member.filename.endswith(".npy") or stat.S_ISLNK(member.external_attr >> 16):
             raise CheckpointError(f"{path}: not a charrnn checkpoint (holds {member.filename[:60]!r})")
         name = member.filename[: -len(".npy")]

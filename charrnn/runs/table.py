@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import operator
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from typing import Any
 from charrnn.config.load import config_to_dict
 from charrnn.config.messages import nearest, one_line
 from charrnn.errors import CharRNNError, SettingsError
-from charrnn.files import is_locked
-from charrnn.runs.history import read_history
+from charrnn.locks import is_locked
+from charrnn.runs.history import History, read_history
+from charrnn.runs.reading import Row, TrialRecord, read_run_config, read_summary, read_trial
 
 Value = str | int | float | bool | None
 
@@ -54,67 +56,70 @@ class Run:
         return self.facts[column] if column in self.facts else self.settings.get(column)
 
 
-def find_runs(folder: Path) -> list[Run]:
-    """Every run directory in `folder` and below, by name; one that cannot be read is left out."""
+def find_runs(folder: Path, *, left_out: Callable[[str], None] = lambda reason: None) -> list[Run]:
+    """Every run directory in `folder` and below, by name; one that cannot be read is left out.
+
+    Args:
+        folder: where to look.
+        left_out: called with each run that is left out and why, as one line.
+    """
     runs = []
     # A trial that failed before it had settings is a run as well.
     for path in sorted({file.parent for name in ("config.yaml", "trial.json") for file in folder.rglob(name)}):
         try:
-            runs.append(_read(path, folder))
-        except (CharRNNError, OSError, ValueError, KeyError):
-            continue
+            run = read_run(path, folder)
+        except CharRNNError as error:
+            left_out(error.message)
+        else:
+            runs += [] if run is None else [run]
     return runs
 
 
-def _read(path: Path, folder: Path) -> Run:
-    history = read_history(path) if (path / "history.jsonl").exists() else None
-    if history is None and not (path / "trial.json").exists():
-        raise SettingsError(f"{path}: has not begun")
-    last: dict[str, Any] = history.rows[-1] if history and history.rows else {}
-    best: dict[str, Any] = (history.best if history else None) or {}
-    summary = _json(path / "summary.json")
-    validated = [x for x in (summary.get("best_val_loss"), best.get("val_loss")) if x is not None]
-    loss: float | None = min(validated, default=last.get("train_loss"))
+def read_run(path: Path, folder: Path | None = None) -> Run | None:
+    """One run, named as from `folder`; None where it has not begun.
+
+    Raises:
+        DataError: one of its files cannot be read.
+    """
+    trial = read_trial(path)
+    begun = os.path.lexists(path / "history.jsonl")
+    if not begun and trial is None:
+        return None
+    history = read_history(path) if begun else History(path.name, path)
+    last = history.rows[-1] if history.rows else Row(0)
+    best, summary = history.best, read_summary(path)
+    losses = (None if summary is None else summary.best_val_loss, None if best is None else best.val_loss)
+    validated = [loss for loss in losses if loss is not None]
+    loss = min(validated, default=last.train_loss)
     facts: dict[str, Value] = {
         "loss": loss,
         "bits_per_char": None if loss is None else loss / math.log(2),
-        "val_loss": summary.get("val_loss"),
-        "train_loss": last.get("train_loss"),
-        "best_step": best.get("step"),
-        "steps": last.get("step", 0),
-        "epochs": last.get("epoch"),
-        "chars": last.get("chars"),
-        "seconds": last.get("seconds"),
-        "chars_per_second": last["chars"] / last["seconds"] if last.get("seconds") else None,
-        "parameters": summary.get("parameters"),
+        "val_loss": None if summary is None else summary.val_loss,
+        "train_loss": last.train_loss,
+        "best_step": None if best is None else best.step,
+        "steps": last.step,
+        "epochs": last.epoch,
+        "chars": last.chars,
+        "seconds": last.seconds,
+        "chars_per_second": last.chars / last.seconds if last.seconds and last.chars is not None else None,
+        "parameters": None if summary is None else summary.parameters,
     }
-    from charrnn.config.load import load_config
-
-    if (path / "config.yaml").exists():
-        sections = config_to_dict(load_config(path / "config.yaml"))
-        settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
+    settings: dict[str, Value]
+    if trial is not None and not os.path.lexists(path / "config.yaml"):  # it failed before it had any
+        settings = dict(trial.overrides)
     else:
-        overrides = _json(path / "trial.json").get("overrides")
-        settings = overrides if isinstance(overrides, dict) else {}
-    name = str(path.relative_to(folder)) if path != folder else path.name
-    return Run(path, name, _status(path, done=bool(summary)), facts, settings)
+        sections = config_to_dict(read_run_config(path))
+        settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
+    name = path.name if folder in (None, path) else str(path.relative_to(folder))
+    return Run(path, name, _status(path, trial, done=summary is not None), facts, settings)
 
 
-def _status(path: Path, *, done: bool) -> str:
+def _status(path: Path, trial: TrialRecord | None, *, done: bool) -> str:
     if done:
         return "done"
     if is_locked(path / ".lock"):
         return "running"
-    recorded = _json(path / "trial.json").get("status")
-    return str(recorded) if recorded in ("pruned", "failed") else "stopped"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        obj = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return obj if isinstance(obj, dict) else {}
+    return trial.status if trial is not None and trial.status in ("pruned", "failed") else "stopped"
 
 
 def column_name(spelled: str, runs: Sequence[Run]) -> str:
@@ -145,7 +150,7 @@ def selected(runs: Sequence[Run], conditions: Iterable[str]) -> list[Run]:
     """
     kept = list(runs)
     for condition in conditions:
-        match = re.fullmatch(r"\s*([A-Za-z_.]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", condition)
+        match = re.fullmatch(r"\s*([\w.]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", condition)
         if not match:
             raise SettingsError(f"`where` {one_line(condition)}: not COLUMN=VALUE, or with != < <= > >=")
         column = column_name(match[1], runs)

@@ -7,6 +7,7 @@ Source: Graves (2012), section 2.5; the length in the score as by Wu et al. (201
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,7 +98,9 @@ def beam_search(
 
 
 def _scored(ids: tuple[int, ...], nats: tuple[float, ...], penalty: float) -> Hypothesis:
-    return Hypothesis(ids, nats[: len(ids)], -sum(nats) / max(1, len(nats)) ** penalty)
+    exponent = penalty * math.log(max(1, len(nats)))
+    divisor = max(1, len(nats)) ** penalty if exponent < 700.0 else math.inf  # beyond what a float can be
+    return Hypothesis(ids, nats[: len(ids)], -sum(nats) / divisor)
 
 
 def _best(found: list[Hypothesis], width: int) -> list[Hypothesis]:

@@ -24,7 +24,7 @@ from charrnn.config.load import config_from_dict, config_to_dict, dump_config
 from charrnn.config.schema import Config
 from charrnn.data.corpora import resolve
 from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
-from charrnn.files import write_atomically
+from charrnn.files import IrregularFileError, open_regular, write_atomically
 from charrnn.sweep.executors import (
     Ended,
     HistoryTail,
@@ -103,7 +103,7 @@ class DaskExecutor:
     def start(self, trial: Trial, folder: Path, *, resume: bool) -> None:
         """See `Executor`."""
         config = self._settings(trial)
-        files = {name: (folder / name).read_bytes() for name in _READ if resume and (folder / name).is_file()}
+        files = _files_in(folder) if resume else {}
         name = f"charrnn-{os.getpid()}-{id(self)}-{trial.name}"
         task = _Task(trial, folder, _Shared(name, self._client))
         task.shared.files.set(files)
@@ -213,6 +213,24 @@ class _Shared:
         from distributed import Variable
 
         self.files, self.news, self.stop = (Variable(f"{name}-{part}", client) for part in ("files", "news", "stop"))
+
+
+def _files_in(folder: Path) -> Files:
+    """The files of a run that travel with it.
+
+    Raises:
+        SettingsError: one is a link or no file, which may lead to what is not the run's.
+    """
+    found = {}
+    for name in _READ:
+        try:
+            with open_regular(folder / name) as file:
+                found[name] = file.read()
+        except FileNotFoundError:
+            continue
+        except IrregularFileError as error:
+            raise SettingsError(f"{folder / name}: cannot be sent: {error.strerror}") from None
+    return found
 
 
 class _Task:
@@ -336,8 +354,7 @@ class _Sender:
         return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
     def send(self) -> None:
-        found = {name: (self._run / name).read_bytes() for name in _READ if (self._run / name).is_file()}
-        self._shared.files.set(found)
+        self._shared.files.set(_files_in(self._run))
         self._version = os.urandom(8).hex()  # numbers of processes and counts are the same on many machines
         self._tell()
 

@@ -16,9 +16,14 @@ from typing import Any, Literal
 from charrnn import __version__
 from charrnn.blas import kernel_name
 from charrnn.config.load import dump_config
-from charrnn.errors import SettingsError
-from charrnn.files import FileLock, LockedError, write_atomically, writing
-from charrnn.sweep.plan import Overrides, Plan, Trial
+from charrnn.config.yaml import MAX_BYTES
+from charrnn.errors import DataError, SettingsError
+from charrnn.files import make_folder, read_regular, write_atomically, writing
+from charrnn.locks import FileLock, LockedError
+from charrnn.runs.reading import Summary, read_object, read_summary, read_trial
+from charrnn.sweep.plan import Plan, Trial
+
+_MANIFEST = 1 << 26  # bytes; a trial takes some hundred
 
 Status = Literal["missing", "begun", "done", "pruned", "failed"]
 
@@ -82,8 +87,8 @@ class SweepDirectory:
             SettingsError: it did not.
         """
         try:
-            same = self.base.read_text(encoding="utf-8") == dump_config(plan.base)
-        except (OSError, ValueError):
+            same = read_regular(self.base, limit=MAX_BYTES) == dump_config(plan.base).encode()
+        except OSError:
             same = False
         if not same:
             raise SettingsError(
@@ -94,11 +99,14 @@ class SweepDirectory:
     def _history(self) -> list[dict[str, Any]]:
         """The commands and versions that the sweep was run with so far."""
         try:
-            old = json.loads(self.manifest.read_text(encoding="utf-8"))
-            earlier = old.get("before", [])
-            return [*earlier, {k: v for k, v in old.items() if k not in ("format", "before", "trials")}]
-        except (OSError, ValueError, AttributeError, TypeError):
+            old = read_object(self.manifest, dict[str, Any], limit=_MANIFEST)
+        except DataError:
             return []  # of no use any more; the trials themselves are
+        if old is None:
+            return []
+        earlier = old.get("before")
+        now = {k: v for k, v in old.items() if k not in ("format", "before", "trials")}
+        return [*(earlier if isinstance(earlier, list) else []), now]
 
     def _facts(self, plan: Plan, command: Sequence[str], *, before: list[dict[str, Any]]) -> dict[str, Any]:
         import numpy as np
@@ -144,7 +152,7 @@ class SweepDirectory:
             SettingsError, StorageError: it cannot be written.
         """
         with self.writing():
-            self.folder(trial).mkdir(exist_ok=True)
+            make_folder(self.folder(trial))
             add_to_record(self.folder(trial), name=trial.name, overrides=trial.overrides, **facts)
 
     def recorded(self, trial: Trial) -> dict[str, Any]:
@@ -154,7 +162,7 @@ class SweepDirectory:
     def status(self, trial: Trial) -> Status:
         """How far a trial has come."""
         folder = self.folder(trial)
-        if (folder / "summary.json").is_file():
+        if self._summary(trial) is not None:
             return "done"
         status = self.recorded(trial).get("status")
         if status in ("pruned", "failed"):
@@ -171,29 +179,35 @@ class SweepDirectory:
 
     def loss_of(self, trial: Trial) -> float | None:
         """Nats of a run at its end: the best validation loss, or the training loss without one; else None."""
+        summary = self._summary(trial)
+        return None if summary is None else summary.loss
+
+    def _summary(self, trial: Trial) -> Summary | None:
         try:
-            summary = json.loads((self.folder(trial) / "summary.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return read_summary(self.folder(trial))
+        except DataError:  # the run goes on from its checkpoint, and writes it again
             return None
-        loss: float = summary["train_loss"] if summary["best_val_loss"] is None else summary["best_val_loss"]
-        return loss
 
     def trials(self) -> list[Trial]:
         """Every trial that has a directory, planned or searched, by name."""
         found = []
         for path in sorted(self.path.glob("*/trial.json")):
-            overrides: Overrides = json.loads(path.read_text(encoding="utf-8"))["overrides"]
-            found.append(Trial(path.parent.name, overrides))
+            try:
+                known = read_trial(path.parent)
+            except DataError:  # told by the table of runs
+                continue
+            if known is not None:
+                found.append(Trial(path.parent.name, known.overrides))
         return found
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     """What is written down of a trial in its run directory; empty where nothing is."""
     try:
-        known = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        known = read_trial(folder)
+    except DataError:  # it is written anew, and its run's files say the rest
         return {}
-    return known if isinstance(known, dict) else {}
+    return {} if known is None else {k: v for k, v in dict(known).items() if v is not None}
 
 
 def add_to_record(folder: Path, **facts: Any) -> None:
@@ -207,9 +221,10 @@ def add_to_record(folder: Path, **facts: Any) -> None:
 
 class _SweepLock(FileLock):
     def __enter__(self) -> FileLock:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return super().__enter__()
+            with writing(self.path.parent, "the sweep's directory", hint="choose another `directory`"):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                return super().__enter__()
         except LockedError:
             raise SettingsError(
                 f"{self.path.parent}: another sweep is at work in this directory",

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from charrnn.blas import available_cores
-from charrnn.config.load import load_config
 from charrnn.config.schema import Config
-from charrnn.files import is_locked, writing
+from charrnn.errors import DataError
+from charrnn.files import open_regular, writing
+from charrnn.locks import is_locked
+from charrnn.runs.reading import Row, parse_row, read_run_config
 from charrnn.sweep.directory import read_record
 from charrnn.sweep.plan import Overrides, Trial
 from charrnn.training.processes import child_command, child_environment, detached
@@ -84,7 +86,7 @@ class HistoryTail:
     def rows(self) -> list[dict[str, Any]]:
         """Reports since the last call."""
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 start = min(self._offset, file.seek(0, 2))
                 begin = file.seek(max(0, start - self._LONGEST))
                 start = begin + file.read(start - begin).rfind(b"\n") + 1  # in a file cut back, it may be within a row
@@ -94,8 +96,14 @@ class HistoryTail:
             return []
         whole = data[: data.rfind(b"\n") + 1]
         self._offset = start + len(whole)
-        rows = [json.loads(line) for line in whole.splitlines()]
-        new = [row for row in rows if "event" not in row and row["step"] > self._step]
+        new = []
+        for line in whole.splitlines():
+            try:
+                row = parse_row(line)
+            except ValueError:  # damaged; the run's own table says so
+                continue
+            if isinstance(row, Row) and row.step > self._step:
+                new.append(dict(row))
         self._step = max([self._step, *(row["step"] for row in new)])
         return new
 
@@ -119,7 +127,8 @@ def replicas_for(folder: Path, config: Config, cores: int) -> int | str:
     from charrnn.training.group import choose_replicas
 
     if (folder / "last.npz").exists():
-        return load_config(folder / "config.yaml").training.replicas
+        with contextlib.suppress(DataError):  # damaged settings: the checkpoint has its own, and says what does not fit
+            return read_run_config(folder).training.replicas
     return choose_replicas(config.training.replicas, config.training.batch_size, cores=cores)
 
 
@@ -232,7 +241,7 @@ def launch(job: Job, log: Path, cores: list[int], *, text: Path | None = None) -
     """
     spec = json.dumps({"job": asdict(job), "cores": cores})
     environment = child_environment(len(cores)) | ({"CHARRNN_TEXT": str(text)} if text else {})
-    with writing(log, "what a trial needs"), log.open("ab") as file:
+    with writing(log, "what a trial needs"), open_regular(log, "ab") as file:
         return subprocess.Popen(
             child_command("charrnn.cli.trial", spec),
             stdin=subprocess.PIPE,

@@ -6,12 +6,14 @@ machines can share it. Trials that were being run when their sweep died are gone
 
 from __future__ import annotations
 
+import os
 import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import FileLock
+from charrnn.files import open_regular
+from charrnn.locks import FileLock
 from charrnn.sweep.directory import SweepDirectory
 from charrnn.sweep.executors import unlocked
 from charrnn.sweep.plan import Draw, Overrides, Plan, Search, Trial, cross_with_seeds, trial_name
@@ -165,8 +167,10 @@ def _storage(search: Search, directory: SweepDirectory) -> Any:
 
     if search.storage and "://" in search.storage:
         return search.storage
-    path = search.storage or str(directory.path / "optuna.journal")
-    return JournalStorage(JournalFileBackend(path))
+    own = directory.path / "optuna.journal"
+    if search.storage is None and os.path.lexists(own):
+        open_regular(own).close()  # in a directory from a stranger it may be a link to what is not the sweep's
+    return JournalStorage(JournalFileBackend(search.storage or str(own)))
 
 
 def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:

@@ -11,7 +11,7 @@ def most_steps(t: TrainingSettings, windows_per_epoch: int) -> int | None:
     """Steps the run takes at most; None where only time bounds it."""
     limits = [] if t.max_steps is None else [t.max_steps]
     if t.epochs is not None:
-        limits.append(max(1, round(t.epochs * windows_per_epoch)))
+        limits.append(max(1, round(min(t.epochs * windows_per_epoch, 1e18))))
     return min(limits) if limits else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import msgspec
 
@@ -83,7 +83,8 @@ class Counters:
             counters = msgspec.convert(found, cls)
         except msgspec.ValidationError as error:
             raise CheckpointError(f"counters are damaged: {error}") from None
-        counts = (counters.step, counters.epoch, counters.window, counters.history_bytes, counters.samples_bytes)
-        if min(counts) < 0 or not 1 <= counters.replicas <= 256:
+        numbers = [value for value in asdict(counters).values() if isinstance(value, int | float)]
+        sound = all(0 <= value <= (1 << 53 if isinstance(value, int) else 1e50) for value in numbers)
+        if not sound or not 1 <= counters.replicas <= 256:
             raise CheckpointError("counters are damaged: a count is out of range")
         return counters

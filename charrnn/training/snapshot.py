@@ -17,7 +17,7 @@ from charrnn.data.windows import WindowStream
 from charrnn.errors import CheckpointError, DataError, DivergenceError, SettingsError
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array
-from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.checkpoint import Checkpoint, usable
 from charrnn.runs.directory import RunDirectory
 from charrnn.training.progress import Counters
 
@@ -40,12 +40,11 @@ def capture(
     Raises:
         DivergenceError: a number in it is not finite.
     """
-    for values in (model.params.flat, *moments.values(), *state):
-        if not np.isfinite(values).all():
-            raise DivergenceError(
-                f"step {counters.step}: a parameter or moment is no longer a finite number; nothing was saved",
-                hint="lower training.learning_rate or set training.grad_clip",
-            )
+    if not (usable(model.params.flat) and all(np.isfinite(v).all() for v in (*moments.values(), *state))):
+        raise DivergenceError(
+            f"step {counters.step}: a parameter or moment is no longer a usable number; nothing was saved",
+            hint="lower training.learning_rate or set training.grad_clip",
+        )
     return Checkpoint(
         config=config,
         vocabulary=vocabulary,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import MissingExtraError
-from charrnn.files import append
+from charrnn.files import IrregularFileError, append, make_folder, unwritable
 from charrnn.runs.events import Event, StepReport
 
 
@@ -40,13 +40,17 @@ class TensorBoardLog:
         folder: of the event files.
 
     Raises:
+        SettingsError: it is a link that leads elsewhere.
         OSError: no room, no permission; so does `show`.
     """
 
     def __init__(self, folder: Path) -> None:
         from tensorboard.compat.proto.event_pb2 import Event as Record
 
-        folder.mkdir(exist_ok=True)
+        try:
+            make_folder(folder)
+        except IrregularFileError as error:
+            raise unwritable(folder, error, "the event files' directory") from None
         self._path = folder / f"events.out.tfevents.{time.time_ns() // 10**6:013d}.{socket.gethostname()}.{os.getpid()}"
         self._write([Record(wall_time=time.time(), file_version="brain.Event:2")])
 

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -280,9 +281,8 @@ class Trainer:
 
     def _evaluate_now(self) -> Iterator[Event]:
         n, t = self.counters, self.config.training
-        n.val_loss = self.group.once(
-            lambda: ignore_float_warnings(evaluate)(self.model, self.val_ids, separator=self.separator).loss
-        )
+        read = partial(evaluate, self.model, self.val_ids, separator=self.separator, before=self.stream.ids)
+        n.val_loss = self.group.once(lambda: ignore_float_warnings(read)().loss)
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss

@@ -65,14 +65,14 @@ def test_a_stop_on_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, disk:
     assert not list((disk.path / "run").glob(".*.tmp"))
 
 
-def test_files_for_tensorboard_end_no_run(tmp_path: Path, disk: Disk) -> None:
+def test_files_for_tensorboard_end_no_run(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     settings = write_settings(tmp_path, steps=40)
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "tensorboard").symlink_to(disk.path)
-    disk.fill()
     words = command("train", "-c", settings, "--run-dir", tmp_path / "run", "--set", "training.tensorboard=true")
-    done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120)
+    with mounted(tmp_path / "run" / "tensorboard", "16k") as disk:
+        disk.fill()
+        done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("TensorBoard cannot be written") == 1
     assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.errors import SettingsError
-from charrnn.files import FileLock, LockedError, is_locked
+from charrnn.locks import FileLock, LockedError, is_locked
 from charrnn.runs.directory import RunDirectory
 from charrnn.runs.table import find_runs
 from tests.conftest import ROOT, Run

@@ -173,7 +173,7 @@ def test_processors_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_time_of_all_trials(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
     base(10_000_000)
     (tmp_path / "s.yaml").write_text(
-        "base: base.yaml\ngrid: {model.hidden_size: [8, 9]}\nbudget: {total_minutes: 0.03}\n"
+        "base: base.yaml\ngrid: {model.hidden_size: [8, 9]}\nbudget: {total_minutes: 0.1}\n"
     )
     done = charrnn("sweep", "s.yaml", "--jobs", "1")
     assert done.returncode == 0, done.stderr

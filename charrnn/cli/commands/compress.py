@@ -93,7 +93,7 @@ def _check_folder(output: Path) -> None:
 
 
 def _write(output: Path, data: bytes) -> None:
-    from charrnn.files import write_atomically, writing
+    from charrnn.files import write_output, writing
 
     with writing(output):
-        write_atomically(output, data)
+        write_output(output, data)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from charrnn.api import TrainedModel
     from charrnn.data.vocabulary import Vocabulary
     from charrnn.evaluation.loss import Score
+    from charrnn.evaluation.reading import Around
     from charrnn.nn.params import IdArray
     from charrnn.runs.checkpoint import Checkpoint
 
@@ -93,21 +94,24 @@ def evaluate(
     parts = corpus_parts(loaded) if text is None or baselines or memorisation else None
     if text is None:
         ids, name = (parts or {})[split.value], f"{loaded.config.corpus.source}, {split.value} part"
+        before = text_before(parts or {}, split.value)
     else:
         ids, name = file_ids(text, loaded, unknown), "standard input" if str(text) == "-" else str(text)
+        before = None
     _check_length(ids, name)
     document_end = loaded.config.corpus.document_separator
     separator = None if document_end is None else loaded.vocabulary.encode(document_end)
+    around: Around = {"separator": separator, "before": before}
     if per_char or per_line or surprising:
-        _closely(model, ids, separator, per_char, surprising, as_json=as_json)
+        _closely(model, ids, around, per_char, surprising, as_json=as_json)
         return
-    score = _score(model, ids, separator)
+    score = _score(model, ids, around)
     report: dict[str, Any] = {
         "checkpoint": " + ".join(map(str, paths)), "text": name, "characters": score.characters, "loss": score.loss,
         "nats": score.nats, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity,
     }  # fmt: skip
     if dynamic:
-        report["dynamic"] = _dynamic(loaded, ids, separator, dynamic_rate)
+        report["dynamic"] = _dynamic(loaded, ids, around, dynamic_rate)
     if text is None and (achievable := _achievable(loaded, split)) is not None:
         report["entropy_bound"] = achievable
     if memorisation:
@@ -131,14 +135,14 @@ def _check_one_view(**given: object) -> None:
 
 
 def _closely(
-    model: TrainedModel, ids: IdArray, separator: IdArray | None, per_char: PerCharacter | None, count: int | None, *,
+    model: TrainedModel, ids: IdArray, around: Around, per_char: PerCharacter | None, count: int | None, *,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Characters, places or lines instead of the whole."""
     from charrnn.cli.views import scores as scored
     from charrnn.evaluation.scoring import character_nats
 
-    nats = character_nats([c.build_model() for c in model.checkpoints], ids, separator=separator)
+    nats = character_nats([c.build_model() for c in model.checkpoints], ids, **around)
     if per_char is not None:
         scored.per_character(model, ids, nats, per_char.value)
     elif count:
@@ -147,14 +151,14 @@ def _closely(
         scored.per_line(model, ids, nats, as_json=as_json)
 
 
-def _score(model: TrainedModel, ids: IdArray, separator: IdArray | None) -> Score:
+def _score(model: TrainedModel, ids: IdArray, around: Around) -> Score:
     """The loss of one model, or of the mean of several."""
     from charrnn.evaluation.loss import Score, evaluate, mixed_surprisals
 
     built = [checkpoint.build_model() for checkpoint in model.checkpoints]
     if len(built) == 1:
-        return evaluate(built[0], ids, separator=separator)
-    nats = mixed_surprisals(built, ids, separator=separator)
+        return evaluate(built[0], ids, **around)
+    nats = mixed_surprisals(built, ids, **around)
     return Score(float(nats.sum()), nats.size)
 
 
@@ -176,12 +180,12 @@ def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
     return {"loss": loss, "bits_per_char": loss / math.log(2), "entropy_rate": known[0].entropy_rate()}
 
 
-def _dynamic(loaded: Checkpoint, ids: IdArray, separator: IdArray | None, rate: float | None) -> dict[str, float]:
+def _dynamic(loaded: Checkpoint, ids: IdArray, around: Around, rate: float | None) -> dict[str, float]:
     from charrnn.evaluation.dynamic import RATE, dynamic_evaluate
 
     rate = RATE if rate is None else rate
     score = dynamic_evaluate(
-        loaded.build_model(), ids, square_mean=loaded.moments.get("square_mean"), rate=rate, separator=separator
+        loaded.build_model(), ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around
     )
     return {"loss": score.loss, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity, "rate": rate}
 
@@ -217,6 +221,13 @@ def corpus_parts(loaded: Checkpoint) -> dict[str, IdArray]:
         )
     bounds = split_bounds(len(encoded.ids), val_fraction=corpus.val_fraction, test_fraction=corpus.test_fraction)
     return {name: encoded.ids[slice(*span)] for name, span in bounds.items()}
+
+
+def text_before(parts: dict[str, IdArray], split: str) -> IdArray | None:
+    """The part of the corpus that comes before a split: the state it leaves is the one that the split begins with."""
+    names = list(parts)
+    earlier = [parts[name] for name in names[: names.index(split)] if len(parts[name])]
+    return earlier[-1] if earlier else None
 
 
 def file_ids(text: Path, loaded: Checkpoint, unknown: str) -> IdArray:

@@ -68,7 +68,7 @@ def _advise(advice: LrSuggestion) -> None:
 
 
 def _save(points: list[LrPoint], advice: LrSuggestion, output: Path) -> None:
-    from charrnn.files import write_atomically, writing
+    from charrnn.files import write_output, writing
 
     if output.suffix.lower() != ".csv":
         from charrnn.inspection.plots.curves import draw_range_test
@@ -77,4 +77,4 @@ def _save(points: list[LrPoint], advice: LrSuggestion, output: Path) -> None:
         return
     rows = ["rate,loss,smoothed", *(f"{p.rate!r},{p.loss!r},{p.smoothed!r}" for p in points)]
     with writing(output):
-        write_atomically(output, ("\n".join(rows) + "\n").encode())
+        write_output(output, ("\n".join(rows) + "\n").encode())

@@ -34,6 +34,7 @@ def plot(
 ) -> None:
     """Plot losses, learning rate and gradient norm of one run or several."""
     from charrnn.cli.output import visible, write, write_json
+    from charrnn.errors import SettingsError
     from charrnn.inspection.plots.curves import curve_data, draw_curves, draw_in_terminal
     from charrnn.runs.history import read_history
 
@@ -49,5 +50,7 @@ def plot(
         return
     if output is None:
         output = histories[0].path / "loss.png" if len(histories) == 1 else Path("loss.png")
+        if output.is_symlink():  # in a directory from a stranger it may lead anywhere
+            raise SettingsError(f"{output}: a symbolic link", hint="name the picture with --output")
     draw_curves(histories, output, x=x.value)
     sys.stderr.write(f"wrote {output}\n")

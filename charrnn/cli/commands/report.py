@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,11 +15,14 @@ import typer
 if TYPE_CHECKING:
     from charrnn.cli.commands.inspected import ModelAndText
     from charrnn.runs.history import History
+    from charrnn.runs.reading import Row
 
 EXAMPLE = "Example: charrnn report checkpoints/rnn checkpoints/lstm checkpoints/gru -o report.html"
 
 _COLUMNS = ("step", "chars", "seconds", "train_loss", "val_loss", "learning_rate", "grad_norm")
 _SAMPLES = 12  # of a run; more are thinned out evenly
+_SAMPLE_BYTES = 1 << 24  # of the end of samples.txt
+_POINTS = 2000  # of a curve; more than a page is wide
 
 
 def report(
@@ -36,7 +41,7 @@ def report(
 ) -> None:
     """Write one page about runs: settings, curves, samples, comparison, coloured text, memory, errors."""
     from charrnn.cli.output import write_json
-    from charrnn.files import write_atomically, writing
+    from charrnn.files import write_output, writing
     from charrnn.inspection.report import finite, render
     from charrnn.runs.history import read_history
 
@@ -52,7 +57,7 @@ def report(
         for history in histories:
             _look_inside(history, data, length)
     with writing(output):
-        write_atomically(output, render(data).encode("utf-8"))
+        write_output(output, render(data).encode("utf-8"))
     if as_json:
         write_json(finite(data))
     sys.stderr.write(f"wrote {output}\n")
@@ -61,38 +66,47 @@ def report(
 def _run(history: History) -> dict[str, Any]:
     """What the page tells about one run without its weights."""
     from charrnn.config.load import config_to_dict
+    from charrnn.runs.reading import Row
 
     config = history.config()
-    last = history.rows[-1] if history.rows else {}
+    last = history.rows[-1] if history.rows else Row(0)
     best = history.best
     parameters = None
-    if (history.path / "last.npz").is_file():
+    if os.path.lexists(history.path / "last.npz"):
         from charrnn.runs.checkpoint import load_checkpoint
 
         parameters = sum(v.size for v in load_checkpoint(history.path / "last.npz").params.values())
-    seconds = last.get("seconds") or 0.0
+    seconds = last.seconds or 0.0
     return {
         "name": history.name,
         "cell": config.model.cell,
         "parameters": parameters,
-        "steps": last.get("step"),
-        "chars": last.get("chars"),
+        "steps": last.step,
+        "chars": last.chars,
         "seconds": round(seconds, 1),
-        "speed": round((last.get("chars") or 0) / seconds) if seconds else None,
-        "train_loss": last.get("train_loss"),
-        "best": None if best is None else best["val_loss"],
-        "history": {name: [row.get(name) for row in history.rows] for name in _COLUMNS},
+        "speed": round((last.chars or 0) / max(seconds, 1e-9)) if seconds else None,
+        "train_loss": last.train_loss,
+        "best": None if best is None else best.val_loss,
+        "history": {name: [row[name] for row in _thinned(history.rows)] for name in _COLUMNS},
         "samples": _samples(history.path / "samples.txt"),
         "settings": {f"{s}.{k}": v for s, values in config_to_dict(config).items() for k, v in values.items()},
     }
 
 
+def _thinned(rows: Sequence[Row]) -> list[Row]:
+    """At most twice `_POINTS` rows: some with a validation and some without, evenly, and the last of each."""
+    kept = []
+    for measured in (True, False):
+        places = [k for k, row in enumerate(rows) if (row.val_loss is not None) == measured]
+        kept += places[::-1][:: max(1, -(-len(places) // _POINTS))]
+    return [rows[k] for k in sorted(kept)]
+
+
 def _samples(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
-    parts = re.split(r"^--- step (\d+) ---\n", text, flags=re.MULTILINE)
+    from charrnn.runs.reading import read_text
+
+    text = read_text(path, limit=_SAMPLE_BYTES, end=True) or ""
+    parts = re.split(r"^--- step ([0-9]{1,18}) ---\n", text, flags=re.MULTILINE)
     found = [
         {"step": int(step), "text": body.rstrip("\n")} for step, body in zip(parts[1::2], parts[2::2], strict=True)
     ]

@@ -39,14 +39,14 @@ def runs(
     paths: Annotated[bool, typer.Option("--paths", help="Write the directories alone, one a line.")] = False,
 ) -> None:
     """List runs, best validation loss first."""
-    from charrnn.cli.output import visible, write, write_json
+    from charrnn.cli.output import tell_left_out, visible, write, write_json
     from charrnn.cli.views import runs as table
     from charrnn.errors import SettingsError
     from charrnn.runs.table import column_name, find_runs, ranked, selected
 
     if not folder.is_dir():
         raise SettingsError(f"{folder}: no such directory", hint="runs are under checkpoints/ where you trained them")
-    found = selected(find_runs(folder), where or [])
+    found = selected(find_runs(folder, left_out=tell_left_out), where or [])
     found = ranked(found, column_name(sort, found), reverse=reverse)[:top]
     plain = as_csv or as_json or not sys.stdout.isatty()
     usual = table.table_columns(found, limit=8 if plain else 4, fewer=not plain)
@@ -54,7 +54,7 @@ def runs(
     if show_effects:
         _show_effects(found, as_json=as_json, as_csv=as_csv)
     elif paths:
-        write("".join(f"{run.path}\n" for run in found))
+        write("".join(f"{run.path if plain else visible(str(run.path))}\n" for run in found))
     elif as_json:
         write_json({"runs": table.rows_of(found, [*shown, *(["path"] if "path" not in shown else [])])})
     elif as_csv:

@@ -172,13 +172,14 @@ def _run(runner: SweepRunner, plan: Plan, kind: str) -> dict[str, int]:
 
 
 def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int], *, as_json: bool, quiet: bool) -> None:
-    from charrnn.cli.output import write_json
+    from charrnn.cli.output import tell_left_out, write_json
     from charrnn.cli.views.runs import rows_of, show_table, table_columns, write_csv
     from charrnn.cli.views.sweep import short_names
     from charrnn.errors import CharRNNError
     from charrnn.runs.table import find_runs, ranked
 
-    runs = ranked([run for run in find_runs(folder.path) if run.status != "running"], "loss")
+    found = find_runs(folder.path, left_out=tell_left_out)
+    runs = ranked([run for run in found if run.status != "running"], "loss")
     trials = folder.trials()
     failed = [trial.name for trial in trials if folder.status(trial) == "failed"]
     columns = table_columns(runs)

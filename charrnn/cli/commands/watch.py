@@ -72,23 +72,25 @@ def _events(history: History, shown: int) -> Iterator[Event]:
         t = history.config().training
         limit = None if t.max_minutes is None else 60.0 * t.max_minutes
         yield RunStarted(history.path, None, 0, 0, 0, 0, t.max_steps, limit, 0, ())
-    best = min((r["val_loss"] for r in history.rows[:shown] if r.get("val_loss") is not None), default=float("inf"))
+    best = min((r.val_loss for r in history.rows[:shown] if r.val_loss is not None), default=float("inf"))
     for row in history.rows[shown:]:
-        if row.get("val_loss") is not None:
-            yield Evaluated(row["step"], row["val_loss"], row["val_loss"] < best)
-            best = min(best, row["val_loss"])
-        yield StepReport(**row)
+        if row.val_loss is not None:
+            yield Evaluated(row.step, row.val_loss, row.val_loss < best)
+            best = min(best, row.val_loss)
+        # Another version may have written fewer numbers; those that are missing are shown as such.
+        missing = {k: float("nan") for k in row.keys() if row[k] is None and k not in ("val_loss", "chars")}  # noqa: SIM118
+        yield StepReport(**{**row, "chars": row.chars or 0, **missing})
     sample = _last_sample(history.path / "samples.txt")
     if sample is not None:
         yield SampleMade(0, sample)
 
 
 def _last_sample(path: Path) -> str | None:
+    from charrnn.errors import DataError
+    from charrnn.runs.reading import read_text
+
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _SAMPLE_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
+        text = read_text(path, limit=_SAMPLE_BYTES, end=True) or ""
+    except DataError:
         return None
     return text.rpartition(" ---\n")[2].rstrip("\n") or None

@@ -119,11 +119,12 @@ def show_saturation(trace: Trace, *, as_json: bool) -> None:
 
 def write_page(seen: ModelAndText, trace: Trace, output: Path) -> None:
     """The coloured text with a slider over all units, as a page."""
-    from charrnn.files import write_atomically
+    from charrnn.files import write_output, writing
     from charrnn.inspection.report import render, units_data
 
     page = render({"title": f"units of {seen.name}", "runs": [], "texts": [units_data(seen.name, seen.text, trace)]})
-    write_atomically(output, page.encode("utf-8"))
+    with writing(output):
+        write_output(output, page.encode("utf-8"))
     sys.stderr.write(f"{output}\n")
 
 
@@ -205,7 +206,7 @@ def error_breakdown(seen: ModelAndText) -> dict[str, list[Share]]:
     from charrnn.inspection.errors import by_character, by_frequency, by_place_in_word
 
     nats = np.empty(len(seen.ids))
-    for positions, values in surprisals(seen.model, seen.ids):
+    for positions, values in surprisals(seen.model, seen.ids, **seen.around):
         nats[positions] = values
     nats = nats[1:]
     train = corpus_parts(seen.checkpoint)["train"]

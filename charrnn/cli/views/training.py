@@ -39,15 +39,19 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """`values` as a row of at most `width` block characters, lowest to highest; means where there are more values."""
+    """`values` as a row of at most `width` block characters, lowest to highest; means where there are more values.
+
+    What is not finite leaves a gap.
+    """
     if not values or width < 1:
         return ""
     count = min(width, len(values))
     edges = [round(k * len(values) / count) for k in range(count + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
-    low, high = min(means), max(means)
+    finite = [mean for mean in means if math.isfinite(mean)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
     scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BLOCKS[round((mean - low) * scale)] for mean in means)
+    return "".join(_BLOCKS[round((mean - low) * scale)] if math.isfinite(mean) else " " for mean in means)
 
 
 def clock(seconds: float) -> str:

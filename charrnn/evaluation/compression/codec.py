@@ -36,6 +36,7 @@ _TOTAL = LARGEST_TOTAL
 # A segment without a past costs some 200 bits more than one with it; so many symbols make that small.
 _SEGMENT = 20_000
 _MOST_STREAMS = 64
+_LEAST_SEGMENT = 16  # bytes of a segment, on average, where there are more than `_MOST_STREAMS`
 
 Tick = Callable[[int, int], None]
 
@@ -59,7 +60,7 @@ def compress(
         data: the content.
         model: that predicts.
         vocabulary: of the model.
-        streams: segments; None: one for each `_SEGMENT` symbols, at most 64.
+        streams: segments; None: one for each `_SEGMENT` symbols, at most 64. Fewer where more would be nearly empty.
         tick: is told the symbols done and in all.
 
     Returns:
@@ -68,7 +69,24 @@ def compress(
     mode, values = to_values(data, vocabulary)
     streams = streams or min(_MOST_STREAMS, len(values) // _SEGMENT)
     streams = max(1, min(streams, len(values)))
+    while True:
+        body, bits = _encode(mode, values, model, vocabulary, streams, tick)
+        if streams <= _room_for(len(body)):
+            break
+        streams = _room_for(len(body))  # fewer segments with something in them: it becomes smaller, too
     header = _HEADER.pack(MAGIC, 1, mode, streams, len(values), model_mark(model), zlib.crc32(data))
+    return header + body, bits
+
+
+def _room_for(body: int) -> int:
+    """How many segments a file of so many bytes may have: each takes memory, so none may be next to nothing."""
+    return max(_MOST_STREAMS, body // _LEAST_SEGMENT)
+
+
+def _encode(
+    mode: int, values: npt.NDArray[np.uint32], model: CharRNN, vocabulary: Vocabulary, streams: int, tick: Tick
+) -> tuple[bytes, float]:
+    """The coder's bytes, and the model's bits."""
     # Bytes that are no text have, to a model of characters, the ids of the ASCII characters that it knows.
     ids = vocabulary.lookup(values)
     known = ids != vocabulary.unknown_id
@@ -85,7 +103,7 @@ def compress(
                     encoder.encode(start, start + 1, total)
                     bits += float(np.log2(total))
         feed(np.where(known[places], ids[places], 0).astype(np.intp))
-    return header + encoder.finish(), bits
+    return encoder.finish(), bits
 
 
 def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: Tick = lambda done, of: None) -> bytes:
@@ -107,6 +125,8 @@ def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: T
     decoder, width = Decoder(packed[_HEADER.size :]), largest(mode)
     if count > _most_symbols(len(packed) - _HEADER.size, len(vocabulary)):
         raise DataError("the file is cut short")
+    if streams > _room_for(len(packed) - _HEADER.size):
+        raise DataError("the file claims more segments than it has room for: it is cut short or damaged")
     found = bytearray()  # grows with what is really there, whatever a damaged header promises
     for frequencies, places, feed in _walk(model, vocabulary, count, streams, tick):
         fed, row = np.zeros(len(places), np.intp), np.zeros(len(places), np.uint32)
@@ -179,7 +199,10 @@ def frequencies_of(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
 
     The last is the escape's; what rounding leaves over goes to the likeliest symbol.
     """
-    p = np.exp(log_softmax(logits))
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # weights without measure: any frequencies do, if always the same
+        p = np.nan_to_num(np.exp(log_softmax(logits)))
     room = _TOTAL - len(p) - 1
     out = np.ones((len(p) + 1, p.shape[1]), np.int64)
     out[:-1] += np.floor(p * room).astype(np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +25,25 @@ def curve_data(histories: Sequence[History]) -> list[dict[str, Any]]:
     """
     out = []
     for history in histories:
-        columns: dict[str, Any] = {name: [row.get(name) for row in history.rows] for name in _COLUMNS}
+        columns: dict[str, Any] = {name: [row[name] for row in history.rows] for name in _COLUMNS}
         for name in ("train", "val"):
             nats = columns[f"{name}_loss"]
             columns[f"{name}_bits"] = [None if x is None else x / math.log(2) for x in nats]
-        rollbacks = [event["step"] for event in history.events if event["event"] == "rollback"]
-        out.append({"name": history.name, **columns, "rollbacks": rollbacks, "best": history.best})
+        rollbacks = [note.step for note in history.events if note.event == "rollback"]
+        best = None if history.best is None else dict(history.best)
+        out.append({"name": history.name, **columns, "rollbacks": rollbacks, "best": best})
     return out
 
 
 def smoothed(values: Sequence[float | None], width: int) -> list[float | None]:
     """Means over the last `width` values; gaps stay gaps."""
-    out: list[float | None] = []
-    for k, value in enumerate(values):
-        near = [v for v in values[max(0, k - width + 1) : k + 1] if v is not None]
-        out.append(None if value is None else sum(near) / len(near))
-    return out
+    sums = list(accumulate((v or 0.0 for v in values), initial=0.0))
+    counts = list(accumulate((v is not None for v in values), initial=0))
+    starts = (max(0, k + 1 - width) for k in range(len(values)))
+    return [
+        None if value is None else (sums[k + 1] - sums[start]) / (counts[k + 1] - counts[start])
+        for k, (value, start) in enumerate(zip(values, starts, strict=True))
+    ]
 
 
 def _pairs(run: dict[str, Any], x: str, y: str) -> tuple[list[float], list[float]]:

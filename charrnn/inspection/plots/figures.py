@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import writing
+from charrnn.files import write_output, writing
 
 SUFFIXES = (".png", ".svg", ".pdf")
 # Line styles and marks tell runs apart first, colours second.
@@ -46,5 +47,10 @@ def save(figure: Any, output: Path) -> None:
     """
     if output.suffix.lower() not in SUFFIXES:
         raise SettingsError(f"{output}: the name must end in .png, .svg or .pdf")
+    picture = io.BytesIO()
+    try:
+        figure.savefig(picture, dpi=150, format=output.suffix.lower()[1:])
+    except (ValueError, OverflowError) as error:
+        raise SettingsError(f"{output}: these numbers cannot be drawn: {error}") from None
     with writing(output):
-        figure.savefig(output, dpi=150)
+        write_output(output, picture.getvalue())

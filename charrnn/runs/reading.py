@@ -1,0 +1,188 @@
+"""The files of a run directory as anybody may have left them: regular files of bounded size whose content has its type.
+
+Only this module reads history, summary, settings and samples of a run, and what a sweep notes of its trials. Files of
+other versions are read: fields that are not known are skipped, fields that are missing are None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from charrnn.config.load import parse_config
+from charrnn.config.schema import Config
+from charrnn.config.typed_json import Count, Label, Number, Record, Scalar, decode
+from charrnn.errors import CharRNNError, DataError
+from charrnn.files import open_regular, read_regular
+
+T = TypeVar("T")
+
+LONGEST_ROW = 1 << 16  # bytes
+_SMALL = 1 << 20  # of files that hold one object
+_SETTINGS = 1 << 20
+_NOT_JSON = re.compile(rb"(?<=[:\s\[,])-?(?:NaN|Infinity)(?=[\s,}\]])")  # as Python's json writes what JSON lacks
+
+
+class Row(Record, gc=False):
+    """A report of a history; see `charrnn.runs.events.Report`."""
+
+    step: Count
+    epoch: Number | None = None
+    chars: Count | None = None
+    train_loss: Number | None = None
+    val_loss: Number | None = None
+    grad_norm: Number | None = None
+    learning_rate: Number | None = None
+    chars_per_second: Number | None = None
+    seconds: Number | None = None
+
+
+class Note(Record, gc=False):
+    """A row of a history that is no report, such as a rollback."""
+
+    event: Label
+    step: Count
+    to_step: Count | None = None
+    lr_scale: Number | None = None
+    reason: str | None = None
+
+
+class Summary(Record):
+    """What a run wrote at its end."""
+
+    reason: Label | None = None
+    steps: Count | None = None
+    train_loss: Number | None = None
+    val_loss: Number | None = None
+    best_val_loss: Number | None = None
+    parameters: Count | None = None
+
+    @property
+    def loss(self) -> float | None:
+        """The best validation loss (nats), or the training loss of a run without validation."""
+        return self.train_loss if self.best_val_loss is None else self.best_val_loss
+
+
+class TrialRecord(Record):
+    """What a sweep notes of a trial beside what its run writes itself."""
+
+    overrides: dict[Label, Scalar] = msgspec.field(default_factory=dict)
+    status: Label | None = None
+    attempts: Count = 0
+    exit_code: int | None = None
+    error: str | None = None
+    loss: Number | None = None
+
+
+class _Kind(msgspec.Struct):
+    event: msgspec.Raw = msgspec.Raw()
+
+
+def parse_row(line: bytes) -> Row | Note:
+    """A line of a history.
+
+    Raises:
+        ValueError: it is none; the message is one printable line.
+    """
+    if b"N" in line or b"I" in line:
+        line = _NOT_JSON.sub(b"null", line)
+    is_note = b'"event"' in line and bytes(decode(line, _Kind).event) != b""
+    return decode(line, Note) if is_note else decode(line, Row)
+
+
+def read_rows(file: Path) -> Iterator[Row | Note]:
+    """The rows of a `history.jsonl`; a last one that is cut short, or being written now, is left out.
+
+    Raises:
+        DataError: no such file, not a regular one, or a row that is none.
+    """
+    try:
+        with open_regular(file) as lines:
+            number = 0
+            while line := lines.readline(LONGEST_ROW):
+                number += 1
+                try:
+                    yield parse_row(line)
+                except ValueError as error:
+                    if not line.endswith(b"\n") and len(line) < LONGEST_ROW:
+                        return
+                    raise DataError(f"{file}: line {number} is not a row of a history: {error}") from None
+    except FileNotFoundError:
+        raise DataError(f"{file.parent}: no history.jsonl there", hint="give the directory of a run") from None
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
+
+
+def read_object(file: Path, kind: type[T], *, limit: int = _SMALL) -> T | None:
+    """The JSON object in a file, checked; None where there is no file.
+
+    Raises:
+        DataError: not a regular file, too large, or not such an object.
+    """
+    try:
+        return decode(read_regular(file, limit=limit), kind)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise DataError(f"{file}: damaged: {error}") from None
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """What the run in `folder` wrote at its end; None where it has not ended.
+
+    Raises:
+        DataError: see `read_object`.
+    """
+    return read_object(folder / "summary.json", Summary)
+
+
+def read_trial(folder: Path) -> TrialRecord | None:
+    """What a sweep noted of the trial in `folder`; None where it is none.
+
+    Raises:
+        DataError: see `read_object`.
+    """
+    return read_object(folder / "trial.json", TrialRecord)
+
+
+def read_text(file: Path, *, limit: int, end: bool = False) -> str | None:
+    """The text in a file of a run, or its last `limit` bytes (`end`); what is not UTF-8 is replaced. None: no file.
+
+    Raises:
+        DataError: not a regular file, or too large.
+    """
+    try:
+        with open_regular(file) as opened:
+            size = opened.seek(0, 2)
+            if size > limit and not end:
+                raise DataError(f"{file}: larger than {limit:,} bytes")
+            opened.seek(max(0, size - limit))
+            return opened.read(limit).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
+
+
+def read_run_config(folder: Path) -> Config:
+    """The resolved settings of the run in `folder`.
+
+    Raises:
+        DataError: missing, not a regular file, or not settings of this version.
+    """
+    file = folder / "config.yaml"
+    try:
+        text = read_regular(file, limit=_SETTINGS).decode("utf-8")
+        return parse_config(text, where=str(file))
+    except FileNotFoundError:
+        raise DataError(f"{folder}: no config.yaml there", hint="give the directory of a run") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except CharRNNError as error:
+        raise DataError(error.message, hint=error.hint) from None
