@@ -9,6 +9,8 @@ import sys
 import unicodedata
 from typing import Any
 
+from charrnn.errors import StorageError
+
 _LONE = re.compile("[\udc80-\udcff]")
 
 
@@ -21,6 +23,7 @@ def write(text: str) -> None:
 
     Raises:
         ReaderGoneError: the pipe is closed.
+        StorageError: it is closed, or a file on a disk that is full.
     """
     try:
         try:
@@ -30,6 +33,9 @@ def write(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         raise ReaderGoneError from None
+    except (OSError, ValueError) as error:  # ValueError: closed
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"standard output cannot be written: {reason}") from None
 
 
 def _encoding() -> str:

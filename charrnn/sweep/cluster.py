@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import socket
 import tempfile
 import threading
@@ -26,7 +25,17 @@ from charrnn.config.schema import Config
 from charrnn.data.corpora import find_files
 from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
 from charrnn.files import IrregularFileError, open_regular, write_atomically
-from charrnn.sweep.executors import Ended, HistoryTail, Job, TrialRow, core_groups, error_of, launch, replicas_for
+from charrnn.sweep.executors import (
+    Ended,
+    HistoryTail,
+    Job,
+    TrialRow,
+    ask_to_stop,
+    core_groups,
+    error_of,
+    launch,
+    replicas_for,
+)
 from charrnn.sweep.plan import Trial, overridden
 
 Files = dict[str, bytes]
@@ -284,7 +293,7 @@ def run_on_worker(settings: dict[str, Any], text: list[tuple[str, bytes]], name:
             while process.poll() is None:
                 sender.send_if_new()
                 if shared.stop.get(timeout=_TIMEOUT):
-                    process.send_signal(signal.SIGTERM)
+                    ask_to_stop(process)
                 time.sleep(_LOOK_SECONDS)
         sender.send()
         code = int(process.returncode)
@@ -297,6 +306,7 @@ def _process(job: Job, run: Path, root: Path) -> Iterator[Any]:
     try:
         yield process
     finally:
+        ask_to_stop(process)
         if process.poll() is None:
             process.kill()
             process.wait()

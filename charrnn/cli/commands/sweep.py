@@ -144,8 +144,8 @@ def _source(plan: Plan, folder: SweepDirectory, *, retry_failed: bool, joining: 
 
 
 def _executor(plan: Plan, folder: SweepDirectory, jobs: int | None, scheduler: str | None) -> Executor:
+    from charrnn.blas import available_cores
     from charrnn.sweep.executors import LocalExecutor
-    from charrnn.training.group import available_cores
 
     if scheduler is not None:
         from charrnn.sweep.cluster import DaskExecutor
@@ -164,19 +164,20 @@ def _runner(plan: Plan, folder: SweepDirectory, source: Source, executor: Execut
 
 def _run(runner: SweepRunner, plan: Plan, kind: str) -> dict[str, int]:
     from charrnn.cli.signals import stop_signals, stopped_by
-    from charrnn.cli.views.sweep import sweep_view
+    from charrnn.cli.views.sweep import SweepView, sweep_view
 
-    with stop_signals(runner) as caught, sweep_view(kind, plan, runner) as view:
+    counter = SweepView(plan, runner)
+    with stop_signals(runner) as caught, sweep_view(kind, plan, runner) as show:
         for event in runner.run():
-            view.show(event)
-        counts = dict(view.counts)
+            counter.show(event)
+            show(event)
     if runner.stop_requested:
         raise stopped_by(
             caught,
             f"stopped; every trial is saved in {runner.directory.path}",
             hint="continue with the same command and --resume",
         )
-    return counts
+    return dict(counter.counts)
 
 
 def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int], *, as_json: bool, quiet: bool) -> None:
@@ -188,27 +189,28 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
 
     found = find_runs(folder.path, left_out=tell_left_out)
     runs = ranked([run for run in found if run.status != "running"], "loss")
-    failed = [run for run in runs if run.status == "failed"]
+    trials = folder.trials()
+    failed = [trial.name for trial in trials if folder.status(trial) == "failed"]
     columns = table_columns(runs)
     facts = {"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])}
-    with folder.writing():
-        write_csv(folder.results_csv, runs, columns)
-        folder.write_results(rows_of(runs, columns))
     if as_json:
         write_json(facts)
     elif not quiet:
-        heading = "name"
+        heading, shown, fewer = "name", runs, columns
         if sys.stdout.isatty():  # where whole names would leave room for nothing else
-            columns = table_columns(runs, limit=0, fewer=True)
+            fewer = table_columns(runs, limit=0, fewer=True)
             heading, short = short_names([run.name for run in runs])
-            runs = [replace(run, name=short[run.name]) for run in runs]
-        show_table(str(folder.path), runs[:30], columns, name_heading=heading)
+            shown = [replace(run, name=short[run.name]) for run in runs]
+        show_table(str(folder.path), shown[:30], fewer, name_heading=heading)
+    with folder.writing():
+        write_csv(folder.results_csv, runs, columns)
+        folder.write_results(rows_of(runs, columns))
     if runner.out_of_time:
         sys.stderr.write(
             f"the sweep's time is used up: {folder.path}; go on with --resume and a larger total_minutes\n"
         )
     if failed:
         raise CharRNNError(
-            f"{len(failed)} of {len(runs)} trials failed, first {failed[0].name}: {folder.error_of(failed[0].name)}",
-            hint=f"see {failed[0].path / 'log.txt'}; run them again with --resume --retry-failed",
+            f"{len(failed)} of {len(trials)} trials failed, first {failed[0]}: {folder.error_of(failed[0])}",
+            hint=f"see {folder.path / failed[0] / 'log.txt'}; run them again with --resume --retry-failed",
         )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import time
 from collections.abc import Callable
-from contextlib import closing
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -112,8 +111,10 @@ def train_here(
     Raises:
         CharRNNError: as the session does; InterruptedRun and its like after a signal.
     """
+    from charrnn.cli.output import ReaderGoneError
     from charrnn.cli.signals import stop_signals
     from charrnn.cli.views.training import byte_progress, train_view
+    from charrnn.errors import StorageError
     from charrnn.runs.events import RunFinished
     from charrnn.training.progress import StopFlag
     from charrnn.training.session import train
@@ -123,7 +124,7 @@ def train_here(
         settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, stop=stop,
         bar=partial(byte_progress, quiet=quiet),
     )  # fmt: skip
-    with closing(events):
+    with contextlib.closing(events):
         started = next(events)  # until then there is nothing to save, and Ctrl-C ends at once
         with stop_signals(stop) as caught, train_view("none" if quiet else progress) as show:
             show(started)
@@ -131,10 +132,12 @@ def train_here(
                 show(event)
                 if isinstance(event, RunFinished):
                     finished = event
+    if finished and finished.reason == "stopped":
+        with contextlib.suppress(ReaderGoneError, StorageError):  # it was stopped, whoever may hear of it
+            announce(finished.summary)
+        raise _stopped(caught, finished, folder)
     if finished:
         announce(finished.summary)
-        if finished.reason == "stopped":
-            raise _stopped(caught, finished, folder)
 
 
 def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
@@ -219,7 +222,6 @@ def _follow() -> None:
 def _stopped(caught: list[int], finished: RunFinished, folder: RunDirectory) -> Exception:
     from charrnn.cli.signals import stopped_by
 
-    sys.stdout.flush()
     return stopped_by(
         caught,
         f"stopped after step {finished.summary['steps']}; saved in {folder.last}",
