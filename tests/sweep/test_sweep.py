@@ -210,7 +210,7 @@ def test_table_on_a_terminal(tmp_path: Path, base: Callable[[int], Path]) -> Non
         shown += data
     assert sweep.wait() == 0
     text = shown.decode("utf-8", "replace")
-    assert "2 of 2 trials over (2 done)" in text
+    assert "2 of 2 trials finished (2 done)" in text
     assert "running" in text
     assert "hidden_size" in text
     assert "bits/char" in text

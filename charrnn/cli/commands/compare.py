@@ -37,7 +37,7 @@ def compare(
         typer.Option(
             "--target-loss",
             "--reach",
-            help="StepReport how long each run took to reach this loss (nats). Default: the weakest run's best loss.",
+            help="Report how long each run took to reach this loss (nats). Default: the weakest run's best loss.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a comparison that was stopped.")] = False,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look inside a trained network.", no_args_is_help=True)
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a picture (.png, .svg, .pdf).")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a plot (.png, .svg, .pdf).")]
 
 
 class Property(str, Enum):
@@ -42,7 +42,7 @@ class Property(str, Enum):
 @app.command(epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect units --unit 17 --signal c")
 def units(
     checkpoint: OneCheckpoint = None,
-    unit: Annotated[int, typer.Option(min=0, help="Unit to colour the text by.")] = 0,
+    unit: Annotated[int, typer.Option(min=0, help="Unit that colours the text.")] = 0,
     layer: Annotated[int, typer.Option(help="Layer, from 0; -1 is the top one.")] = -1,
     of: Annotated[
         str,
@@ -117,7 +117,7 @@ def predictions(
 def memory(
     checkpoints: Checkpoints = None,
     text: TextFile = None,
-    steps: Annotated[int, typer.Option(min=2, help="How far back to look.")] = 200,
+    steps: Annotated[int, typer.Option(min=2, help="Number of steps to look back.")] = 200,
     positions: Annotated[
         int, typer.Option("--positions", "--places", min=1, help="Positions in the text to average over.")
     ] = 32,

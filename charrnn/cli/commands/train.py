@@ -39,23 +39,24 @@ def train(
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable.")
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="Where to write; default checkpoints/<config name>.")
+        Path | None, typer.Option("--run-dir", help="Directory for the run. Default: checkpoints/<config name>.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the run directory.")] = False,
     init_from: Annotated[
         Path | None,
-        typer.Option("--init-from", metavar="CKPT", help="Start a new run with these weights; new symbols are added."),
+        typer.Option("--init-from", metavar="CKPT", help="Start a new run from these weights; new symbols are added."),
     ] = None,
     progress: Annotated[
-        ProgressKind, typer.Option("--progress", help="Display: auto is rich on a terminal, plain lines elsewhere.")
+        ProgressKind,
+        typer.Option("--progress", help="Progress display; auto is rich on a terminal, plain lines elsewhere."),
     ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON summary to standard output at the end.")
     ] = False,
 ) -> None:
-    """Train a network on a text, as a settings file says. Under mpirun, ranks share each batch (docs/scaling.md)."""
+    """Train a network on a text as set in a settings file. Under mpirun, ranks share each batch (docs/scaling.md)."""
     from charrnn.cli.output import write_json
     from charrnn.runs.directory import RunDirectory
     from charrnn.training.session import leads
@@ -92,7 +93,7 @@ def train_here(
         init_from: checkpoint whose weights a new run starts with.
         quiet: show nothing.
         progress: one of `ProgressKind`.
-        announce: is given the summary.
+        announce: called with the summary.
 
     Raises:
         CharRNNError: as the session does; InterruptedRun and its like after a signal.
@@ -109,7 +110,7 @@ def train_here(
         bar=partial(byte_progress, quiet=quiet),
     )  # fmt: skip
     with closing(events):
-        started = next(events)  # until then there is nothing to save, and Ctrl-C ends at once
+        started = next(events)  # until then there is nothing to save, so Ctrl-C stops at once
         with stop_signals(stop) as caught, train_view("none" if quiet else progress) as show:
             show(started)
             for event in events:
@@ -131,7 +132,7 @@ def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
 
 
 def _follow() -> None:
-    """Train along with the process that leads, which alone writes and speaks."""
+    """Train along with the leading process, the only one that writes files and prints."""
     from charrnn.cli.signals import stop_signals
     from charrnn.errors import DivergenceError
     from charrnn.runs.events import RunFinished
@@ -144,7 +145,7 @@ def _follow() -> None:
             for event in follow(stop=stop):
                 if isinstance(event, RunFinished) and event.reason == "stopped":
                     raise typer.Exit(143)
-    except DivergenceError as error:  # the same where the leader is, who tells it and ends all: let it speak first
+    except DivergenceError as error:  # the leader has it too, reports it and ends all ranks: let it print first
         time.sleep(10)
         raise typer.Exit(error.exit_code) from None
 
