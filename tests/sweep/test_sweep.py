@@ -119,7 +119,7 @@ def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[
     found = json.loads(shorter.stdout)["runs"]
     assert [run["status"] for run in found] == ["stopped", "stopped"]
     refused = charrnn("sweep", "s.yaml", "--resume", "--set", "model.cell=rnn")
-    assert_one_line_error(refused, 2, "other base settings")
+    assert_one_line_error(refused, 2, "base settings that differ")
 
 
 def test_a_history_that_is_cut_back_is_followed(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_directories_are_not_mixed_up(charrnn_here: Run, tmp_path: Path, base: C
     (tmp_path / "s.yaml").write_text("base: base.yaml\n")
     assert_one_line_error(charrnn_here("sweep", "s.yaml", "--resume"), 2, "no sweep to resume")
     assert charrnn_here("sweep", "s.yaml", "--quiet").returncode == 0
-    assert_one_line_error(charrnn_here("sweep", "s.yaml"), 2, "holds a sweep already")
+    assert_one_line_error(charrnn_here("sweep", "s.yaml"), 2, "already holds a sweep")
     kept = tmp_path / "checkpoints" / "s" / "mine.txt"
     kept.write_text("notes")
     (tmp_path / "s.yaml").write_text("base: base.yaml\nset: {model.hidden_size: 9}\n")
