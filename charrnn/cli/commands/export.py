@@ -54,7 +54,7 @@ def export(
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="PyTorch state_dict, .safetensors, or our .json.")],
-    run_dir: Annotated[Path, typer.Option("--run-dir", help="Where to put the checkpoint.")],
+    run_dir: Annotated[Path, typer.Option("--run-dir", help="Directory for the imported run.")],
     vocab: Annotated[
         Path | None,
         typer.Option(help="Vocabulary: a JSON list of characters in id order, or the text the network was trained on."),

@@ -60,7 +60,7 @@ def units(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page (.html) with a slider.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Colour a text by one unit's activation, or find the units that keep track of something."""
+    """Colour a text by one unit's activation, or find the units that track a property."""
     from charrnn.cli.views import inspection as views
     from charrnn.errors import SettingsError
     from charrnn.inspection.trace import trace_text

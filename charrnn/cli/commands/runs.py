@@ -19,7 +19,7 @@ def runs(
         "checkpoints"
     ),
     sort: Annotated[str, typer.Option(help="Column to sort by, lowest first.")] = "loss",
-    reverse: Annotated[bool, typer.Option("--reverse", help="Highest first.")] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Sort highest first.")] = False,
     where: Annotated[
         list[str] | None,
         typer.Option(

@@ -60,7 +60,7 @@ def sweep(
         typer.Option(metavar="ADDRESS", help="Run on the Dask cluster at this address, as in tcp://host:8786."),
     ] = None,
     progress: Annotated[
-        ProgressKind, typer.Option("--progress", help="Display; see charrnn train.")
+        ProgressKind, typer.Option("--progress", help="Progress display; see charrnn train.")
     ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the ranked results as one JSON object.")] = False,

@@ -78,7 +78,7 @@ def show_unit(seen: ModelAndText, trace: Trace, of: str, layer: int, unit: int, 
 
 
 def show_ranking(seen: ModelAndText, trace: Trace, name: str, of: str, *, as_json: bool) -> None:
-    """The units that keep track of a property, best first."""
+    """The units that track a property, best first."""
     from charrnn.errors import DataError, SettingsError
     from charrnn.inspection.properties import BINARY
     from charrnn.inspection.units import rank_units
