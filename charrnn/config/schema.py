@@ -95,7 +95,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the network is trained, when it is evaluated, and when training stops."""
 
-    batch_size: Annotated[Count, Meta(description="windows per step, read side by side")] = 64
+    batch_size: Annotated[Count, Meta(description="windows per step, read in parallel")] = 64
     seq_length: Annotated[Count, Meta(description="characters per window, and steps that gradients flow back")] = 64
     epochs: Annotated[Positive | None, Meta(description="passes over the text before stopping; null: no limit")] = 10.0
     max_steps: Annotated[Count | None, Meta(description="steps before stopping; null: no limit")] = None

@@ -44,7 +44,7 @@ def _real(text: str) -> float:
 
 
 def _string(text: str) -> str:
-    """Join escaped surrogate pairs, as JSON writes them; a lone half is no character and cannot be written again."""
+    """Join escaped surrogate pairs, as JSON writes them; a lone half is not a character and cannot be encoded."""
     if text.isascii():
         return text
     try:

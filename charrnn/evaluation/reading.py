@@ -59,7 +59,7 @@ class Reader:
         """Nats of every symbol but the first, in order.
 
         Args:
-            state: (S, H, 1) a layer, before the text; overwritten with the state after it.
+            state: one (S, H, 1) array per layer, before the text; overwritten with the state after it.
             streams: parts read in parallel; 1 reads in one go.
 
         Yields:

@@ -46,7 +46,7 @@ class History:
 
 
 def read_history(path: Path) -> History:
-    """The history of a run directory (or of the `history.jsonl` in it); a row cut short by a crash is left out.
+    """The history of a run directory (or of the `history.jsonl` in it); a row truncated by a crash is left out.
 
     Raises:
         DataError: no history there, or not one.

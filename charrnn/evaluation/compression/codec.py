@@ -36,7 +36,7 @@ _TOTAL = LARGEST_TOTAL
 # A segment without context costs some 200 bits more than one with it; this many symbols make that negligible.
 _SEGMENT = 20_000
 _MOST_STREAMS = 64
-_LEAST_SEGMENT = 16  # average bytes per segment where there are more than `_MOST_STREAMS`
+_LEAST_SEGMENT = 16  # average bytes per segment if there are more than `_MOST_STREAMS`
 
 Tick = Callable[[int, int], None]
 

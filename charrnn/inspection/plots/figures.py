@@ -35,7 +35,7 @@ def new_figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingExtraError("matplotlib", "plots", purpose="a picture") from None
+        raise MissingExtraError("matplotlib", "plots", purpose="a plot") from None
     return Figure(figsize=(width, height), layout="constrained")
 
 

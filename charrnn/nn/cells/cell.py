@@ -31,7 +31,7 @@ class Cell:
         gates: letters in storage order; `weight_hh` is (G*H, H) with the gates' blocks in this order, PyTorch's.
         state_names: "h" first. Every other state is a buffer of its name, with a gradient buffer `d<name>`.
         sigmoid_gates: the gates between 0 and 1; the others are between -1 and 1.
-        recurrent_biases: gate -> name of a bias of its own inside the recurrent product (H,).
+        recurrent_biases: gate -> name of its separate bias inside the recurrent product (H,).
         keep_gate: the gate whose initial bias is the setting `forget_bias`: near 1, it keeps the state.
         equations: one step, as `charrnn.nn.cells.equations` reads them; empty if they cannot be written this way;
             the cell cannot be exported then.

@@ -4,7 +4,7 @@ One equation per line, `name = expression` with numbers, + - * and the functions
 names:
 
     x_g    the input's part of gate g's pre-activation, with the bias       (W_ih x + b)_g
-    u_g    its recurrent part, with a bias of its own if it has one         (W_hh h + b_hg)_g
+    u_g    its recurrent part, with its separate bias if it has one          (W_hh h + b_hg)_g
     a_g    their sum                                                        x_g + u_g
     h, c   a state: the old one before the equation that assigns it, the new one afterwards
 """
