@@ -260,10 +260,14 @@ class FileLock:
         path: the lock's file, made if missing and never removed (removing it would let two processes lock two files of
             one name).
         wait: wait for whoever holds it, instead of `LockedError`.
+
+    Attributes:
+        held: whether there is a lock.
     """
 
     def __init__(self, path: Path, *, wait: bool) -> None:
         self.path, self.wait = path, wait
+        self.held = False
         self._handle: int | None = None
 
     def __enter__(self) -> FileLock:
@@ -281,8 +285,16 @@ class FileLock:
             os.close(handle)
             raise
         _mark(handle)
-        self._handle = handle
+        self._handle, self.held = handle, True
         return self
+
+    def is_current(self) -> bool:
+        """Whether the lock's file is still the one of its name; True where there is no lock."""
+        if self._handle is None:
+            return True
+        with contextlib.suppress(OSError):
+            return os.path.samestat(os.fstat(self._handle), os.stat(self.path))
+        return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -290,6 +302,21 @@ class FileLock:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+@contextlib.contextmanager
+def fleeting_lock(path: Path) -> Iterator[FileLock]:
+    """A `FileLock` whose file is gone afterwards; whoever waited for the old file takes a new one."""
+    while True:
+        with FileLock(path, wait=True) as lock:
+            if not lock.is_current():
+                continue
+            try:
+                yield lock
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            return
 
 
 # `flock` cannot be asked about without being taken, and a look that takes it would refuse whoever starts just then. So

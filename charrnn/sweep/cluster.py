@@ -23,7 +23,7 @@ from typing import Any
 
 from charrnn.config.load import config_from_dict, config_to_dict, dump_config
 from charrnn.config.schema import Config
-from charrnn.data.corpora import resolve
+from charrnn.data.corpora import find_files
 from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
 from charrnn.files import IrregularFileError, open_regular, write_atomically
 from charrnn.sweep.executors import Ended, HistoryTail, Job, TrialRow, core_groups, error_of, launch, replicas_for
@@ -111,9 +111,10 @@ class DaskExecutor:
 
     def _text(self, config: Config) -> Any:
         """The corpus as a list of (file name, bytes) on the cluster, sent once, however many trials read it."""
-        source = config.corpus.source
+        source = config.corpus.title
         if source not in self._texts:
-            content = [(f"{k:05d}-{path.name}", path.read_bytes()) for k, path in enumerate(resolve(source))]
+            files = find_files(config.corpus.source, encoding=config.corpus.encoding).paths
+            content = [(f"{k:05d}-{path.name}", path.read_bytes()) for k, path in enumerate(files)]
             self._texts[source] = self._client.scatter([content], broadcast=False, hash=False)[0]
         return self._texts[source]
 

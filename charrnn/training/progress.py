@@ -45,6 +45,7 @@ class Counters:
         lr_scale: what those left of the learning rate.
         optimizer_steps: updates, as the optimiser counts them.
         text_sha256: of the text's bytes.
+        started_in: the folder from which relative sources of the text are found; "" where none is relative.
         history_bytes, samples_bytes: of the run's logs when it was saved.
     """
 
@@ -66,6 +67,7 @@ class Counters:
     lr_scale: float = 1.0
     optimizer_steps: int = 0
     text_sha256: str = ""
+    started_in: str = ""
     history_bytes: int = 0
     samples_bytes: int = 0
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.commands.train import ProgressKind
+from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
@@ -29,9 +30,9 @@ def compare(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting in all runs; repeatable.")
     ] = None,
-    directory: Annotated[Path, typer.Option("--run-dir", "--dir", help="Directory for the runs.")] = Path(
-        "checkpoints/compare"
-    ),
+    directory: Annotated[
+        Path, typer.Option("--run-dir", "--dir", callback=at_home, help="Directory for the runs.")
+    ] = Path("checkpoints/compare"),
     target_loss: Annotated[
         float | None,
         typer.Option(

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.text_options import at_home
+
 EXAMPLE = "Example: charrnn export checkpoints/quickstart --to html -o page.html"
 EXAMPLE_IMPORT = "Example: charrnn import model.pt --vocab tiny-shakespeare.txt --run-dir checkpoints/imported"
 
@@ -54,7 +56,7 @@ def export(
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="PyTorch state_dict, .safetensors, or our .json.")],
-    run_dir: Annotated[Path, typer.Option("--run-dir", help="Directory for the imported run.")],
+    run_dir: Annotated[Path, typer.Option("--run-dir", callback=at_home, help="Directory for the imported run.")],
     vocab: Annotated[
         Path | None,
         typer.Option(help="Vocabulary: a JSON list of characters in id order, or the text the network was trained on."),

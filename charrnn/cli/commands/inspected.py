@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.text_options import parts_of
+
 if TYPE_CHECKING:
     from charrnn.evaluation.reading import Around
     from charrnn.nn.network import CharRNN
@@ -57,22 +59,24 @@ class ModelAndText:
         return chr(int(self.checkpoint.vocabulary.values[index]))
 
 
-def inspected(path: Path | None, text: Path | None, start: int, length: int) -> ModelAndText:
-    """Load a checkpoint and `length` symbols of a text from `start`.
+def inspected(
+    path: Path | None, text: Path | None, start: int, length: int, corpus: list[str] | None = None
+) -> ModelAndText:
+    """Load a checkpoint and `length` symbols of a text from `start`; `corpus` says where the run's text is now.
 
     Raises:
         CheckpointError, DataError: as the loaders; also where the text is shorter than `start` + 2.
     """
     import numpy as np
 
-    from charrnn.cli.commands.evaluate import corpus_parts, file_ids, text_before
     from charrnn.errors import DataError
     from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.runs.text import file_ids, text_before
 
     file = find_checkpoint(path)
     loaded = load_checkpoint(file)
     if text is None:
-        parts = corpus_parts(loaded)
+        parts = parts_of(loaded, corpus)
         split = "val" if len(parts["val"]) > 1 else "train"
         ids, earlier, where = parts[split], text_before(parts, split), "the validation part"
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.commands.train import ProgressKind
+from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
     from charrnn.sweep.directory import SweepDirectory
@@ -29,7 +30,12 @@ def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file (YAML); docs/sweeps.md explains it.")],
     directory: Annotated[
         Path | None,
-        typer.Option("--run-dir", "--dir", help="Directory for the sweep. Default: checkpoints/<name of the file>."),
+        typer.Option(
+            "--run-dir",
+            "--dir",
+            callback=at_home,
+            help="Directory for the sweep. Default: checkpoints/<name of the file>.",
+        ),
     ] = None,
     jobs: Annotated[
         int | None,
@@ -77,6 +83,11 @@ def sweep(
         return
     if join:
         _check_joinable(plan, folder)
+    if "-" in plan.base.corpus.sources:  # the trials have a standard input of their own, with nothing in it
+        from charrnn.data.corpora import spool_dir
+        from charrnn.data.sources import keep_standard_input
+
+        keep_standard_input(spool_dir())
     lock: Any = nullcontext() if join else folder.lock()
     # The executor first: if it is unavailable (no scheduler, say), no directory is left behind.
     with closing(_executor(plan, folder, jobs, scheduler)) as executor, lock:
