@@ -18,7 +18,7 @@ Positive = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Name = Annotated[str, Meta(min_length=1)]
 
-# U+001C is ASCII's own file separator, which no text has by accident.
+# U+001C is ASCII's own file separator, which no text contains by accident.
 DOCUMENT_ENDS = {"lines": "\n", "files": "\x1c"}
 
 
@@ -53,7 +53,7 @@ class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Name, Meta(description="encoding of the files, such as utf-8, latin-1 or gb18030; bytes: learn single bytes")
     ] = "utf-8"
     newlines: Annotated[
-        Literal["keep", "unix"], Meta(description="line ends: leave them alone, or turn CR/LF and CR into LF")
+        Literal["keep", "unix"], Meta(description="line ends: keep them, or convert CR/LF and CR to LF")
     ] = "keep"
     normalize: Annotated[
         Literal["nfc", "nfd", "nfkc", "nfkd"] | None, Meta(description="Unicode normal form to convert the text to")
@@ -75,7 +75,7 @@ class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     test_fraction: Annotated[Fraction, Meta(description="fraction of the text kept for the final test")] = 0.0
 
     def __post_init__(self) -> None:
-        """Make `document_separator` what really ends a document, so that its readers need not know `documents`."""
+        """Set `document_separator` to the actual end of a document, so that its readers need not know `documents`."""
         if self.document_separator is None and self.documents != "text":
             msgspec.structs.force_setattr(self, "document_separator", DOCUMENT_ENDS[self.documents])
 

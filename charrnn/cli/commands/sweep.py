@@ -83,7 +83,7 @@ def sweep(
         return
     if join:
         _check_joinable(plan, folder)
-    if "-" in plan.base.corpus.sources:  # the trials have a standard input of their own, with nothing in it
+    if "-" in plan.base.corpus.sources:  # the trials have their own, empty standard input
         from charrnn.data.corpora import spool_dir
         from charrnn.data.sources import keep_standard_input
 

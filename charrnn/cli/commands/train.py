@@ -155,15 +155,17 @@ def _chosen(
     resume: bool,
     corpus: list[str],
 ) -> tuple[Config, Path]:  # fmt: skip
-    """Settings and directory of the run that the arguments mean."""
+    """Settings and directory of the run selected by the arguments."""
     from charrnn.errors import SettingsError
 
     if run is not None and run_dir is not None:
         raise SettingsError(f"{run}: give the run's directory once, here or as --run-dir")
     if run is not None and not resume:
-        raise SettingsError(f"{run}: a run is named to continue it", hint="add --resume, or use --config and --run-dir")
+        raise SettingsError(
+            f"{run}: a run can only be named to continue it", hint="add --resume, or use --config and --run-dir"
+        )
     if corpus and not resume:
-        raise SettingsError("--corpus says where the text of a resumed run is", hint="set corpus.source for a new run")
+        raise SettingsError("--corpus is for the text of a resumed run", hint="set corpus.source for a new run")
     folder = run or run_dir
     if config is not None:
         settings, name = _settings(config, overrides)
@@ -171,12 +173,12 @@ def _chosen(
     elif resume and folder is not None:
         settings = _saved_settings(folder, overrides)
     else:
-        raise SettingsError("there are no settings", hint="give --config FILE, or --resume RUN to continue a run")
+        raise SettingsError("no settings given", hint="give --config FILE, or --resume RUN to continue a run")
     return _with_corpus(settings, corpus), folder
 
 
 def _saved_settings(folder: Path, overrides: list[str]) -> Config:
-    """The settings that a run was last saved with, and what overrides them."""
+    """The settings that a run was last saved with, with the overrides applied."""
     from charrnn.config.load import dump_config, parse_config
     from charrnn.errors import SettingsError
     from charrnn.runs.checkpoint import load_checkpoint
@@ -184,7 +186,7 @@ def _saved_settings(folder: Path, overrides: list[str]) -> Config:
 
     last = RunDirectory(folder).last
     if not last.is_file():
-        raise SettingsError(f"{folder}: there is no run to resume (no last.npz)", hint="start it with --config")
+        raise SettingsError(f"{folder}: no run to resume (no last.npz)", hint="start it with --config")
     return parse_config(dump_config(load_checkpoint(last).config), where=str(last), overrides=overrides)
 
 
