@@ -73,8 +73,8 @@ def encode_corpus(
         corpus: the settings.
         known: symbols that get an id even if the text lacks them.
         origin: of the only acceptable text; None accepts any.
-        bar: makes, from a label, a context that yields a callback for (bytes done, total bytes or None), for downloading
-            and encoding.
+        bar: makes, from a label, a context that yields a callback for (bytes done, total bytes or None), for
+            downloading and encoding.
 
     Raises:
         DataError: no such text, unreadable, empty, not in its encoding, or not to be split.
