@@ -66,7 +66,7 @@ def shown(text: str) -> str:
 
 
 def tell_left_out(reason: str) -> None:
-    """Say on standard error that a run cannot be shown beside the others, and why."""
+    """Report on standard error that a run is left out, and why."""
     sys.stderr.write(f"note: left out: {reason}\n")
 
 
@@ -88,7 +88,7 @@ def _finite(value: Any) -> Any:
 def visible(text: str) -> str:
     """`text` with control characters other than line ends and tabs shown as escapes.
 
-    A model trained on a text with terminal escape sequences writes them; a terminal must not obey.
+    A model trained on a text with terminal escape sequences writes them; a terminal must not execute them.
     """
     if text.isprintable():
         return text
