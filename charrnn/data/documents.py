@@ -25,7 +25,8 @@ import numpy.typing as npt
 from charrnn.data.encode import Bounds, EncodedText
 from charrnn.data.windows import SPLITS
 from charrnn.errors import DataError
-from charrnn.files import FileLock, sync_folder, write_atomically, writing
+from charrnn.files import read_regular, sync_folder, write_atomically, writing
+from charrnn.locks import FileLock
 from charrnn.nn.params import IdArray
 
 Positions = npt.NDArray[np.int64]
@@ -135,7 +136,7 @@ def shuffled(
 def _sizes(beside: Path, target: Path, count: int, itemsize: int) -> list[int] | None:
     """Symbols in each part of a shuffled file that is complete; None where there is none."""
     try:
-        sizes = json.loads(beside.read_bytes())
+        sizes = json.loads(read_regular(beside, limit=1000))
         if target.stat().st_size != count * itemsize:
             return None
     except (OSError, ValueError):

@@ -26,7 +26,8 @@ from charrnn.data.decoding import Found, TextRules
 from charrnn.data.reading import Position, TextReader
 from charrnn.data.vocabulary import Vocabulary, code_points
 from charrnn.errors import DataError
-from charrnn.files import FileLock, sync_folder, write_atomically, writing
+from charrnn.files import sync_folder, write_atomically, writing
+from charrnn.locks import FileLock
 from charrnn.nn.params import IdArray
 
 ByteProgress = Callable[[int, int | None], None]

@@ -1,7 +1,7 @@
 """Several models as one: the mean of their probabilities.
 
-A mixture of predictors is never worse than their mean loss, as -log is convex. Each may have sizes and a cell of its
-own.
+A mixture of predictors is never worse than their mean loss, as -log is convex. Each may have its own sizes and
+cell.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class EnsembleStepper:
     """Feeds symbols one by one to B streams of each model; the counterpart of `Stepper`.
 
     Args:
-        models: of one vocabulary.
+        models: with the same vocabulary.
         columns: B.
     """
 
@@ -55,5 +55,5 @@ class EnsembleStepper:
 
 
 def make_stepper(models: Sequence[CharRNN], columns: int = 1) -> Stepper | EnsembleStepper:
-    """A stepper of one model or of several."""
+    """A stepper of one or several models."""
     return Stepper(models[0], columns) if len(models) == 1 else EnsembleStepper(models, columns)

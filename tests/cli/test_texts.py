@@ -205,10 +205,10 @@ def test_a_run_continues_without_its_settings_file(
     ("words", "message"),
     [
         (("train",), "give --config FILE, or --resume RUN"),
-        (("train", "run"), "a run is named to continue it"),
+        (("train", "run"), "a run can only be named to continue it"),
         (("train", "run", "--resume", "--run-dir", "other"), "give the run's directory once"),
-        (("train", "--resume", "nowhere"), "there is no run to resume"),
-        (("train", "-c", "c.yaml", "--corpus", "x"), "--corpus says where the text of a resumed run is"),
+        (("train", "--resume", "nowhere"), "no run to resume"),
+        (("train", "-c", "c.yaml", "--corpus", "x"), "--corpus is for the text of a resumed run"),
         (("train", "--resume", "run", "--set", "model.cell=lstm"), "model.cell: cannot change"),
     ],
 )
