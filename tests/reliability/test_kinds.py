@@ -146,11 +146,22 @@ def test_tensors_larger_than_their_storage(tmp_path: Path) -> None:
         return b"(" + b"".join(b"\x8a\x08" + struct.pack("<q", n) for n in values) + b"t"
 
     for shape, stride in (
-        ((1 << 20, 1 << 12), (0, 0)), ((-(1 << 40), 1), (0, 0)), ((4, 3), (1 << 40, 1)), ((4, 3), (-3, 1)),
+        ((1 << 20, 8), (0, 0)), ((-(1 << 40), 1), (0, 0)), ((4, 3), (1 << 40, 1)), ((4, 3), (-3, 1)),
         ((1 << 62, 4), (1, 1)), ((4, 3), (4, 1)),
     ):  # fmt: skip
         path.write_bytes(torch_file(program.replace(size + steps, numbers(*shape) + numbers(*stride))))
         refused(lambda: import_model(path, ABCD, source="x"), CheckpointError)
+
+
+def test_a_negative_size_does_not_hide_a_large_one(tmp_path: Path) -> None:
+    path, program = tmp_path / "w.pt", torch_pickle({**SHAPES, "head.bias": (1 << 20, 8), "x": (1,)})
+    large, sound, one = (b"".join(b"J" + struct.pack("<i", n) for n in place) for place in ((8, 1), (0, 0), (1,)))
+    assert program.count(b"(" + large + b"t") == 1  # its strides
+    program = program.replace(b"(" + large + b"t", b"(" + sound + b"t")
+    start = program.rindex(b"(" + one + b"t(" + one + b"t")  # the last tensor's size and strides
+    program = program[: start + 1] + b"J" + struct.pack("<i", -(1 << 30)) + program[start + 6 :]
+    path.write_bytes(torch_file(program, [bytes(4 * 36)] * 7))
+    refused(lambda: import_model(path, ABCD, source="x"), CheckpointError, "damaged")
 
 
 def test_nothing_in_a_pickle_is_run(tmp_path: Path) -> None:
