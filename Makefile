@@ -23,3 +23,4 @@ types:
 
 docs:
 	python -m tests.cli_reference > docs/cli.md
+	python -m tests.rooms > docs/images/rooms.svg

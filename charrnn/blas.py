@@ -8,11 +8,10 @@ measured on Zen 5). Where the processor cannot run it, or the user has chosen, n
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 CORETYPE = "OPENBLAS_CORETYPE"
@@ -54,33 +53,11 @@ def kernel_name() -> str:
 
 @contextlib.contextmanager
 def blas_threads(count: int) -> Iterator[None]:
-    """Run the block with `count` BLAS threads, then go back; does nothing where NumPy's BLAS cannot be found.
+    """Run the block with `count` threads in every BLAS library loaded, then go back.
 
     For processes that have loaded NumPy already: replicas want one thread each, evaluation between two steps wants all.
     """
-    setter, getter = _thread_functions()
-    if setter is None or getter is None:
-        yield
-        return
-    before = getter()
-    setter(count)
-    try:
-        yield
-    finally:
-        setter(before)
+    from threadpoolctl import threadpool_limits
 
-
-def _thread_functions() -> tuple[Callable[[int], None] | None, Callable[[], int] | None]:
-    """OpenBLAS's own functions, in the copy that NumPy brought along (Linux)."""
-    try:
-        with Path("/proc/self/maps").open(encoding="utf-8", errors="replace") as file:
-            found = {line.split(maxsplit=5)[-1].strip() for line in file if "openblas" in line}
-        for path in sorted(found):
-            library = ctypes.CDLL(path)
-            for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
-                with contextlib.suppress(AttributeError):
-                    setter = getattr(library, f"{prefix}openblas_set_num_threads{suffix}")
-                    return setter, getattr(library, f"{prefix}openblas_get_num_threads{suffix}")
-    except OSError:
-        pass
-    return None, None
+    with threadpool_limits(limits=count, user_api="blas"):
+        yield

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.gradcheck import numerical_gradient, relative_error
 from charrnn.nn.network import CharRNN, State
 
 
@@ -35,14 +37,34 @@ def make_case(
     dtype: type = np.float64,
     fuse_one_hot: bool | None = None,
     seed: int = 0,
+    noise: float = 0.2,
     **options: Any,
 ) -> Case:
+    """The case; `noise` is added to initial weights and biases (of wide networks, much noise makes them chaotic)."""
     rng = np.random.default_rng(seed)
     model = CharRNN(
         V, cell=cell, hidden_size=H, num_layers=L, dropout=dropout, dtype=dtype, fuse_one_hot=fuse_one_hot, **options
     )
     model.init(rng)
-    model.params.flat += rng.normal(0.0, 0.2, model.params.size).astype(dtype)
+    model.params.flat += rng.normal(0.0, noise, model.params.size).astype(dtype)
     inputs, targets = rng.integers(0, V, (2, T, B))
     state = [rng.normal(0.0, 0.5, s.shape).astype(dtype) for s in model.zero_state(B)]
     return Case(model, inputs, targets, state)
+
+
+def check_gradients(case: Case, key: DropoutKey | None, resets: np.ndarray | None) -> None:
+    model, start = case.model, case.state
+
+    def loss() -> float:
+        state = [layer.copy() for layer in start]
+        return model.loss_and_grad(case.inputs, case.targets, state, dropout_key=key, resets=resets) / case.inputs.size
+
+    loss()
+    analytic = {name: model.grads[name].copy() for name in model.params}
+    analytic |= {f"state.{k}": g.copy() for k, g in enumerate(model.state_grads)}
+    values = dict(model.params) | {f"state.{k}": layer for k, layer in enumerate(start)}
+    rng = np.random.default_rng(1)
+    for name, array in values.items():
+        tried = rng.permutation(array.size)[:16]
+        numerical = numerical_gradient(loss, array, tried)
+        assert relative_error(analytic[name].reshape(-1)[tried], numerical) < 1e-6, name

@@ -16,12 +16,9 @@ from charrnn.data.vocabulary import Vocabulary
 from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
 from charrnn.nn.network import CharRNN
+from tests.browser import FLAGS
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-)  # fmt: skip
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> plain text\n"
 
 

@@ -14,6 +14,7 @@ import pytest
 import charrnn
 from charrnn import errors
 from charrnn.config.load import load_config
+from tests import rooms
 from tests.cli_reference import commands, reference
 from tests.conftest import ROOT, Run
 
@@ -70,6 +71,15 @@ def imported(node: ast.AST) -> set[str]:
     names = [a.name for n in found if isinstance(n, ast.Import) for a in n.names]
     names += [n.module or "" for n in found if isinstance(n, ast.ImportFrom)]
     return {name.partition(".")[0] for name in names}
+
+
+def test_what_tests_share_is_no_test_module() -> None:
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            names += (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
+            parts = {part for name in names for part in name.split(".")}
+            assert not any(part.startswith("test_") for part in parts), f"{path}:{node.lineno}: move it to a helper"
 
 
 def test_no_pickle_no_framework_and_no_global_seed() -> None:
@@ -171,6 +181,11 @@ def test_the_floors_hold() -> None:
     code = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_picture_of_the_rooms_is_up_to_date() -> None:
+    drawn = (ROOT / "docs" / "images" / "rooms.svg").read_text(encoding="utf-8")
+    assert drawn == rooms.svg(), "run: make docs"
 
 
 def test_the_version_is_in_the_changelog() -> None:

@@ -134,22 +134,6 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def describe(path: str) -> str:
-    """What the setting at `path`, say ``training.batch_size``, is and which values it takes.
-
-    Raises:
-        SettingsError: no such setting.
-    """
-    kinds = _kinds()
-    if path not in kinds:
-        section, _, key = path.rpartition(".")
-        raise unknown_setting("settings", section, key, _paths())
-    kind = kinds[path]
-    extra = (kind.extra_json_schema or {}) if isinstance(kind, inspect.Metadata) else {}
-    names = _allowed_names().get(path)
-    return f"{extra.get('description', '')} ({', '.join(names) if names else allowed_values(kind)})"
-
-
 def _allowed_names() -> dict[str, tuple[str, ...]]:
     """Names that a setting may take, by the setting's path, sorted."""
     from charrnn.nn.cells import CELLS

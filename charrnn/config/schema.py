@@ -149,7 +149,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(description="data-parallel processes per batch; auto: one per core when the batch is large enough"),
     ] = "auto"
     log_every: Annotated[Count, Meta(description="steps between reports")] = 10
-    eval_every: Annotated[Count | None, Meta(description="steps between validations; null: never")] = 500
+    eval_every: Annotated[Count | None, Meta(description="steps between validations; null: only at the end")] = 500
     checkpoint_every: Annotated[Count, Meta(description="steps between checkpoints")] = 500
     sample_every: Annotated[Count | None, Meta(description="steps between samples; null: never")] = 500
     sample_length: Annotated[Count, Meta(description="characters per sample")] = 200

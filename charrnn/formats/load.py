@@ -57,9 +57,7 @@ def import_model(
         if facts.vocabulary is not None and vocabulary is None:
             vocabulary = Vocabulary.from_meta(msgspec.to_builtins(facts.vocabulary))
         if vocabulary is None:
-            raise CheckpointError(
-                "does not say which character has which number", hint="give its vocabulary with --vocab FILE"
-            )
+            raise CheckpointError("contains no vocabulary", hint="give its vocabulary with `vocab` FILE")
         if "layers.0.weight_ih" in arrays:
             return _checkpoint(arrays, vocabulary, source, facts)
         return _checkpoint(_ours(arrays, len(vocabulary), names or ArrayNames()), vocabulary, source, ExportFacts())

@@ -1,7 +1,8 @@
 """Learning-rate schedules: functions from a step to a factor in [0, 1] of the peak rate.
 
 A schedule is `factor(progress, step, options)`, where progress in [0, 1] is the share of the run after warm-up that is
-done. Warm-up multiplies: it rises linearly over the first `warmup_steps` steps (Goyal et al. 2017, section 2.2).
+done, and step counts from the end of warm-up. Warm-up multiplies: it rises linearly over the first `warmup_steps` steps
+(Goyal et al. 2017, section 2.2).
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def rate_factor(
     Raises:
         KeyError: no schedule of that name.
     """
-    factor = SCHEDULES[name](min(max(progress, 0.0), 1.0), step, options or ScheduleOptions())
+    past = max(0, step - warmup_steps)
+    factor = SCHEDULES[name](min(max(progress, 0.0), 1.0), past, options or ScheduleOptions())
     if step < warmup_steps:
         factor *= (step + 1) / warmup_steps
     return factor

@@ -43,10 +43,10 @@ class StepReport:
         step: optimiser steps done.
         epoch: passes over the training text done, with fraction.
         chars: characters trained on.
-        train_loss: nats per character, mean since the last report.
+        train_loss: nats per character, mean over the steps since the last report, each before its update.
         val_loss: nats per character over the validation split; None where it was not measured now.
-        grad_norm: before clipping, of the last step.
-        learning_rate: of the last step.
+        grad_norm: of the last step's gradient of the mean loss, before clipping and without weight decay.
+        learning_rate: that of the last step's update.
         chars_per_second: since the last report, training alone.
         seconds: of training so far, without evaluation, sampling and saving.
     """

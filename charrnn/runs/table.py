@@ -145,7 +145,7 @@ def selected(runs: Sequence[Run], conditions: Iterable[str]) -> list[Run]:
     """
     kept = list(runs)
     for condition in conditions:
-        match = re.fullmatch(r"\s*([A-Za-z_.]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", condition)
+        match = re.fullmatch(r"\s*([\w.]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", condition)
         if not match:
             raise SettingsError(f"`where` {one_line(condition)}: not COLUMN=VALUE, or with != < <= > >=")
         column = column_name(match[1], runs)

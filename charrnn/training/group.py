@@ -43,6 +43,7 @@ class ReplicaSpec:
         batch_size, seq_length: of the whole batch.
         state_reset: probability that a column begins a window from zero.
         count, rank: number of replicas and which one this is.
+        dtype: of parameters, gradients and states; float64 to check a run against its formulas.
     """
 
     vocab_size: int
@@ -59,6 +60,7 @@ class ReplicaSpec:
     state_reset: float
     count: int
     rank: int = 0
+    dtype: str = "float32"
 
     def stream(self) -> WindowStream:
         """The windows of the whole batch."""
@@ -163,7 +165,7 @@ class Share:
     ) -> None:
         self.columns = columns_of(plan.rank, plan.count, stream.columns)
         self.stream, self._state_reset = stream, plan.state_reset
-        self.model = CharRNN(plan.vocab_size, **plan.network, params=params)
+        self.model = CharRNN(plan.vocab_size, **plan.network, dtype=plan.dtype, params=params)
         if grads is not None:
             self.model.grads = grads
         self.state = self.model.zero_state(stream.columns) if state is None else state

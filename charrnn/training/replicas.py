@@ -54,7 +54,8 @@ class SharedMemory:
         size = sum(math.prod(shape) for shape in shapes.values())
         num_layers = plan.sizes["num_layers"]
         state = (len(CELLS[plan.sizes["cell"]].state_names), plan.sizes["hidden_size"], columns)
-        total = 4 * (size * (1 + plan.count) + num_layers * math.prod(state))
+        dtype = np.dtype(plan.dtype)
+        total = dtype.itemsize * (size * (1 + plan.count) + num_layers * math.prod(state))
         if handle is None:
             folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # memory, where there is such a place
             with tempfile.TemporaryFile(dir=folder) as file:
@@ -62,10 +63,10 @@ class SharedMemory:
                 handle = os.dup(file.fileno())
         self.handle = handle
         self._map = mmap.mmap(handle, total)
-        flat: Array = np.frombuffer(self._map, np.float32)
+        flat: Array = np.frombuffer(self._map, dtype)
         parts = np.split(flat, [size * (k + 1) for k in range(plan.count + 1)])
-        self.params = FlatParams(shapes, np.float32, buffer=parts[0])
-        self.grads = [FlatParams(shapes, np.float32, buffer=part) for part in parts[1:-1]]
+        self.params = FlatParams(shapes, dtype, buffer=parts[0])
+        self.grads = [FlatParams(shapes, dtype, buffer=part) for part in parts[1:-1]]
         self.state: State = list(parts[-1].reshape(num_layers, *state))
 
     def share(self, plan: ReplicaSpec, stream: WindowStream) -> Share:

@@ -63,6 +63,7 @@ class Trainer:
         init_from: the checkpoint whose weights a new run starts with.
         make_group: who computes the gradients.
         stop: set it (from a signal handler, say) to finish the step, save and end.
+        clock: seconds, whatever they are counted from; read before and after each step.
     """
 
     def __init__(
@@ -75,8 +76,9 @@ class Trainer:
         init_from: Checkpoint | None = None,
         make_group: GroupMaker = group_of,
         stop: StopFlag | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.config, self.text, self.run_dir = config, text, run_dir
+        self.config, self.text, self.run_dir, self._clock = config, text, run_dir, clock
         self.stop = stop or StopFlag()
         t, m, c = config.training, config.model, config.corpus
         self.separator: IdArray | None = None
@@ -184,7 +186,7 @@ class Trainer:
         Raises:
             DivergenceError: a loss or gradient was not finite; nothing of the step was kept.
         """
-        t, n, started = self.config.training, self.counters, time.perf_counter()
+        t, n, started = self.config.training, self.counters, self._clock()
         if n.window == 0:
             for layer in self.state:
                 layer[...] = 0.0
@@ -214,7 +216,7 @@ class Trainer:
         n.window += 1
         if n.window == self.stream.windows_per_epoch:
             n.epoch, n.window = n.epoch + 1, 0
-        self._last_seconds = time.perf_counter() - started
+        self._last_seconds = self._clock() - started
         self._stopping, elapsed = self.group.agreed(self.stop_requested, self._last_seconds)
         n.seconds += elapsed
         n.seconds_since_report += elapsed

@@ -13,11 +13,8 @@ from pathlib import Path
 import pytest
 
 from charrnn.data.corpora import catalogue, corpus_path
-from tests.cli.test_sample_control import runs
 from tests.cli_reference import commands
 from tests.conftest import ROOT, SENTENCES, assert_one_line_error
-
-__all__ = ["runs"]
 
 # All run in one folder. `a` and `b` are runs of one vocabulary, `t.yaml` trains for a moment.
 LINES = {

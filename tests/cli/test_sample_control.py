@@ -16,24 +16,6 @@ import charrnn as package
 from tests.conftest import ROOT, SENTENCES, Run, assert_one_line_error
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two trained models of one vocabulary, and one of another."""
-    folder = tmp_path_factory.mktemp("runs")
-    (folder / "text.txt").write_text(SENTENCES * 12)
-    (folder / "other.txt").write_text("0123456789 " * 200)
-    for name, text, cell in (("a", "text.txt", "gru"), ("b", "text.txt", "lstm"), ("other", "other.txt", "rnn")):
-        (folder / f"{name}.yaml").write_text(
-            f"corpus: {{source: {folder / text}}}\nmodel: {{cell: {cell}, hidden_size: 24}}\n"
-            "training: {batch_size: 4, seq_length: 16, epochs: null, max_steps: 250, learning_rate: 0.02, "
-            "eval_every: 50, sample_every: null}\n"
-        )
-        words = ["train", "--config", str(folder / f"{name}.yaml"), "--run-dir", str(folder / name), "--quiet"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run([sys.executable, "-m", "charrnn", *words], check=True, env=environment, cwd=folder)
-    return folder
-
-
 def test_stops_and_words(charrnn_here: Run, runs: Path) -> None:
     words = ("sample", runs / "a", "--seed", "3", "--prime", "the ", "--length", "200")
     whole = charrnn_here(*words).stdout

@@ -12,10 +12,7 @@ import pytest
 
 import charrnn as package
 from charrnn.evaluation.scoring import by_line, candidate_nats, most_surprising
-from tests.cli.test_sample_control import runs
 from tests.conftest import Run, assert_one_line_error
-
-__all__ = ["runs"]
 
 
 def test_characters(charrnn_here: Run, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,6 @@ from charrnn.config.load import (
     TrainingSettings,
     config_from_dict,
     config_to_dict,
-    describe,
     dump_config,
     json_schema,
     load_config,
@@ -310,13 +309,6 @@ def test_a_new_cell_is_a_valid_name_everywhere_at_once(monkeypatch: pytest.Monke
     monkeypatch.setitem(CELLS, "mgu", CELLS["gru"])
     assert parse_config(with_value("model.cell", "mgu"), where="f").model.cell == "mgu"
     assert "mgu" in json_schema()["$defs"]["ModelSettings"]["properties"]["cell"]["enum"]
-    assert "mgu" in describe("model.cell")
-
-
-def test_describe_says_what_a_setting_is_and_takes() -> None:
-    assert describe("training.batch_size").endswith("(integer >= 1)")
-    with pytest.raises(SettingsError, match=r"did you mean training\.batch_size"):
-        describe("training.batchsize")
 
 
 def values(path: str, kind: inspect.Type) -> st.SearchStrategy[Any]:

@@ -13,7 +13,7 @@ from charrnn.evaluation.loss import evaluate
 from charrnn.nn.schedule import ScheduleOptions, rate_factor
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.training.group import choose_replicas
-from tests.training.test_trainer import config, finish, history, start
+from tests.training.small_runs import config, finish, history, start
 
 EVERYTHING = (
     "training.ema_decay=0.9", "training.random_offsets=true", "model.weight_dropout=0.3",

@@ -12,30 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.config.load import config_from_dict
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, SettingsError
 from charrnn.evaluation.loss import evaluate
 from charrnn.formats import EXPORTERS, exporter
 from charrnn.formats.load import ArrayNames, import_model, read_vocabulary
 from charrnn.nn.cells import CELLS
-from charrnn.nn.network import CharRNN
 from charrnn.nn.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from tests.checkpoints import TEXT, a_checkpoint
 from tests.conftest import Run, assert_one_line_error
 
-TEXT = "abcdefg .\né</script>"
 every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
-
-
-def a_checkpoint(cell: str = "gru", layers: int = 2, encoding: str = "utf-8", **model: Any) -> Checkpoint:
-    vocabulary = Vocabulary.of(TEXT if encoding == "utf-8" else TEXT.encode())
-    settings = {"cell": cell, "hidden_size": 12, "num_layers": layers, **model}
-    config = config_from_dict({"corpus": {"source": "x", "encoding": encoding}, "model": settings}, where="test")
-    network = CharRNN(len(vocabulary), **config.model.sizes())
-    network.init(np.random.default_rng(3))
-    network.params.flat += np.random.default_rng(4).normal(0, 0.2, network.params.size).astype(np.float32)
-    return Checkpoint(config, vocabulary, dict(network.params))
 
 
 def logits(checkpoint: Checkpoint, ids: np.ndarray) -> np.ndarray:

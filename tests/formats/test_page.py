@@ -12,8 +12,8 @@ import pytest
 from charrnn.api import TrainedModel
 from charrnn.formats import exporter
 from charrnn.nn.cells import CELLS
-from tests.formats.test_formats import a_checkpoint
-from tests.test_browser import FLAGS
+from tests.browser import FLAGS
+from tests.checkpoints import a_checkpoint
 
 pytestmark = pytest.mark.extras
 

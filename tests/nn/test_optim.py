@@ -97,6 +97,13 @@ def test_schedules_end_where_they_say() -> None:
     assert rate_factor("exponential", step=5, progress=0.0, warmup_steps=0, options=options) == pytest.approx(0.5**0.5)
 
 
+@pytest.mark.parametrize("name", ["step", "exponential"])
+def test_decay_counts_from_the_end_of_warm_up(name: str) -> None:
+    options = ScheduleOptions(lr_decay_steps=10, lr_decay=0.5)
+    factors = [rate_factor(name, step=s, progress=0.0, warmup_steps=15, options=options) for s in (7, 14, 15, 25, 35)]
+    assert factors == pytest.approx([8 / 15, 1.0, 1.0, 0.5, 0.25])
+
+
 def test_views_write_to_the_flat_vector() -> None:
     params = FlatParams({"a.x": (2, 3), "a.y": (4,), "b": ()}, np.float32)
     params["a.y"][...] = 2.0

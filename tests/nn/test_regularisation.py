@@ -10,8 +10,7 @@ from charrnn.nn.dropout import DropoutKey, fill_mask, weight_mask
 from charrnn.nn.ema import WeightEMA
 from charrnn.nn.network import CharRNN
 from charrnn.nn.stepper import Stepper
-from tests.nn.test_cells import check_gradients
-from tests.strategies import make_case
+from tests.strategies import check_gradients, make_case
 
 every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
 KEY = DropoutKey(seed=3, step=5)

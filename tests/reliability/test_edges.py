@@ -15,8 +15,8 @@ from charrnn.config.load import _sections
 from charrnn.errors import CheckpointError, printable
 from charrnn.evaluation.compression.codec import compress, decompress
 from charrnn.runs.checkpoint import LARGEST, Checkpoint, load_checkpoint, save_checkpoint
+from tests.checkpoints import make
 from tests.conftest import Run, assert_one_line_error
-from tests.runs.test_checkpoint import make
 
 WHOLE = (0, 1, 2, 64, 65536, 2**31, 2**63 - 1, 10**25)
 REAL = (0.0, 5e-324, 1e-300, 1e-9, 1 - 1e-16, 1.0, 3e38, 1.7e308, -1e308)

@@ -15,9 +15,9 @@ import pytest
 
 from charrnn import files as atomic
 from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
+from tests.checkpoints import make
 from tests.conftest import ROOT
 from tests.reliability.processes import write_settings
-from tests.runs.test_checkpoint import make
 
 
 class Faults:

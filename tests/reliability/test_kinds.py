@@ -20,9 +20,8 @@ from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from charrnn.runs.history import read_history
 from charrnn.runs.reading import read_summary, read_trial
 from charrnn.training.progress import Counters
-from tests.reliability.mutations import torch_pickle
-from tests.reliability.test_gates import ROWS, SHAPES, safetensors, safetensors_header, torch_file
-from tests.runs.test_checkpoint import make
+from tests.checkpoints import make
+from tests.reliability.mutations import ROWS, SHAPES, safetensors, safetensors_header, torch_file, torch_pickle
 
 ABCD = Vocabulary.of("abcd")
 DEEP = '{"x": ' + "[" * 50_000 + "]" * 50_000 + "}"

@@ -23,7 +23,7 @@ from charrnn.runs.events import RolledBack, StepReport
 from charrnn.runs.transfer import check_transferable
 from tests.conftest import ROOT, SENTENCES, Run, assert_one_line_error
 from tests.reliability.processes import assert_same_state, train, write_settings
-from tests.training.test_trainer import config, finish, history, start
+from tests.training.small_runs import config, finish, history, start
 
 DIVERGING = ("training.on_divergence=rollback", "training.grad_clip=null", "training.checkpoint_every=3")
 

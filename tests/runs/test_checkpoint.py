@@ -14,26 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from charrnn.config.load import parse_config
-from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.files import atomic_writer
-from charrnn.nn.network import CharRNN
-from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from charrnn.runs.npz import write_arrays
-
-
-def make(cell: str = "lstm") -> Checkpoint:
-    config = parse_config(
-        f"corpus: {{source: a}}\nmodel: {{cell: {cell}, hidden_size: 4, num_layers: 2}}", where="test"
-    )
-    vocabulary = Vocabulary.of("abé😀\n")
-    model = CharRNN(len(vocabulary), cell=cell, hidden_size=4, num_layers=2)
-    rng = np.random.default_rng(0)
-    model.init(rng)
-    state = [rng.normal(size=s.shape).astype(np.float32) for s in model.zero_state(3)]
-    moments = {"mean": np.ones(model.params.size, np.float32)}
-    return Checkpoint(config, vocabulary, dict(model.params), moments, state, {"step": 7}, (2, 5), "kernel", "0.1.0")
+from tests.checkpoints import make
 
 
 @pytest.fixture

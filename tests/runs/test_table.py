@@ -109,4 +109,6 @@ def test_the_command(charrnn_here: Run, tmp_path: Path, config_file: Path) -> No
     assert charrnn_here("runs", "--reverse", "--sort", "steps").returncode == 0
     assert_one_line_error(charrnn_here("runs", "nowhere"), 2, "no such directory")
     assert_one_line_error(charrnn_here("runs", "--where", "a b"), 2, "not COLUMN=VALUE")
+    digits = charrnn_here("runs", "--where", "beta1=0.9", "--json")
+    assert len(json.loads(digits.stdout)["runs"]) == 3, digits.stderr
     assert len(find_runs(tmp_path / "checkpoints" / "a")) == 1

@@ -16,9 +16,8 @@ import pytest
 
 from charrnn.runs.checkpoint import load_checkpoint
 from tests.conftest import ROOT, Run, assert_one_line_error
-from tests.sweep.test_sweep import base, begin, wait_until
+from tests.sweep.processes import begin, wait_until
 
-__all__ = ["base"]
 pytestmark = pytest.mark.extras
 
 

@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.sweep.test_sweep import base
 
-__all__ = ["base"]
 PAGE = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
 SCRIPTS = dict(re.findall(r"<!-- script: (\w+) -->\n```sh\n(.*?)```", PAGE, re.DOTALL))
 

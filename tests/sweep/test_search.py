@@ -13,9 +13,8 @@ import pytest
 from charrnn.files import FileLock
 from charrnn.sweep.executors import unlocked
 from tests.conftest import Run, assert_one_line_error
-from tests.sweep.test_sweep import base, begin, wait_until
+from tests.sweep.processes import begin, wait_until
 
-__all__ = ["base"]
 pytestmark = pytest.mark.extras
 
 

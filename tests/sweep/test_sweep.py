@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,40 +19,7 @@ from charrnn.config.load import load_config
 from charrnn.sweep.executors import HistoryTail, core_groups
 from charrnn.sweep.plan import overridden
 from tests.conftest import ROOT, Run, assert_one_line_error
-
-BASE = (
-    "corpus: {{source: {text}}}\n"
-    "model: {{cell: gru, hidden_size: 8}}\n"
-    "training: {{batch_size: 4, seq_length: 16, epochs: null, max_steps: {steps}, eval_every: 20,\n"
-    "  checkpoint_every: 10, sample_every: null, log_every: 5, learning_rate: 0.01, warmup_steps: 2}}\n"
-)
-
-
-@pytest.fixture
-def base(tmp_path: Path, text_file: Path) -> Callable[[int], Path]:
-    def write(steps: int) -> Path:
-        path = tmp_path / "base.yaml"
-        path.write_text(BASE.format(text=text_file, steps=steps))
-        return path
-
-    return write
-
-
-def begin(folder: Path, *words: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "charrnn", "sweep", *words],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+from tests.sweep.processes import begin, wait_until
 
 
 def children(process: int) -> list[int]:
@@ -186,7 +152,7 @@ def test_processors_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_time_of_all_trials(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
     base(10_000_000)
     (tmp_path / "s.yaml").write_text(
-        "base: base.yaml\ngrid: {model.hidden_size: [8, 9]}\nbudget: {total_minutes: 0.03}\n"
+        "base: base.yaml\ngrid: {model.hidden_size: [8, 9]}\nbudget: {total_minutes: 0.1}\n"
     )
     done = charrnn("sweep", "s.yaml", "--jobs", "1")
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ from charrnn.runs.events import StepReport
 from charrnn.training.group import choose_replicas, columns_of
 from charrnn.training.trainer import Trainer
 from tests.conftest import ROOT
-from tests.training.test_trainer import config, finish, history, start
+from tests.training.small_runs import config, finish, history, start
 
 
 def trained(folder: Path, cell: str, replicas: int) -> Trainer:
