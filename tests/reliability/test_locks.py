@@ -25,7 +25,7 @@ fcntl = pytest.importorskip("fcntl")
 def test_a_lock_is_seen_from_outside_and_inside(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     assert not is_locked(path)
-    look = f"from charrnn.files import is_locked; from pathlib import Path; print(is_locked(Path({str(path)!r})))"
+    look = f"from charrnn.locks import is_locked; from pathlib import Path; print(is_locked(Path({str(path)!r})))"
 
     def seen() -> str:
         words = [sys.executable, "-c", look]
