@@ -1,8 +1,8 @@
 """Choose the matrix library's kernel and threads before NumPy loads. Imports nothing numeric.
 
-OpenBLAS takes some AVX-512 processors (AMD's Zen 4 and 5) for older ones and runs them at half their speed; naming the
-AVX-512 kernel in its environment, before NumPy is imported, gives the other half back (118 -> 210 GFLOP/s a core,
-measured on Zen 5). Where the processor cannot run it, or the user has chosen, nothing is changed.
+OpenBLAS mistakes some AVX-512 processors (AMD's Zen 4 and 5) for older ones and runs them at half their speed; naming
+the AVX-512 kernel in its environment, before NumPy is imported, restores it (118 -> 210 GFLOP/s per core, measured on
+Zen 5). If the processor cannot run that kernel, or the user has chosen one, nothing is changed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NEEDED = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"}
 
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """The processor's feature flags as Linux tells them; empty elsewhere."""
+    """The processor's feature flags as Linux reports them; empty on other systems."""
     try:
         with cpuinfo.open(encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -87,7 +87,7 @@ def choose_kernel(threads: int | None = None) -> None:
 
 
 def kernel_name() -> str:
-    """The kernel asked for, for a checkpoint's metadata: results differ in the last bits between kernels."""
+    """The kernel requested, for a checkpoint's metadata: results differ in the last bits between kernels."""
     return os.environ.get(CORETYPE, "default") + "/" + platform.machine()
 
 

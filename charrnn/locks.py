@@ -8,6 +8,7 @@ import os
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -48,12 +49,35 @@ class FileLock:
         self._handle = handle
         return self
 
+    def is_current(self) -> bool:
+        """Whether the lock's file is still the one of its name; True where there is no lock."""
+        if self._handle is None:
+            return True
+        with contextlib.suppress(OSError):
+            return os.path.samestat(os.fstat(self._handle), os.stat(self.path))
+        return False
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+@contextlib.contextmanager
+def fleeting_lock(path: Path) -> Iterator[FileLock]:
+    """A `FileLock` whose file is gone afterwards; whoever waited for the old file takes a new one."""
+    while True:
+        with FileLock(path, wait=True) as lock:
+            if not lock.is_current():
+                continue
+            try:
+                yield lock
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            return
 
 
 def _lock(handle: int, *, wait: bool) -> bool:

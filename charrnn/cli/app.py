@@ -84,7 +84,7 @@ def main() -> NoReturn:
     """Entry point of the console script and of `python -m charrnn`."""
     open_standard_streams()
     choose_kernel()  # before anything imports NumPy
-    # Weights of a stranger may overflow: what comes of it is checked, and NumPy need not speak of it.
+    # Weights of a stranger may overflow: the results are checked, so NumPy's warnings are off.
     warnings.filterwarnings("ignore", category=RuntimeWarning)
     code = run(sys.argv[1:])
     settle()
@@ -97,7 +97,7 @@ class Outcome:
 
     Attributes:
         code: exit code; see `charrnn.errors`.
-        message: the error; "" where there was none, or it has been shown.
+        message: the error; "" if there was none or it has already been shown.
         hint: what to do about it.
     """
 
@@ -131,10 +131,10 @@ def attempt(arguments: Sequence[str]) -> Outcome:
 
 def _run(arguments: list[str]) -> Outcome:
     debug = "--debug" in arguments
-    if debug:  # wherever it stands: it is remembered only after something went wrong
+    if debug:  # anywhere on the line: it is looked up only after something went wrong
         arguments = [a for a in arguments if a != "--debug"]
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # texts are UTF-8 whatever the locale says
+        if hasattr(stream, "reconfigure"):  # texts are UTF-8, whatever the locale
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
@@ -166,7 +166,7 @@ def _outcome(error: Exception) -> Outcome:
 
 def _usage_error(error: Any) -> Outcome:
     message = error.format_message()
-    if not message.strip():  # no command at all: its help
+    if not message.strip():  # no command given: show the help
         error.show()
         return Outcome(2)
     context = getattr(error, "ctx", None)

@@ -12,7 +12,7 @@ from charrnn.errors import CharRNNError, HungUpRun, InterruptedRun, TerminatedRu
 
 
 class StopFlag(Protocol):
-    """What looks at `stop_requested` between two steps."""
+    """An object that checks `stop_requested` between steps."""
 
     stop_requested: bool
 
@@ -40,6 +40,6 @@ def stop_signals(target: StopFlag) -> Iterator[list[int]]:
 
 
 def stopped_by(caught: list[int], message: str, *, hint: str) -> CharRNNError:
-    """The end of what was stopped by the first of these signals, with the exit code that belongs to it."""
+    """The error for the first of these signals, with its exit code."""
     kinds: dict[int, type[CharRNNError]] = {int(signal.SIGTERM): TerminatedRun, 1: HungUpRun}
     return (kinds.get(caught[0], InterruptedRun) if caught else InterruptedRun)(message, hint=hint)

@@ -1,4 +1,4 @@
-"""The process of one trial; `charrnn.sweep` alone starts it.
+"""The process of one trial, started only by `charrnn.sweep`.
 
 It is `charrnn train` on its own processors. Its error goes into the trial's record, and it does not outlive the sweep:
 when the sweep's process is gone, it saves and ends as on SIGTERM.

@@ -46,6 +46,7 @@ class Counters:
         rollback_step: of the checkpoint that a divergence goes back to: never one that only a stop has made.
         optimizer_steps: updates, as the optimiser counts them.
         text_sha256: of the text's bytes.
+        started_in: the folder from which relative sources of the text are found; "" where none is relative.
         history_bytes, samples_bytes: of the run's logs when it was saved.
     """
 
@@ -68,6 +69,7 @@ class Counters:
     rollback_step: int | None = None
     optimizer_steps: int = 0
     text_sha256: str = ""
+    started_in: str = ""
     history_bytes: int = 0
     samples_bytes: int = 0
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.config.schema import Config
-from charrnn.data.corpora import cache_dir, resolve
-from charrnn.data.encode import EncodedText, encode_text
+from charrnn.data.encode import EncodedText
+from charrnn.data.sources import STDIN
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import SettingsError
 from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from charrnn.runs.directory import RunDirectory
 from charrnn.runs.events import Event, Note, RunStarted
+from charrnn.runs.text import Bar, Origin, encode_corpus, no_bar
 from charrnn.runs.transfer import check_transferable
 from charrnn.training.group import GroupMaker, group_of
 from charrnn.training.progress import StopFlag
@@ -33,14 +34,6 @@ if TYPE_CHECKING:
     from charrnn.training.tensorboard import TensorBoardLog
 
 _NO_LOCK = "this file system has no locks: nothing keeps a second training out of the run directory"
-
-Bar = Callable[[str], AbstractContextManager[Callable[[int, "int | None"], None]]]
-
-
-@contextmanager
-def no_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Shows nothing."""
-    yield lambda done, total: None
 
 
 def train(
@@ -109,9 +102,9 @@ def follow(*, stop: StopFlag | None = None) -> Iterator[Event]:
     from charrnn.training.mpi import MpiGroup, world
 
     ranks = world()
-    config, resume_from, init_from = ranks.share(None)
+    config, origin, resume_from, init_from = ranks.share(None)
     old = resume_from or init_from
-    text = read_corpus(config, known=old.vocabulary if old else None)
+    text = read_corpus(config, known=old.vocabulary if old else None, origin=origin)
     ranks.check_same(text.sha256, "the text")
     trainer = Trainer(
         config, text, RunDirectory(Path()), resume_from=resume_from, init_from=init_from, stop=stop,
@@ -120,21 +113,11 @@ def follow(*, stop: StopFlag | None = None) -> Iterator[Event]:
     yield from trainer.run()
 
 
-def read_corpus(config: Config, *, known: Vocabulary | None = None, bar: Bar = no_bar) -> EncodedText:
-    """The settings' corpus, fetched and encoded where it is not yet.
-
-    Args:
-        config: names the corpus.
-        known: symbols that get an id whether the text has them or not.
-        bar: see `train`.
-
-    Raises:
-        DataError: no such text, or not one.
-    """
-    with bar(f"fetching {config.corpus.source}") as tick:
-        paths = resolve(config.corpus.source, progress=tick)
-    with bar("encoding the text") as tick:
-        return encode_text(paths, config.corpus.encoding, cache_dir() / "encoded", known=known, progress=tick)
+def read_corpus(
+    config: Config, *, known: Vocabulary | None = None, origin: Origin | None = None, bar: Bar = no_bar
+) -> EncodedText:
+    """The settings' corpus, fetched and encoded where it is not yet; see `charrnn.runs.text.encode_corpus`."""
+    return encode_corpus(config.corpus, known=known, origin=origin, bar=bar)
 
 
 def _begun(
@@ -168,7 +151,7 @@ def _resumed(config: Config, run_dir: RunDirectory, stop: StopFlag | None, bar: 
         )
     saved = load_checkpoint(run_dir.last)
     config = check_resumable(saved.config, config)
-    text = read_corpus(config, known=saved.vocabulary, bar=bar)
+    text = read_corpus(config, known=saved.vocabulary, origin=Origin.of(saved), bar=bar)
     group = _lead(ranks, config, text, saved, None)
     trainer = Trainer(config, text, run_dir, resume_from=saved, stop=stop, make_group=group)
     run_dir.reopen(config)
@@ -189,7 +172,9 @@ def _lead(ranks: World | None, config: Config, text: EncodedText, *checkpoints: 
         return group_of
     from charrnn.training.mpi import MpiGroup
 
-    ranks.share((config, *checkpoints))
+    # What came in through a pipe is kept under its hash; everything else each rank finds as its own settings say.
+    piped = STDIN in config.corpus.sources
+    ranks.share((config, Origin(text.sha256) if piped else None, *checkpoints))
     ranks.check_same(text.sha256, "the text")
     return partial(MpiGroup, ranks=ranks)
 

@@ -20,14 +20,14 @@ import numpy as np
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.vocabulary import default_prime
-from charrnn.data.windows import WindowStream, split_bounds
+from charrnn.data.windows import WindowStream
 from charrnn.errors import DataError, DivergenceError
 from charrnn.evaluation.loss import evaluate
 from charrnn.files import unwritable, writing
 from charrnn.nn.clip import CLIPPERS, global_norm
 from charrnn.nn.ema import WeightEMA
 from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
-from charrnn.nn.params import Array, IdArray
+from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charrnn.runs.directory import RunDirectory
 from charrnn.runs.events import (
@@ -41,6 +41,7 @@ from charrnn.runs.events import (
     SampleMade,
     StepReport,
 )
+from charrnn.runs.text import separator_ids, split_parts
 from charrnn.runs.transfer import transplant
 from charrnn.sampling.draw import SamplingOptions, generate_text
 from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
@@ -83,11 +84,9 @@ class Trainer:
         self.config, self.text, self.run_dir, self._clock = config, text, run_dir, clock
         self.stop = stop or StopFlag()
         t, m, c = config.training, config.model, config.corpus
-        self.separator: IdArray | None = None
-        if c.document_separator is not None:
-            self.separator = text.vocabulary.encode(c.document_separator, what="corpus.document_separator")
-        bounds = split_bounds(len(text.ids), val_fraction=c.val_fraction, test_fraction=c.test_fraction)
-        train, val = (text.ids[slice(*bounds[name])] for name in ("train", "val"))
+        self.separator = separator_ids(c, text.vocabulary)
+        parts = split_parts(text, c)
+        train, val = parts["train"], parts["val"]
         self.stream = WindowStream(
             train, t.batch_size, t.seq_length, separator=self.separator, offsets=t.random_offsets
         )
@@ -101,6 +100,7 @@ class Trainer:
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
+        self.counters.started_in = text.started_in or self.counters.started_in
         plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas)
         self.group = make_group(plan, self.stream)
         self.counters.replicas = self.group.count

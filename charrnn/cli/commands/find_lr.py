@@ -22,13 +22,15 @@ def find_lr(
     ] = None,
     low: Annotated[float, typer.Option("--from", help="Lowest rate.")] = 1e-5,
     high: Annotated[float, typer.Option("--to", help="Highest rate.")] = 1.0,
-    steps: Annotated[int, typer.Option(min=10, help="Steps of training from the one to the other.")] = 300,
+    steps: Annotated[int, typer.Option(min=10, help="Training steps between the two rates.")] = 300,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the curve: .csv, or .png, .svg, .pdf (extra plots).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write advice and curve as one JSON object.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the suggestion and the curve as one JSON object.")
+    ] = False,
 ) -> None:
-    """Suggest a learning rate: train for a moment with a rising one, and look where the loss falls."""
+    """Suggest a learning rate: train briefly while raising it, and find where the loss falls fastest."""
     from dataclasses import asdict
 
     from charrnn.cli.output import write_json

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.commands.train import ProgressKind
+from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
     from charrnn.runs.table import Run
@@ -29,29 +30,44 @@ EXAMPLE = (
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file (YAML); docs/sweeps.md explains it.")],
     directory: Annotated[
-        Path | None, typer.Option("--run-dir", "--dir", help="Where to write; default checkpoints/<name of the file>.")
+        Path | None,
+        typer.Option(
+            "--run-dir",
+            "--dir",
+            callback=at_home,
+            help="Directory for the sweep. Default: checkpoints/<name of the file>.",
+        ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Trials at a time; processors are shared out. Default: one a processor.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of trials to run at once, sharing the processors. Default: one per processor."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting of all trials; repeatable.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and exit.")] = False,
     print_commands: Annotated[
-        bool, typer.Option("--print-commands", help="Print a `charrnn train` line a trial, for any scheduler, and end.")
+        bool,
+        typer.Option("--print-commands", help="Print one `charrnn train` line per trial, for any scheduler, and exit."),
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Run what is missing, from where it stopped.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: also what failed.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Run the missing trials, each from where it stopped.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: also rerun failed trials.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the sweep in the directory.")] = False,
     join: Annotated[
-        bool, typer.Option("--join", help="Help with a search that another process has begun in the same directory.")
+        bool, typer.Option("--join", help="Join a search that another process has started in the same directory.")
     ] = False,
     scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster, as in tcp://host:8786.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run on the Dask cluster at this address, as in tcp://host:8786."),
     ] = None,
     progress: Annotated[
-        ProgressKind, typer.Option("--progress", help="Display; see charrnn train.")
+        ProgressKind, typer.Option("--progress", help="Progress display; see charrnn train.")
     ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the ranked results as one JSON object.")] = False,
@@ -68,8 +84,13 @@ def sweep(
         return
     if join:
         _check_joinable(plan, folder)
+    if "-" in plan.base.corpus.sources:  # the trials have their own, empty standard input
+        from charrnn.data.corpora import spool_dir
+        from charrnn.data.sources import keep_standard_input
+
+        keep_standard_input(spool_dir())
     lock: Any = nullcontext() if join else folder.lock()
-    # The executor first: what is not there, a scheduler say, leaves no directory behind.
+    # The executor first: if it is unavailable (no scheduler, say), no directory is left behind.
     with closing(_executor(plan, folder, jobs, scheduler)) as executor, lock:
         if not join:
             text = read_settings(file)
@@ -87,7 +108,7 @@ def _list(
     from charrnn.errors import SettingsError
 
     if plan.searches:
-        raise SettingsError("a search has no list of trials: each follows from the results before it")
+        raise SettingsError("a search has no list of trials: each one depends on earlier results")
     if commands:
         for trial in plan.trials:
             write(shlex.join(["charrnn", *_words(plan, file, folder, overrides, trial)]) + "\n")
@@ -119,9 +140,9 @@ def _check_joinable(plan: Plan, folder: SweepDirectory) -> None:
     from charrnn.errors import SettingsError
 
     if plan.file.search is None:
-        raise SettingsError("--join is for sweeps with a search", hint="put a search into the sweep file")
+        raise SettingsError("--join is for sweeps with a search", hint="add a search to the sweep file")
     if not folder.manifest.exists():
-        raise SettingsError(f"{folder.path}: there is no sweep to join", hint="start it without --join")
+        raise SettingsError(f"{folder.path}: no sweep to join", hint="start it without --join")
     folder.check_base(plan)
 
 
@@ -192,7 +213,7 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
             folder.write_results(rows_of(runs, columns))
     if runner.out_of_time:
         sys.stderr.write(
-            f"the sweep's time is used up: {folder.path}; go on with --resume and a larger total_minutes\n"
+            f"the sweep's time is used up: {folder.path}; continue with --resume and a larger total_minutes\n"
         )
     if failed:
         raise CharRNNError(
