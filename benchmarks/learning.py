@@ -43,8 +43,8 @@ def theirs(text: str, cores: int) -> dict[str, float]:
 
 def measure(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     """One run of the transformer at one thread and at all, three seeds of the recipe."""
+    from charrnn.blas import available_cores
     from charrnn.data.corpora import resolve
-    from charrnn.training.group import available_cores
 
     (path,) = resolve(args.text)
     peers = [theirs(str(path), threads) for threads in sorted({1, available_cores()})]

@@ -98,14 +98,16 @@ class TrainedModel:
         return -self._nats(text)
 
     def evaluate(self, text: str) -> Score:
-        """Nats, bits per character and perplexity of a text read in one go."""
+        """Nats, bits per character and perplexity of a text read from its beginning, its documents apart."""
         nats = self._nats(text)
         return Score(float(nats.sum()), nats.size)
 
     def _nats(self, text: str) -> npt.NDArray[np.float64]:
         from charrnn.evaluation.loss import mixed_surprisals
 
-        return mixed_surprisals(self.models, self.vocabulary.encode(text), streams=1)
+        end = self.checkpoints[0].config.corpus.document_separator
+        separator = None if end is None else self.vocabulary.encode(end)
+        return mixed_surprisals(self.models, self.vocabulary.encode(text), separator=separator)
 
 
 def load(*paths: str | Path) -> TrainedModel:

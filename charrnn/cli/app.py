@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import warnings
@@ -33,7 +32,8 @@ from charrnn.cli.commands import (
     train,
     watch,
 )
-from charrnn.cli.output import ReaderGoneError
+from charrnn.cli.output import ReaderGoneError, write
+from charrnn.cli.streams import open_standard_streams, settle
 from charrnn.errors import CharRNNError, printable
 
 app = typer.Typer(
@@ -82,10 +82,13 @@ def root(
 
 def main() -> NoReturn:
     """Entry point of the console script and of `python -m charrnn`."""
+    open_standard_streams()
     choose_kernel()  # before anything imports NumPy
     # Weights of a stranger may overflow: what comes of it is checked, and NumPy need not speak of it.
     warnings.filterwarnings("ignore", category=RuntimeWarning)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    settle()
+    sys.exit(code)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def attempt(arguments: Sequence[str]) -> Outcome:
         sys.stderr.write(f"charrnn: error: {printable(outcome.message)}\n{hint}")
     mpi = sys.modules.get("charrnn.training.mpi")
     if mpi is not None and outcome.code not in (0, 129, 130, 143):  # a stop that was asked for is the same on all ranks
-        sys.stdout.flush()
+        settle()
         sys.stderr.flush()
         mpi.abort(outcome.code)
     return outcome
@@ -135,7 +138,7 @@ def _run(arguments: list[str]) -> Outcome:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
-        sys.stdout.flush()
+        write("")
     except Exception as error:  # the one boundary: everything becomes a line and a code
         if debug:
             raise
@@ -148,9 +151,7 @@ def _run(arguments: list[str]) -> Outcome:
 def _outcome(error: Exception) -> Outcome:
     if isinstance(error, CharRNNError):
         return Outcome(error.exit_code, error.message, error.hint)
-    if isinstance(error, ReaderGoneError):
-        # Whatever is still buffered goes nowhere, or Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, ReaderGoneError | BrokenPipeError):
         return Outcome(0)
     if isinstance(error, typer.Exit):
         return Outcome(error.exit_code)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from charrnn.config.encodings import BYTES, codec_name, nearest_encoding
 from charrnn.config.messages import (
     allowed_values,
     nearest,
@@ -21,7 +22,7 @@ from charrnn.config.messages import (
     wrong_value,
 )
 from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings, renamed
-from charrnn.errors import SettingsError
+from charrnn.errors import SettingsError, shown
 
 # What runs did before a setting existed, where its default does something else.
 _BEFORE = {"training": {"state_reset": 0.0}}
@@ -208,8 +209,22 @@ def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
         found = getattr(getattr(config, section), name)
         if found not in names and not (path == "model.cell" and _is_installed(found)):
             raise wrong_name(where_of(path), path, found, names)
+    _check_encoding(config, where_of("corpus.encoding"))
     _check_together(config, where)
     return config
+
+
+def _check_encoding(config: Config, where: str) -> None:
+    name = config.corpus.encoding
+    if codec_name(name) is None:
+        close = nearest_encoding(name)
+        raise wrong_value(
+            where,
+            "corpus.encoding",
+            name,
+            "bytes, or a text encoding that Python knows, such as utf-8, latin-1, cp1252, utf-16, gb18030"
+            + (f" (did you mean {close!r}?)" if close else ""),
+        )
 
 
 def _checked_names(obj: object, where: str) -> dict[str, dict[str, object]]:
@@ -237,7 +252,7 @@ def _checked_names(obj: object, where: str) -> dict[str, dict[str, object]]:
 
 def _override(sections: dict[str, dict[str, object]], item: str) -> str:
     """Put the value of ``section.name=value`` into `sections`; returns the path."""
-    from charrnn.config.yaml import load_scalar
+    from charrnn.config.yaml import load_scalar, load_yaml
 
     path, equals, text = item.partition("=")
     path = path.strip()
@@ -252,6 +267,8 @@ def _override(sections: dict[str, dict[str, object]], item: str) -> str:
                 f"{where}: {path} is a section", hint=f"set one of its settings: `overrides` {path}.name=value"
             )
         raise unknown_setting(where, section, name, _paths())
+    if path == "corpus.source" and isinstance(value, str) and value.startswith("[") and value.endswith("]"):
+        value = load_yaml(value, where=where)
     sections.setdefault(section, {})[name] = value
     return path
 
@@ -271,6 +288,21 @@ def _check_together(config: Config, where: str) -> None:
         raise SettingsError(
             f"{where}: corpus.val_fraction + corpus.test_fraction: found {held_out:g}, allowed: number < 1",
             hint="leave some of the text for training",
+        )
+    if corpus.documents == "lines" and corpus.document_separator != "\n":
+        raise SettingsError(
+            f"{where}: corpus.document_separator: found {shown(corpus.document_separator)}, allowed with "
+            "corpus.documents: lines: null",
+            hint="leave it out: lines end with a line feed",
+        )
+    if corpus.split == "shuffled" and corpus.document_separator is None:
+        raise SettingsError(
+            f"{where}: corpus.split: shuffled needs documents to shuffle",
+            hint="set corpus.documents to lines or files, or corpus.document_separator to what divides the text",
+        )
+    if corpus.encoding == BYTES and corpus.normalize is not None:
+        raise SettingsError(
+            f"{where}: corpus.normalize: found {corpus.normalize!r}, allowed with corpus.encoding: bytes: null"
         )
     size = config.model.embedding_size
     if config.model.tie_weights and size not in (None, config.model.hidden_size):

@@ -16,6 +16,10 @@ Count = Annotated[int, Meta(ge=1)]
 CountFromZero = Annotated[int, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Name = Annotated[str, Meta(min_length=1)]
+
+# U+001C is ASCII's own file separator, which no text has by accident.
+DOCUMENT_ENDS = {"lines": "\n", "files": "\x1c"}
 
 
 # Settings that had another name once; files and checkpoints that use it keep loading.
@@ -41,14 +45,49 @@ def renamed(path: str, value: object) -> tuple[str, object]:
 class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The text to learn from and how it is split."""
 
-    source: Annotated[str, Meta(min_length=1, description="named corpus, file, glob or directory")]
-    encoding: Annotated[Literal["utf-8", "bytes"], Meta(description="symbols are characters or single bytes")] = "utf-8"
+    source: Annotated[
+        Name | Annotated[tuple[Name, ...], Meta(min_length=1)],
+        Meta(description="named corpus, file, glob or directory, a list of these, or - for standard input"),
+    ]
+    encoding: Annotated[
+        Name, Meta(description="encoding of the files, such as utf-8, latin-1 or gb18030; bytes: learn single bytes")
+    ] = "utf-8"
+    newlines: Annotated[
+        Literal["keep", "unix"], Meta(description="line ends: leave them alone, or turn CR/LF and CR into LF")
+    ] = "keep"
+    normalize: Annotated[
+        Literal["nfc", "nfd", "nfkc", "nfkd"] | None, Meta(description="Unicode normal form to convert the text to")
+    ] = None
+    documents: Annotated[
+        Literal["text", "files", "lines"],
+        Meta(description="what one document is: the whole text, a file or a line; document_separator divides a text"),
+    ] = "text"
+    document_separator: Annotated[
+        Name | None,
+        Meta(description="text after each document; for documents: text, null means that the text is one document"),
+    ] = None
+    split: Annotated[
+        Literal["tail", "shuffled"],
+        Meta(description="what is kept for validation and test: the end of the text, or documents drawn at random"),
+    ] = "tail"
+    split_seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of the shuffled split")] = 0
     val_fraction: Annotated[Fraction, Meta(description="fraction of the text kept for validation")] = 0.1
     test_fraction: Annotated[Fraction, Meta(description="fraction of the text kept for the final test")] = 0.0
-    document_separator: Annotated[
-        Annotated[str, Meta(min_length=1)] | None,
-        Meta(description="text between two documents of the source; null: the text is one document"),
-    ] = None
+
+    def __post_init__(self) -> None:
+        """Make `document_separator` what really ends a document, so that its readers need not know `documents`."""
+        if self.document_separator is None and self.documents != "text":
+            msgspec.structs.force_setattr(self, "document_separator", DOCUMENT_ENDS[self.documents])
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The source as a list, whether it is one or several."""
+        return (self.source,) if isinstance(self.source, str) else self.source
+
+    @property
+    def title(self) -> str:
+        """The source as a message names it."""
+        return ", ".join(self.sources)
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

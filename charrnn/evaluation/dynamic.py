@@ -15,6 +15,7 @@ import numpy as np
 
 from charrnn.data.windows import cut_window
 from charrnn.evaluation.loss import Score
+from charrnn.evaluation.reading import state_before
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array, IdArray
 
@@ -32,6 +33,7 @@ def dynamic_evaluate(
     decay: float = DECAY,
     segment: int = SEGMENT,
     separator: IdArray | None = None,
+    before: IdArray | None = None,
 ) -> Score:
     """Loss over a text read once from the start, learning along the way.
 
@@ -43,6 +45,7 @@ def dynamic_evaluate(
         decay: share of the way back to the trained parameters, after each segment.
         segment: characters between two steps.
         separator: ids that end a document; the state is zeroed after it.
+        before: (M,) ids that come before the text and are not learned from; the state they leave is the first.
 
     Raises:
         ValueError: `square_mean` is not of the parameters' size.
@@ -52,7 +55,7 @@ def dynamic_evaluate(
         raise ValueError(f"square_mean is {square_mean.shape}, the parameters {params.shape}")
     start = params.copy()
     scale = _step_sizes(params, square_mean, rate)
-    state, nats, scratch = model.zero_state(1), 0.0, np.empty_like(params)
+    state, nats, scratch = state_before(model, ids, before, separator=separator), 0.0, np.empty_like(params)
     try:
         for first in range(0, len(ids) - 1, segment):
             length = min(segment, len(ids) - 1 - first)

@@ -52,10 +52,10 @@ class Spot:
 
 
 def character_nats(
-    models: Sequence[CharRNN], ids: IdArray, *, separator: IdArray | None = None
+    models: Sequence[CharRNN], ids: IdArray, *, separator: IdArray | None = None, before: IdArray | None = None
 ) -> npt.NDArray[np.float64]:
     """(N,) nats of every symbol, NaN for the first, which nothing stands before."""
-    return np.concatenate(([math.nan][: len(ids)], mixed_surprisals(models, ids, separator=separator)))
+    return np.concatenate(([math.nan][: len(ids)], mixed_surprisals(models, ids, separator=separator, before=before)))
 
 
 def by_line(ids: IdArray, nats: npt.NDArray[np.float64], newline: int | None) -> list[Line]:

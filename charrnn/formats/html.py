@@ -32,7 +32,7 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         "layers": m.num_layers,
         "symbols": meta["vocabulary"]["symbols"],
         "encoding": meta["vocabulary"]["encoding"],
-        "source": Path(meta["config"]["corpus"]["source"]).name,  # no folders of ours on a page for others
+        "source": Path(checkpoint.config.corpus.sources[0]).name,  # no folders of ours on a page for others
         "shapes": {name: list(values.shape) for name, values in params.items()},
     }
     flat = np.concatenate([values.ravel() for values in params.values()]).astype("<f4")

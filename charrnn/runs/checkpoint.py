@@ -166,7 +166,7 @@ class _Meta(msgspec.Struct):
 
     version: str
     kernel: str
-    config: dict[str, dict[str, str | int | float | bool | None]]
+    config: dict[str, dict[str, str | int | float | bool | list[str] | None]]
     vocabulary: _Symbols
     counters: dict[str, str | int | float | None]
 

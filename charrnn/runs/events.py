@@ -110,6 +110,13 @@ class RolledBack:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What a user should know about the run as it goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """The run is over.
 
@@ -122,4 +129,4 @@ class RunFinished:
     summary: dict[str, Any]
 
 
-Event = RunStarted | StepReport | Evaluated | SampleMade | CheckpointSaved | RolledBack | RunFinished
+Event = RunStarted | StepReport | Evaluated | SampleMade | CheckpointSaved | RolledBack | Note | RunFinished

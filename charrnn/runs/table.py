@@ -15,7 +15,7 @@ from typing import Any
 from charrnn.config.load import config_to_dict
 from charrnn.config.messages import nearest, one_line
 from charrnn.errors import CharRNNError, SettingsError
-from charrnn.files import is_locked
+from charrnn.locks import is_locked
 from charrnn.runs.history import History, read_history
 from charrnn.runs.reading import Row, TrialRecord, read_run_config, read_summary, read_trial
 
@@ -64,9 +64,10 @@ def find_runs(folder: Path, *, left_out: Callable[[str], None] = lambda reason: 
         left_out: called with each run that is left out and why, as one line.
     """
     runs = []
-    for config in sorted(folder.rglob("config.yaml")):
+    # A trial that failed before it had settings is a run as well.
+    for path in sorted({file.parent for name in ("config.yaml", "trial.json") for file in folder.rglob(name)}):
         try:
-            run = read_run(config.parent, folder)
+            run = read_run(path, folder)
         except CharRNNError as error:
             left_out(error.message)
         else:
@@ -103,8 +104,12 @@ def read_run(path: Path, folder: Path | None = None) -> Run | None:
         "chars_per_second": last.chars / last.seconds if last.seconds and last.chars is not None else None,
         "parameters": None if summary is None else summary.parameters,
     }
-    sections = config_to_dict(read_run_config(path))
-    settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
+    settings: dict[str, Value]
+    if trial is not None and not os.path.lexists(path / "config.yaml"):  # it failed before it had any
+        settings = dict(trial.overrides)
+    else:
+        sections = config_to_dict(read_run_config(path))
+        settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
     name = path.name if folder in (None, path) else str(path.relative_to(folder))
     return Run(path, name, _status(path, trial, done=summary is not None), facts, settings)
 

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import socket
 import tempfile
 import threading
@@ -23,10 +22,20 @@ from typing import Any
 
 from charrnn.config.load import config_from_dict, config_to_dict, dump_config
 from charrnn.config.schema import Config
-from charrnn.data.corpora import resolve
+from charrnn.data.corpora import find_files
 from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
 from charrnn.files import IrregularFileError, open_regular, write_atomically
-from charrnn.sweep.executors import Ended, HistoryTail, Job, TrialRow, core_groups, error_of, launch, replicas_for
+from charrnn.sweep.executors import (
+    Ended,
+    HistoryTail,
+    Job,
+    TrialRow,
+    ask_to_stop,
+    core_groups,
+    error_of,
+    launch,
+    replicas_for,
+)
 from charrnn.sweep.plan import Trial, overridden
 
 Files = dict[str, bytes]
@@ -111,9 +120,10 @@ class DaskExecutor:
 
     def _text(self, config: Config) -> Any:
         """The corpus as a list of (file name, bytes) on the cluster, sent once however many trials read it."""
-        source = config.corpus.source
+        source = config.corpus.title
         if source not in self._texts:
-            content = [(f"{k:05d}-{path.name}", path.read_bytes()) for k, path in enumerate(resolve(source))]
+            files = find_files(config.corpus.source, encoding=config.corpus.encoding).paths
+            content = [(f"{k:05d}-{path.name}", path.read_bytes()) for k, path in enumerate(files)]
             self._texts[source] = self._client.scatter([content], broadcast=False, hash=False)[0]
         return self._texts[source]
 
@@ -283,7 +293,7 @@ def run_on_worker(settings: dict[str, Any], text: list[tuple[str, bytes]], name:
             while process.poll() is None:
                 sender.send_if_new()
                 if shared.stop.get(timeout=_TIMEOUT):
-                    process.send_signal(signal.SIGTERM)
+                    ask_to_stop(process)
                 time.sleep(_LOOK_SECONDS)
         sender.send()
         code = int(process.returncode)
@@ -296,6 +306,7 @@ def _process(job: Job, run: Path, root: Path) -> Iterator[Any]:
     try:
         yield process
     finally:
+        ask_to_stop(process)
         if process.poll() is None:
             process.kill()
             process.wait()

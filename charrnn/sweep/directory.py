@@ -18,7 +18,8 @@ from charrnn.blas import kernel_name
 from charrnn.config.load import dump_config
 from charrnn.config.yaml import MAX_BYTES
 from charrnn.errors import DataError, SettingsError
-from charrnn.files import FileLock, LockedError, make_folder, read_regular, write_atomically, writing
+from charrnn.files import make_folder, read_regular, write_atomically, writing
+from charrnn.locks import FileLock, LockedError
 from charrnn.runs.reading import Summary, read_object, read_summary, read_trial
 from charrnn.sweep.plan import Plan, Trial
 
@@ -145,7 +146,11 @@ class SweepDirectory:
         return self.path / trial.name
 
     def record(self, trial: Trial, **facts: Any) -> None:
-        """Write down what is known of a trial beside what its run writes itself."""
+        """Write down what is known of a trial beside what its run writes itself.
+
+        Raises:
+            SettingsError, StorageError: it cannot be written.
+        """
         with self.writing():
             make_folder(self.folder(trial))
             add_to_record(self.folder(trial), name=trial.name, overrides=trial.overrides, **facts)

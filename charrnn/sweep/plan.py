@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,10 +190,14 @@ def trial_name(overrides: Overrides) -> str:
     parts = [f"{path.rpartition('.')[2]}={_spelled(value)}" for path, value in overrides.items()]
     text = ",".join(parts) or "base"
     safe = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text)
-    if safe == text and len(text) <= _NAME_LIMIT:
+    if safe == text and len(text) <= _NAME_LIMIT and not text.endswith("."):  # Windows drops a dot at the end
         return text
+    return _hashed(safe, overrides)
+
+
+def _hashed(name: str, overrides: Overrides) -> str:
     digest = hashlib.sha256(json.dumps(overrides).encode()).hexdigest()[:8]
-    return f"{safe[: _NAME_LIMIT - 9]}-{digest}"
+    return f"{name[: _NAME_LIMIT - 9]}-{digest}"
 
 
 def as_option(path: str, value: Scalar) -> str:
@@ -231,14 +236,16 @@ def _trials(file: SweepFile, base: Config) -> Iterator[Trial]:
     ]
     if file.random:
         axes.append(list(_draws(file)))
-    seen: set[str] = set()
+    made: dict[str, Overrides] = {}
     for combination in itertools.product(*axes):
         together: Overrides = {path: value for part in combination for path, value in part.items()}
         for overrides in cross_with_seeds(file, base, together):
-            name = trial_name(overrides)
-            if name not in seen:
-                seen.add(name)
-                yield Trial(name, overrides)
+            made.setdefault(trial_name(overrides), overrides)
+    folded = Counter(name.casefold() for name in made)
+    for name, overrides in made.items():
+        # On macOS and Windows, A and a are one directory.
+        unlike = folded[name.casefold()] == 1 or name == name.casefold()
+        yield Trial(name if unlike else _hashed(name, overrides), overrides)
 
 
 def _draws(file: SweepFile) -> Iterator[Overrides]:

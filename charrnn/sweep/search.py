@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import FileLock, open_regular
+from charrnn.files import open_regular
+from charrnn.locks import FileLock
 from charrnn.sweep.directory import SweepDirectory
 from charrnn.sweep.executors import unlocked
 from charrnn.sweep.plan import Draw, Overrides, Plan, Search, Trial, cross_with_seeds, trial_name

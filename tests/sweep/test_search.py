@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.files import FileLock
+from charrnn.locks import FileLock
 from charrnn.sweep.executors import unlocked
 from tests.conftest import Run, assert_one_line_error
 from tests.sweep.processes import begin, wait_until

@@ -122,6 +122,27 @@ def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[
     assert_one_line_error(refused, 2, "other base settings")
 
 
+def test_a_trial_that_fails_before_it_has_settings_counts(
+    charrnn: Run, tmp_path: Path, base: Callable[[int], Path], text_file: Path
+) -> None:
+    """A text that is missing; another cannot be fetched or made."""
+    base(20)
+    (tmp_path / "s.yaml").write_text(f"base: base.yaml\ngrid: {{corpus.source: [{text_file}, /no/such/text.txt]}}\n")
+    done = charrnn("sweep", "s.yaml", "--jobs", 1, "--json")
+    assert_one_line_error(done, 1, "1 of 2 trials failed", "/no/such/text.txt")
+    table = json.loads(done.stdout)
+    assert table["counts"] == {"done": 1, "failed": 1}
+    assert [run["status"] for run in table["runs"]] == ["done", "failed"]
+    assert table["runs"][1]["corpus.source"] == "/no/such/text.txt"
+    with (tmp_path / "checkpoints" / "s" / "results.csv").open() as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["done", "failed"]
+    (record,) = [json.loads(p.read_text()) for p in tmp_path.rglob("trial.json") if "no_such" in str(p)]
+    assert "/no/such/text.txt" in record["error"]  # written by the trial itself, without "charrnn: error: "
+    assert "charrnn" not in record["error"]
+    again = charrnn("sweep", "s.yaml", "--jobs", 1, "--resume", "--quiet")
+    assert_one_line_error(again, 1, "1 of 2 trials failed")
+
+
 def test_a_history_that_is_cut_back_is_followed(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.commands.train import ProgressKind
+from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
@@ -29,9 +30,9 @@ def compare(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting in all runs; repeatable.")
     ] = None,
-    directory: Annotated[Path, typer.Option("--run-dir", "--dir", help="Directory for the runs.")] = Path(
-        "checkpoints/compare"
-    ),
+    directory: Annotated[
+        Path, typer.Option("--run-dir", "--dir", callback=at_home, help="Directory for the runs.")
+    ] = Path("checkpoints/compare"),
     target_loss: Annotated[
         float | None,
         typer.Option(
@@ -63,12 +64,12 @@ def compare(
         going_on = resume and folder.last.exists()
         train_here(config, folder, resume=going_on, overwrite=overwrite, quiet=quiet, progress=progress.value)
     table = compare_runs([directory / name for name, _ in chosen], target_loss)
+    _show(table, [directory / name for name, _ in chosen], budget, as_json=as_json)
     if picture is not None:
         from charrnn.inspection.plots.curves import draw_curves
 
         x = "steps" if budget.isdigit() else "seconds"
         draw_curves([read_history(directory / name) for name, _ in chosen], picture, x=x)
-    _show(table, [directory / name for name, _ in chosen], budget, as_json=as_json)
 
 
 def _settings(paths: list[Path], overrides: list[str]) -> list[tuple[str, Config]]:
@@ -82,7 +83,7 @@ def _settings(paths: list[Path], overrides: list[str]) -> list[tuple[str, Config
         config = load_config(path / "config.yaml" if a_run else settings_path(str(path)), overrides)
         plain = path.resolve().name if a_run else path.stem
         name, number = plain, 2
-        while name in found:
+        while name.casefold() in {other.casefold() for other in found}:
             name, number = f"{plain}-{number}", number + 1
         found[name] = config
     return list(found.items())

@@ -31,24 +31,33 @@ def list_(as_json: AsJson = False) -> None:
     print_table("named corpora", ("name", "kind", "present", "licence", "what it is"), rows)
 
 
-@app.command(epilog="Example: charrnn corpus info python-docs")
+@app.command(epilog="Example: charrnn corpus info python-docs; charrnn corpus info novel.txt --encoding cp1252")
 def info(
-    source: Annotated[str, typer.Argument(help="A named corpus, a file, a glob or a directory.")],
+    source: Annotated[str, typer.Argument(help="A named corpus, a file, a glob or a directory; - is standard input.")],
+    encoding: Annotated[str, typer.Option(help="Encoding of the files, as corpus.encoding.")] = "utf-8",
     as_json: AsJson = False,
 ) -> None:
-    """Count the bytes, characters, symbols and lines of a text."""
+    """Count the bytes, characters, symbols and lines of a text, and name its encoding."""
     from dataclasses import asdict
 
-    from charrnn.cli.output import write_json
+    from charrnn.cli.output import visible, write_json
     from charrnn.cli.views.training import print_table
+    from charrnn.config.encodings import codec_name
     from charrnn.data.corpora import info as look
+    from charrnn.errors import SettingsError
 
-    found = asdict(look(source))
+    if codec_name(encoding) is None:
+        raise SettingsError(f"--encoding: {encoding!r} is not a text encoding that Python knows")
+    found = asdict(look(source, encoding=encoding))
     if as_json:
         write_json(found)
         return
-    rows = [(key, f"{value:,}" if isinstance(value, int) else str(value)) for key, value in found.items()]
-    print_table(source, ("", ""), [(k, "not UTF-8: use encoding bytes" if v == "None" else v) for k, v in rows])
+    notes = found.pop("notes")
+    unread = f"not {encoding}" + (f": try --encoding {found['encoding']}" if found["encoding"] else "")
+    rows = [(key, f"{value:,}" if isinstance(value, int) else str(value or unread)) for key, value in found.items()]
+    print_table(source, ("", ""), rows)
+    for note in notes:
+        sys.stderr.write(f"note: {visible(note)}\n")
 
 
 @app.command(epilog="Example: charrnn corpus build python-stdlib; charrnn corpus build recall --lag 50 -o recall.txt")

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.text_options import at_home
+
 EXAMPLE = "Example: charrnn export checkpoints/quickstart --to html -o page.html"
 EXAMPLE_IMPORT = "Example: charrnn import model.pt --vocab tiny-shakespeare.txt --run-dir checkpoints/imported"
 
@@ -50,7 +52,7 @@ def export(
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="PyTorch state_dict, .safetensors, or our .json.")],
-    run_dir: Annotated[Path, typer.Option("--run-dir", help="Where to put the checkpoint.")],
+    run_dir: Annotated[Path, typer.Option("--run-dir", callback=at_home, help="Where to put the checkpoint.")],
     vocab: Annotated[
         Path | None,
         typer.Option(help="Its characters in the order of their ids: a JSON list, or the text it was trained on."),

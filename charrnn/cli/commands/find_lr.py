@@ -31,7 +31,7 @@ def find_lr(
     """Suggest a learning rate: train for a moment with a rising one, and look where the loss falls."""
     from dataclasses import asdict
 
-    from charrnn.cli.output import write, write_json
+    from charrnn.cli.output import write_json
     from charrnn.cli.views.training import byte_progress
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
@@ -49,11 +49,17 @@ def find_lr(
             f"--from {low:g}: the loss is NaN even at the lowest learning rates", hint="use a smaller --from"
         )
     advice = suggest(points, complete=len(points) == steps)
-    if output is not None:
-        _save(points, advice, output)
     if as_json:
         write_json({**asdict(advice), "curve": [asdict(point) for point in points]})
-        return
+    else:
+        _advise(advice)
+    if output is not None:
+        _save(points, advice, output)
+
+
+def _advise(advice: LrSuggestion) -> None:
+    from charrnn.cli.output import write
+
     write(
         f"loss falls fastest at {advice.steepest:.2g}, is lowest at {advice.lowest:.2g}"
         + (f", diverges from {advice.diverged:.2g}\n" if advice.diverged else "\n")

@@ -18,6 +18,7 @@ from charrnn.cli.commands.inspected import (
     TextFile,
     inspected,
 )
+from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
     from charrnn.inspection.predictions import Prediction
@@ -58,6 +59,7 @@ def units(
     start: Start = 0,
     length: Length = 2000,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page (.html) with a slider.")] = None,
+    corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
     """Colour a text by one unit's activation, or find the units that keep track of something."""
@@ -65,7 +67,7 @@ def units(
     from charrnn.errors import SettingsError
     from charrnn.inspection.trace import trace_text
 
-    seen = inspected(checkpoint, text, start, max(length, 20_000) if find and length == 2000 else length)
+    seen = inspected(checkpoint, text, start, max(length, 20_000) if find and length == 2000 else length, corpus)
     trace = trace_text(seen.model, seen.ids)
     if find is not None:
         views.show_ranking(seen, trace, find.value, of, as_json=as_json)
@@ -93,6 +95,7 @@ def predictions(
     extremes: Annotated[
         int, typer.Option("--extremes", "--worst", min=0, help="Number of best and worst predicted positions to list.")
     ] = 5,
+    corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the five best guesses for each character with their probabilities, and the best and worst positions."""
@@ -102,7 +105,7 @@ def predictions(
     from charrnn.inspection.predictions import predictions as predict
     from charrnn.inspection.trace import trace_text
 
-    seen = inspected(checkpoint, text, start, length)
+    seen = inspected(checkpoint, text, start, length, corpus)
     found = predict(trace_text(seen.model, seen.ids))
     best, bad = best_and_worst(found, extremes)
     if as_json:
@@ -122,6 +125,7 @@ def memory(
         int, typer.Option("--positions", "--places", min=1, help="Positions in the text to average over.")
     ] = 32,
     output: Output = None,
+    corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how far back a network remembers: its gradient through time, and the loss by length of context."""
@@ -132,7 +136,7 @@ def memory(
     curves: list[dict[str, Any]] = []
     paths: list[Path | None] = [*checkpoints] if checkpoints else [None]
     for path in paths:
-        seen = inspected(path, text, 0, 10**9)
+        seen = inspected(path, text, 0, 10**9, corpus)
         try:
             gradient = gradient_memory(seen.model, seen.ids, steps=steps, places=positions)
             context = loss_by_context(seen.model, seen.ids, steps=steps)
@@ -204,6 +208,7 @@ def errors(
     text: TextFile = None,
     start: Start = 0,
     length: Length = 100_000,
+    corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
     """Break the loss down by kind of character, position in the word and frequency of the context."""
@@ -212,8 +217,8 @@ def errors(
     from charrnn.cli.output import write_json
     from charrnn.cli.views import inspection as views
 
-    seen: ModelAndText = inspected(checkpoint, text, start, length)
-    breakdown = views.error_breakdown(seen)
+    seen: ModelAndText = inspected(checkpoint, text, start, length, corpus)
+    breakdown = views.error_breakdown(seen, corpus)
     if as_json:
         write_json({name: [asdict(share) for share in shares] for name, shares in breakdown.items()})
     else:

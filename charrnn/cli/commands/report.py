@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.text_options import Corpus
+
 if TYPE_CHECKING:
     from charrnn.cli.commands.inspected import ModelAndText
     from charrnn.runs.history import History
@@ -37,6 +39,7 @@ def report(
             help="Include coloured text, memory curves and error tables.",
         ),
     ] = True,
+    corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the data of the page to standard output too.")] = False,
 ) -> None:
     """Write one page about runs: settings, curves, samples, comparison, coloured text, memory, errors."""
@@ -55,7 +58,7 @@ def report(
     }
     if activations:
         for history in histories:
-            _look_inside(history, data, length)
+            _look_inside(history, data, length, corpus)
     with writing(output):
         write_output(output, render(data).encode("utf-8"))
     if as_json:
@@ -114,21 +117,21 @@ def _samples(path: Path) -> list[dict[str, Any]]:
     return found[::-1][::every][::-1]
 
 
-def _look_inside(history: History, data: dict[str, Any], length: int) -> None:
+def _look_inside(history: History, data: dict[str, Any], length: int, corpus: list[str] | None) -> None:
     from charrnn.cli.commands.inspected import inspected
     from charrnn.cli.views.inspection import error_breakdown
     from charrnn.inspection.memory import gradient_memory, loss_by_context
     from charrnn.inspection.report import units_data
     from charrnn.inspection.trace import trace_text
 
-    piece = inspected(history.path, None, 0, length)
+    piece = inspected(history.path, None, 0, length, corpus)
     data["texts"].append(units_data(history.name, piece.text, trace_text(piece.model, piece.ids)))
-    whole: ModelAndText = inspected(history.path, None, 0, 200_000)
+    whole: ModelAndText = inspected(history.path, None, 0, 200_000, corpus)
     try:
         gradient = gradient_memory(whole.model, whole.ids, places=16).tolist()
         loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256)]
         data["memory"].append({"name": history.name, "gradient": gradient, "loss": loss})
     except ValueError as error:
         sys.stderr.write(f"note: {history.name}: no memory curves: {error}\n")
-    tables = {title: [asdict(share) for share in shares] for title, shares in error_breakdown(whole).items()}
+    tables = {title: [asdict(share) for share in shares] for title, shares in error_breakdown(whole, corpus).items()}
     data["errors"].append({"name": history.name, "tables": tables})

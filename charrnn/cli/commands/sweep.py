@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.commands.train import ProgressKind
+from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
     from charrnn.sweep.directory import SweepDirectory
@@ -28,7 +29,10 @@ EXAMPLE = (
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file (YAML); docs/sweeps.md explains it.")],
     directory: Annotated[
-        Path | None, typer.Option("--run-dir", "--dir", help="Where to write; default checkpoints/<name of the file>.")
+        Path | None,
+        typer.Option(
+            "--run-dir", "--dir", callback=at_home, help="Where to write; default checkpoints/<name of the file>."
+        ),
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Trials at a time; processors are shared out. Default: one a processor.")
@@ -67,6 +71,11 @@ def sweep(
         return
     if join:
         _check_joinable(plan, folder)
+    if "-" in plan.base.corpus.sources:  # the trials have a standard input of their own, with nothing in it
+        from charrnn.data.corpora import spool_dir
+        from charrnn.data.sources import keep_standard_input
+
+        keep_standard_input(spool_dir())
     lock: Any = nullcontext() if join else folder.lock()
     # The executor first: what is not there, a scheduler say, leaves no directory behind.
     with closing(_executor(plan, folder, jobs, scheduler)) as executor, lock:
@@ -135,8 +144,8 @@ def _source(plan: Plan, folder: SweepDirectory, *, retry_failed: bool, joining: 
 
 
 def _executor(plan: Plan, folder: SweepDirectory, jobs: int | None, scheduler: str | None) -> Executor:
+    from charrnn.blas import available_cores
     from charrnn.sweep.executors import LocalExecutor
-    from charrnn.training.group import available_cores
 
     if scheduler is not None:
         from charrnn.sweep.cluster import DaskExecutor
@@ -155,19 +164,20 @@ def _runner(plan: Plan, folder: SweepDirectory, source: Source, executor: Execut
 
 def _run(runner: SweepRunner, plan: Plan, kind: str) -> dict[str, int]:
     from charrnn.cli.signals import stop_signals, stopped_by
-    from charrnn.cli.views.sweep import sweep_view
+    from charrnn.cli.views.sweep import SweepView, sweep_view
 
-    with stop_signals(runner) as caught, sweep_view(kind, plan, runner) as view:
+    counter = SweepView(plan, runner)
+    with stop_signals(runner) as caught, sweep_view(kind, plan, runner) as show:
         for event in runner.run():
-            view.show(event)
-        counts = dict(view.counts)
+            counter.show(event)
+            show(event)
     if runner.stop_requested:
         raise stopped_by(
             caught,
             f"stopped; every trial is saved in {runner.directory.path}",
             hint="continue with the same command and --resume",
         )
-    return counts
+    return dict(counter.counts)
 
 
 def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int], *, as_json: bool, quiet: bool) -> None:
@@ -179,27 +189,28 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
 
     found = find_runs(folder.path, left_out=tell_left_out)
     runs = ranked([run for run in found if run.status != "running"], "loss")
-    failed = [run for run in runs if run.status == "failed"]
+    trials = folder.trials()
+    failed = [trial.name for trial in trials if folder.status(trial) == "failed"]
     columns = table_columns(runs)
     facts = {"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])}
-    with folder.writing():
-        write_csv(folder.results_csv, runs, columns)
-        folder.write_results(rows_of(runs, columns))
     if as_json:
         write_json(facts)
     elif not quiet:
-        heading = "name"
+        heading, shown, fewer = "name", runs, columns
         if sys.stdout.isatty():  # where whole names would leave room for nothing else
-            columns = table_columns(runs, limit=0, fewer=True)
+            fewer = table_columns(runs, limit=0, fewer=True)
             heading, short = short_names([run.name for run in runs])
-            runs = [replace(run, name=short[run.name]) for run in runs]
-        show_table(str(folder.path), runs[:30], columns, name_heading=heading)
+            shown = [replace(run, name=short[run.name]) for run in runs]
+        show_table(str(folder.path), shown[:30], fewer, name_heading=heading)
+    with folder.writing():
+        write_csv(folder.results_csv, runs, columns)
+        folder.write_results(rows_of(runs, columns))
     if runner.out_of_time:
         sys.stderr.write(
             f"the sweep's time is used up: {folder.path}; go on with --resume and a larger total_minutes\n"
         )
     if failed:
         raise CharRNNError(
-            f"{len(failed)} of {len(runs)} trials failed, first {failed[0].name}: {folder.error_of(failed[0].name)}",
-            hint=f"see {failed[0].path / 'log.txt'}; run them again with --resume --retry-failed",
+            f"{len(failed)} of {len(trials)} trials failed, first {failed[0]}: {folder.error_of(failed[0])}",
+            hint=f"see {folder.path / failed[0] / 'log.txt'}; run them again with --resume --retry-failed",
         )

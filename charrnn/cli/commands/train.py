@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import time
 from collections.abc import Callable
-from contextlib import closing
 from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from charrnn.cli.text_options import Corpus, at_home, naming_corpus
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
@@ -32,16 +33,28 @@ class ProgressKind(str, Enum):
 
 
 def train(
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]",
+            callback=at_home,
+            help="With --resume: the run directory to continue, with its own settings.",
+        ),
+    ] = None,
     config: Annotated[
-        Path, typer.Option("--config", "-c", help="Settings file (YAML), or the name of a built-in one.")
-    ],
+        Path | None, typer.Option("--config", "-c", help="Settings file (YAML), or the name of a built-in one.")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable.")
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="Where to write; default checkpoints/<config name>.")
+        Path | None,
+        typer.Option("--run-dir", callback=at_home, help="Where to write; default checkpoints/<config name>."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run RUN, or the one in the run directory.")
+    ] = False,
+    corpus: Corpus = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the run directory.")] = False,
     init_from: Annotated[
         Path | None,
@@ -63,12 +76,13 @@ def train(
     if not leads():
         _follow()
         return
-    settings, name = _settings(config, overrides or [])
-    folder = RunDirectory(run_dir or Path("checkpoints") / name)
-    train_here(
-        settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet, progress=progress.value,
-        announce=write_json if as_json else lambda summary: None,
-    )  # fmt: skip
+    settings, path = _chosen(run, config, overrides or [], run_dir, resume=resume, corpus=corpus or [])
+    folder = RunDirectory(path)
+    with naming_corpus(corpus):
+        train_here(
+            settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet,
+            progress=progress.value, announce=write_json if as_json else lambda summary: None,
+        )  # fmt: skip
 
 
 def train_here(
@@ -97,8 +111,10 @@ def train_here(
     Raises:
         CharRNNError: as the session does; InterruptedRun and its like after a signal.
     """
+    from charrnn.cli.output import ReaderGoneError
     from charrnn.cli.signals import stop_signals
     from charrnn.cli.views.training import byte_progress, train_view
+    from charrnn.errors import StorageError
     from charrnn.runs.events import RunFinished
     from charrnn.training.progress import StopFlag
     from charrnn.training.session import train
@@ -108,7 +124,7 @@ def train_here(
         settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, stop=stop,
         bar=partial(byte_progress, quiet=quiet),
     )  # fmt: skip
-    with closing(events):
+    with contextlib.closing(events):
         started = next(events)  # until then there is nothing to save, and Ctrl-C ends at once
         with stop_signals(stop) as caught, train_view("none" if quiet else progress) as show:
             show(started)
@@ -116,10 +132,12 @@ def train_here(
                 show(event)
                 if isinstance(event, RunFinished):
                     finished = event
+    if finished and finished.reason == "stopped":
+        with contextlib.suppress(ReaderGoneError, StorageError):  # it was stopped, whoever may hear of it
+            announce(finished.summary)
+        raise _stopped(caught, finished, folder)
     if finished:
         announce(finished.summary)
-        if finished.reason == "stopped":
-            raise _stopped(caught, finished, folder)
 
 
 def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
@@ -128,6 +146,58 @@ def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
 
     path = settings_path(str(config))
     return load_config(path, overrides), path.stem
+
+
+def _chosen(
+    run: Path | None,
+    config: Path | None,
+    overrides: list[str],
+    run_dir: Path | None,
+    *,
+    resume: bool,
+    corpus: list[str],
+) -> tuple[Config, Path]:  # fmt: skip
+    """Settings and directory of the run that the arguments mean."""
+    from charrnn.errors import SettingsError
+
+    if run is not None and run_dir is not None:
+        raise SettingsError(f"{run}: give the run's directory once, here or as --run-dir")
+    if run is not None and not resume:
+        raise SettingsError(f"{run}: a run is named to continue it", hint="add --resume, or use --config and --run-dir")
+    if corpus and not resume:
+        raise SettingsError("--corpus says where the text of a resumed run is", hint="set corpus.source for a new run")
+    folder = run or run_dir
+    if config is not None:
+        settings, name = _settings(config, overrides)
+        folder = folder or Path("checkpoints") / name
+    elif resume and folder is not None:
+        settings = _saved_settings(folder, overrides)
+    else:
+        raise SettingsError("there are no settings", hint="give --config FILE, or --resume RUN to continue a run")
+    return _with_corpus(settings, corpus), folder
+
+
+def _saved_settings(folder: Path, overrides: list[str]) -> Config:
+    """The settings that a run was last saved with, and what overrides them."""
+    from charrnn.config.load import dump_config, parse_config
+    from charrnn.errors import SettingsError
+    from charrnn.runs.checkpoint import load_checkpoint
+    from charrnn.runs.directory import RunDirectory
+
+    last = RunDirectory(folder).last
+    if not last.is_file():
+        raise SettingsError(f"{folder}: there is no run to resume (no last.npz)", hint="start it with --config")
+    return parse_config(dump_config(load_checkpoint(last).config), where=str(last), overrides=overrides)
+
+
+def _with_corpus(settings: Config, corpus: list[str]) -> Config:
+    if not corpus:
+        return settings
+    import msgspec
+
+    from charrnn.runs.text import moved
+
+    return msgspec.structs.replace(settings, corpus=moved(settings.corpus, corpus))
 
 
 def _follow() -> None:
@@ -152,7 +222,6 @@ def _follow() -> None:
 def _stopped(caught: list[int], finished: RunFinished, folder: RunDirectory) -> Exception:
     from charrnn.cli.signals import stopped_by
 
-    sys.stdout.flush()
     return stopped_by(
         caught,
         f"stopped after step {finished.summary['steps']}; saved in {folder.last}",

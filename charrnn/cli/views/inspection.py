@@ -197,19 +197,19 @@ def show_weights(found: list[RecurrentSpectrum], sizes: list[dict[str, Any]]) ->
     print_table("parameters", ("name", "shape", "root mean square", "largest"), table)
 
 
-def error_breakdown(seen: ModelAndText) -> dict[str, list[Share]]:
+def error_breakdown(seen: ModelAndText, corpus: Sequence[str] | None = None) -> dict[str, list[Share]]:
     """The three tables of `charrnn inspect errors`."""
     import numpy as np
 
-    from charrnn.cli.commands.evaluate import corpus_parts
+    from charrnn.cli.text_options import parts_of
     from charrnn.evaluation.loss import surprisals
     from charrnn.inspection.errors import by_character, by_frequency, by_place_in_word
 
     nats = np.empty(len(seen.ids))
-    for positions, values in surprisals(seen.model, seen.ids):
+    for positions, values in surprisals(seen.model, seen.ids, **seen.around):
         nats[positions] = values
     nats = nats[1:]
-    train = corpus_parts(seen.checkpoint)["train"]
+    train = parts_of(seen.checkpoint, corpus)["train"]
     return {
         "kind of character": by_character(seen.text, nats),
         "place in the word": by_place_in_word(seen.text, nats),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.output import visible
-from charrnn.cli.views.training import clock
+from charrnn.cli.views.training import clock, guarded
 
 if TYPE_CHECKING:
     from charrnn.sweep.plan import Plan
@@ -163,13 +164,10 @@ class TableView(SweepView):
 
 
 @contextmanager
-def sweep_view(kind: str, plan: Plan, runner: SweepRunner) -> Iterator[SweepView]:
+def sweep_view(kind: str, plan: Plan, runner: SweepRunner) -> Iterator[Callable[[SweepEvent], None]]:
     """The view for `kind`, one of those of `charrnn train --progress`."""
     if kind == "auto":
         kind = "rich" if sys.stderr.isatty() else "plain"
     kinds = {"none": SweepView, "rich": TableView}
-    view = kinds.get(kind, LineView)(plan, runner)
-    try:
-        yield view
-    finally:
-        view.close()
+    with guarded(partial(kinds.get(kind, LineView), plan, runner)) as show:
+        yield show
