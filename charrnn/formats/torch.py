@@ -85,16 +85,17 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
 
     Raises:
         MissingExtraError: no PyTorch.
-        SettingsError: a name that the script beside it cannot have.
+        SettingsError: a name that the script beside it cannot have, or a cell that PyTorch does not have.
     """
     script = output.with_suffix(".py")
     if script == output or is_stream(output) or set(output.name) & set('"\\'):
         raise SettingsError(f"{output}: the weights need another name, as in model.pt; the script will be {script}")
+    arrays = torch_names(checkpoint)  # first: PyTorch would not help a cell that it does not have
     try:
         import torch
     except ImportError:
         raise MissingExtraError("PyTorch", "torch", purpose="this export") from None
-    weights = {name: torch.from_numpy(values.copy()) for name, values in torch_names(checkpoint).items()}
+    weights = {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
     buffer = io.BytesIO()
     torch.save(weights, buffer)
     write_output(output, buffer.getvalue())
