@@ -328,9 +328,8 @@ class Trainer:
             )
             wanted = Request(seed=t.seed, stop=StopConditions(t.sample_length), options=SamplingOptions(0.8))
             (sample,) = generate_samples(TextModel([self.model], vocabulary, [start]), wanted)
-        text = sample.text
-        self.run_dir.append_sample(self.counters.step, text)
-        return SampleMade(self.counters.step, text)
+        self.run_dir.append_sample(self.counters.step, sample.text)
+        return SampleMade(self.counters.step, sample.text)
 
     def _write(self, write: Callable[..., T], *arguments: Any) -> T | None:
         """Write to the run directory, if that is this process's to do."""
@@ -365,8 +364,8 @@ class Trainer:
 
     def _save_last(self, *, only_for_stop: bool = False) -> CheckpointSaved:
         """Save the run; a checkpoint that only a stop has made is not what a divergence goes back to."""
-        n, run_dir = self.counters, self.run_dir
-        if only_for_stop and self.config.training.on_divergence == "rollback" and self._saved_step == n.rollback_step:
+        n, run_dir, t = self.counters, self.run_dir, self.config.training
+        if only_for_stop and t.on_divergence == "rollback" and self._saved_step == n.rollback_step:
             with contextlib.suppress(OSError):
                 self._write(run_dir.keep_for_rollback)
         elif not only_for_stop:
