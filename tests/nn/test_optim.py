@@ -173,3 +173,8 @@ def test_blocks_cover_the_vector_once(size: int, monkeypatch: pytest.MonkeyPatch
     p, g = np.zeros(size), np.ones(size)
     optim.SGD(size, np.dtype(np.float64), OptimizerOptions(momentum=0.0)).step(p, g, 1.0)
     np.testing.assert_array_equal(p, -1.0)
+
+
+def test_warm_up_multiplies_what_the_schedule_says() -> None:
+    options = ScheduleOptions(min_lr_ratio=0.0)  # of a run bounded by time, half of which has passed
+    assert rate_factor("linear", step=0, progress=0.5, warmup_steps=4, options=options) == pytest.approx(0.125)
