@@ -269,17 +269,9 @@ class Trainer:
         with self._averaged():
             yield from self._evaluate_now()
 
-    @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
         """The model has the mean of the weights, where one is kept, while the block runs."""
-        if self.average is None:
-            yield
-            return
-        self.average.swap(self.model.params.flat)
-        try:
-            yield
-        finally:
-            self.average.swap(self.model.params.flat)
+        return contextlib.nullcontext() if self.average is None else self.average.applied(self.model.params.flat)
 
     def _evaluate_now(self) -> Iterator[Event]:
         n, t = self.counters, self.config.training
