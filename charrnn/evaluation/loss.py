@@ -1,8 +1,7 @@
 """How well a model predicts a text: nats, bits per character, perplexity.
 
-A text is read as parallel streams, for speed. So that the cut costs nothing, each stream first reads the
-`WARM_UP` symbols before its part without being scored; the first stream starts from a zero state, as a single reader
-of the whole text would.
+The result is that of reading the text in one go, from the state in which the text before it leaves the model;
+`charrnn.evaluation.reading` explains how to get it faster.
 """
 
 from __future__ import annotations
@@ -14,13 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.data.windows import cut_window
+from charrnn.evaluation.reading import STREAMS, Reader, document_start_across, state_before
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import IdArray
-
-STREAMS = 64
-_WINDOW = 64
-WARM_UP = 4 * _WINDOW
 
 
 @dataclass(frozen=True)
@@ -52,58 +47,62 @@ class Score:
 
 
 def surprisals(
-    model: CharRNN, ids: IdArray, *, streams: int = STREAMS, separator: IdArray | None = None
+    model: CharRNN,
+    ids: IdArray,
+    *,
+    streams: int = STREAMS,
+    separator: IdArray | None = None,
+    before: IdArray | None = None,
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]]]:
     """Nats of every symbol but the first.
 
     Args:
         model: the network.
         ids: (N,) of the text.
-        streams: parallel readers; 1 reads the text in one go.
+        streams: parts that are read in parallel, if that gives the same result; 1 reads the text in one go.
         separator: ids that end a document; the state is zeroed after it.
+        before: (M,) ids that come before the text; the state they leave is the initial one. None: zeros.
 
     Yields:
-        (n,) positions in `ids` and the (n,) nats of the symbols there, in no particular order, each position once.
+        (n,) positions in `ids` and the (n,) nats of the symbols there, in order, each position once.
     """
-    predictions = len(ids) - 1
-    if predictions < 1:
-        return
-    columns = max(1, min(streams, predictions // (2 * WARM_UP)))
-    warm_up = WARM_UP if columns > 1 else 0
-    bounds = np.arange(columns + 1, dtype=np.int64) * predictions // columns
-    starts = bounds[:-1] - warm_up
-    steps = int(np.diff(bounds).max()) + warm_up
-    state = model.zero_state(columns)
-    model.refresh(backward=False)
-    for first in range(0, steps, _WINDOW):
-        if first == warm_up:  # a whole number of windows; the first stream begins the text here
-            for layer in state:
-                layer[:, :, 0] = 0.0
-        begin, length = starts + first, min(_WINDOW, steps - first)
-        window = cut_window(ids, begin, length, separator)
-        nats = model.loss(window.inputs, window.targets, state, resets=window.resets, refresh=False)
-        if first >= warm_up:
-            places = begin[None, :] + np.arange(length)[:, None]
-            mine = places < bounds[1:]  # streams differ in length by one
-            yield places[mine] + 1, nats[mine]
+    state, done = state_before(model, ids, before, separator=separator), 0
+    split = document_start_across(before, ids, separator)
+    for part in (ids[: split + 1], ids[split:]) if split else (ids,):
+        for nats in Reader(model, part, separator=separator).nats(state, streams=streams):
+            yield np.arange(done + 1, done + 1 + len(nats)), nats
+            done += len(nats)
+        state = model.zero_state(1)  # a document begins
 
 
-def evaluate(model: CharRNN, ids: IdArray, *, streams: int = STREAMS, separator: IdArray | None = None) -> Score:
+def evaluate(
+    model: CharRNN,
+    ids: IdArray,
+    *,
+    streams: int = STREAMS,
+    separator: IdArray | None = None,
+    before: IdArray | None = None,
+) -> Score:
     """Loss over a whole text, state carried; see `surprisals`."""
     nats, characters = 0.0, 0
-    for places, values in surprisals(model, ids, streams=streams, separator=separator):
+    for places, values in surprisals(model, ids, streams=streams, separator=separator, before=before):
         nats += float(values.sum(dtype=np.float64))
         characters += places.size
     return Score(nats, characters)
 
 
 def mixed_surprisals(
-    models: Sequence[CharRNN], ids: IdArray, *, streams: int = STREAMS, separator: IdArray | None = None
+    models: Sequence[CharRNN],
+    ids: IdArray,
+    *,
+    streams: int = STREAMS,
+    separator: IdArray | None = None,
+    before: IdArray | None = None,
 ) -> npt.NDArray[np.float64]:
     """(N - 1,) nats of every symbol but the first, under the mean of the models' probabilities; see `surprisals`."""
     likelihood = np.zeros(max(0, len(ids) - 1))
     for model in models:
-        for places, values in surprisals(model, ids, streams=streams, separator=separator):
+        for places, values in surprisals(model, ids, streams=streams, separator=separator, before=before):
             likelihood[places - 1] += np.exp(-values.astype(np.float64))
     out: npt.NDArray[np.float64] = -np.log(np.maximum(likelihood / len(models), np.finfo(np.float64).tiny))
     return out

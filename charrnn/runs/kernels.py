@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.blas import kernel_name
-from charrnn.config.schema import Config, ModelSettings
+from charrnn.config.schema import ModelSettings
 from charrnn.data.corpora import cache_dir
 from charrnn.errors import MissingExtraError, SettingsError
 from charrnn.nn.compiled import compile_kernels, is_kept, keep_machine_code, why_not
@@ -45,6 +45,15 @@ class Kernels:
 
     name: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """For a checkpoint: NumPy's matrix kernel, and the compiled ones where they are chosen."""
+        if self.name == "numpy":
+            return kernel_name()
+        from charrnn.nn.compiled.engine import MARK
+
+        return f"{kernel_name()} {MARK}"
 
 
 def choose_kernels(
@@ -88,35 +97,9 @@ def choose_kernels(
     )
 
 
-def kernels_of_run(
-    config: Config, vocab_size: int, columns: int, steps: int | None, *, before: str = "", tick: Tick = no_tick
-) -> Kernels:
-    """The kernels of a training.
-
-    Args:
-        config: its settings.
-        vocab_size: V.
-        columns: B.
-        steps: that it takes; None where only time bounds it.
-        before: see `choose_kernels`.
-        tick: likewise.
-
-    Raises:
-        MissingExtraError: see `choose_kernels`.
-        SettingsError: likewise.
-    """
-    t, m = config.training, config.model
-    operations = (
-        math.inf if steps is None else 3.0 * operations_per_symbol(m, vocab_size) * columns * t.seq_length * steps
-    )
-    if t.max_minutes is not None:
-        operations = min(operations, 60.0 * t.max_minutes * NUMPY_SPEED)
-    return choose_kernels(t.kernels, m.cell, operations, before=before, tick=tick)
-
-
-def names_of(model: CharRNN) -> str:
-    """The kernels of a network, for a checkpoint: NumPy's matrix kernel, and the compiled ones where it has them."""
-    return kernel_name() + ("" if model.engine is None else f" {model.engine.name}")
+def mark_of(model: CharRNN) -> str:
+    """The kernels of a network, for its checkpoints."""
+    return Kernels("numpy" if model.engine is None else "compiled").mark
 
 
 def kept_code() -> Path:

@@ -18,11 +18,11 @@ from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import Checkpoint, usable
 from charrnn.runs.directory import RunDirectory
-from charrnn.runs.kernels import names_of
+from charrnn.runs.kernels import mark_of
 from charrnn.training.progress import Counters
 
 # What may change between a run and its continuation; everything else makes it another run.
-MAY_CHANGE = frozenset(
+MAY_CHANGE = frozenset({"corpus.source"}) | frozenset(  # the text itself is known by its hash
     f"training.{name}"
     for name in (
         *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),
@@ -53,7 +53,7 @@ def capture(
         state=state,
         counters=asdict(counters),
         cursor=(counters.epoch, counters.window),
-        kernel=names_of(model),
+        kernel=mark_of(model),
         version=__version__,
     )
 
@@ -97,14 +97,6 @@ def check_resumable(saved: Config, wanted: Config) -> Config:
             hint=f"these may change: {', '.join(sorted(MAY_CHANGE))}",
         )
     return wanted
-
-
-def changed_kernels(saved: Checkpoint, model: CharRNN) -> tuple[str, ...]:
-    """What to say where a run continues on other kernels than it was saved with."""
-    now = names_of(model)
-    if saved.kernel == now:
-        return ()
-    return (f"the run was on other kernels ({saved.kernel}, now {now}): the last bits of its numbers will differ",)
 
 
 def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:

@@ -33,6 +33,8 @@ from tests.training.reference_rules import (
     update,
     weight_mask,
 )
+from tests.training.reference_start import Text, begun, opening
+from tests.training.reference_text import parts_of, symbols_of
 
 TEMPERATURE = 0.8  # of the samples that a run shows
 Event = tuple[Any, ...]
@@ -83,16 +85,14 @@ class Loop:
     ) -> None:
         c, m, self.t = settings["corpus"], settings["model"], settings["training"]
         self.m, self.step_seconds, self.diverging = m, step_seconds, diverging
-        symbols: Any = text if c["encoding"] == "bytes" else text.decode()
+        symbols = symbols_of(c, text)
         self.symbols = sorted(set(symbols))
-        ids = [self.symbols.index(symbol) for symbol in symbols]
+        train, val, _ = ([self.symbols.index(symbol) for symbol in part] for part in parts_of(c, symbols))
         separator: Any = c["document_separator"]
         if separator is not None:
             separator = separator.encode() if c["encoding"] == "bytes" else separator
             separator = [self.symbols.index(symbol) for symbol in separator]
-        val = int(len(ids) * (1.0 - c["val_fraction"] - c["test_fraction"]))
-        test = int(len(ids) * (1.0 - c["test_fraction"]))
-        self.train, self.val, self.separator = ids[:val], ids[val:test], separator
+        self.train, self.val, self.separator = train, val, separator
         t = self.t
         self.windows = Windows(
             self.train, t["batch_size"], t["seq_length"], t["random_offsets"], t["seed"], self.separator
@@ -203,10 +203,10 @@ class Loop:
         return self.now.params if self.now.mean is None else self.now.mean
 
     def _evaluate(self, events: list[Event]) -> None:
-        n, inputs, targets = self.now, self.val[:-1], self.val[1:]
-        resets = [(place, 0) for place in range(len(inputs)) if begins_document(self.val, place, self.separator)]
-        log_p = self.network.predict(self._shown(), np.array(inputs)[:, None], self._zeros(1), resets)
-        self.val_loss = -float(np.mean([log_p[place, symbol, 0] for place, symbol in enumerate(targets)]))
+        n, text, first = self.now, self.train + self.val, len(self.train) + 1
+        resets = [(place, 0) for place in range(len(text) - 1) if begins_document(text, place, self.separator)]
+        log_p = self.network.predict(self._shown(), np.array(text[:-1])[:, None], self._zeros(1), resets)
+        self.val_loss = -float(np.mean([log_p[place - 1, text[place], 0] for place in range(first, len(text))]))
         best = self.best_loss is None or self.val_loss < self.best_loss
         n.bad = 0 if best else n.bad + 1
         if n.bad and n.bad % self.t["plateau_patience"] == 0:
@@ -227,12 +227,16 @@ class Loop:
 
     def _sample(self) -> str:
         newline: Any = 10 if isinstance(self.symbols[0], int) else "\n"
-        symbol = self.symbols.index(newline) if newline in self.symbols else 0
-        rng, state, made = np.random.default_rng([self.t["seed"], 0]), self._zeros(1), []
+        line_end = self.symbols.index(newline) if newline in self.symbols else 0
+        text, log_p = begun(
+            lambda state: Text(self.network, self._shown(), state, self.separator),
+            opening(self.train, line_end, self.separator), self.now.state,
+        )  # fmt: skip
+        rng, made = np.random.default_rng([self.t["seed"], 0]), []
         for _ in range(self.t["sample_length"]):
-            log_p = self.network.predict(self._shown(), np.array([[symbol]]), state)[0, :, 0]
             symbol = drawn(log_p, TEMPERATURE, rng.random())
             made.append(self.symbols[symbol])
+            log_p = text.read(symbol)
         return bytes(made).decode("utf-8", "replace") if isinstance(made[0], int) else "".join(made)
 
     def _roll_back(self) -> Event:

@@ -25,6 +25,8 @@ from charrnn.nn.params import Array, IntArray
 
 R = TypeVar("R")
 
+MARK = f"compiled/{BITS}"  # for a checkpoint: another width of vectors adds up in another order
+
 
 class Engine:
     """The compiled counterpart of a network's layers and head.
@@ -161,11 +163,6 @@ class Engine:
         others = [self._pool.submit(run, k) for k in range(1, count)]
         first = run(0)
         return [first, *(other.result() for other in others)]
-
-    @property
-    def name(self) -> str:
-        """For a checkpoint: another width of vectors adds up in another order."""
-        return f"compiled/{BITS}"
 
     @property
     def nbytes(self) -> int:

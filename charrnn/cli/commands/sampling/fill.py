@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from charrnn.cli.commands.sampling.job import Job
+
+if TYPE_CHECKING:
+    from charrnn.sampling.generate import StopConditions
 
 _BLANK = re.compile(r"\{\{(line|word|[1-9]\d{0,5})\}\}")
 
@@ -15,20 +19,19 @@ def fill_in(job: Job, data: bytes, name: str, unknown: str) -> None:
 
     Args:
         job: how characters are chosen; its prime is not used.
-        data: the text, UTF-8.
+        data: the text, in the encoding of the model's own.
         name: of the file, for errors.
         unknown: what to do with characters that the model does not know.
 
     Raises:
-        DataError: no UTF-8, no blank, or characters that the model does not know.
+        DataError: not in that encoding, no blank, or characters that the model does not know.
     """
+    from charrnn.data.decoding import TextRules
     from charrnn.errors import DataError
     from charrnn.sampling.generate import generate
 
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not valid UTF-8 at byte offset {error.start}") from None
+    read = TextRules.of(job.model.checkpoints[0].config.corpus).decode(data, name=name)
+    text = read if isinstance(read, str) else read.decode("utf-8", "surrogateescape")
     if not _BLANK.search(text):
         raise DataError(f"{name}: no blanks found", hint="write {{line}}, {{word}} or {{40}} where text is missing")
     put, before, end = job.writer(), "", 0
@@ -37,20 +40,17 @@ def fill_in(job: Job, data: bytes, name: str, unknown: str) -> None:
         put(literal)
         before, end = before + literal, blank.end()
         prime = job.model.vocabulary.encode(before, what=name, unknown=unknown)
-        start = prime if len(prime) else job.start
-        for _, character in generate(
-            job.model.models, job.model.vocabulary, start, seed=job.seed + number, control=_until(job, blank[1]),
-            options=job.options,
-        ):  # fmt: skip
+        wanted = job.request(prime=prime, seed=job.seed + number, stop=_until(job, blank[1]))
+        for _, character in generate(job.model.text_model, wanted):
             put(character.text)
             before += character.text
     put(text[end:])
     job.texts.append(before + text[end:])
 
 
-def _until(job: Job, kind: str):  # type: ignore[no-untyped-def]
+def _until(job: Job, kind: str) -> StopConditions:
     if kind == "line":
-        return replace(job.control, stop=("\n",))
+        return replace(job.stop, stop=("\n",))
     if kind == "word":
-        return replace(job.control, until_words=1)
-    return replace(job.control, length=int(kind))
+        return replace(job.stop, until_words=1)
+    return replace(job.stop, length=int(kind))

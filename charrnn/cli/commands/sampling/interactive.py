@@ -6,6 +6,7 @@ import sys
 from dataclasses import fields, replace
 from typing import Any
 
+from charrnn.cli.byte_output import typed
 from charrnn.cli.commands.sampling.job import Job, stream
 from charrnn.cli.output import write
 
@@ -37,6 +38,7 @@ def converse(job: Job, unknown: str) -> None:
             if line.startswith(":"):
                 _command(job, line[1:].strip())
             elif line:
+                line = typed(line, job.model.vocabulary, job.output_encoding, what="the prime")
                 job.prime = job.model.vocabulary.encode(line, what="the prime", unknown=unknown)
                 stream(job)
                 job.seed += 1
@@ -65,10 +67,10 @@ def _command(job: Job, text: str) -> None:
     if key == "help":
         sys.stderr.write(HELP)
     elif key == "settings":
-        own = {"length": job.control.length, "seed": job.seed}
+        own = {"length": job.stop.length, "seed": job.seed}
         sys.stderr.write("".join(f"{k.replace('_', '-')} {v}\n" for k, v in (own | numbers).items()))
     elif key == "length":
-        job.control = replace(job.control, length=int(_number(name, value, whole=True)))
+        job.stop = replace(job.stop, length=int(_number(name, value, whole=True)))
     elif key == "seed":
         job.seed = int(_number(name, value, whole=True))
     elif key in numbers:
