@@ -11,7 +11,7 @@ import pytest
 from charrnn.config.load import parse_config
 from charrnn.errors import MissingExtraError, SettingsError
 from charrnn.runs import kernels
-from charrnn.runs.kernels import choose_kernels, kernels_of_run, operations_of_steps, operations_per_symbol
+from charrnn.runs.kernels import choose_kernels, operations_of_steps, operations_per_symbol
 from tests.conftest import ROOT, Run, assert_one_line_error
 
 LONG = 1e15  # operations: hours
@@ -92,15 +92,6 @@ def test_a_long_compilation_is_mentioned(compiler: list[str], monkeypatch: pytes
     ticks = iter([10.0, 12.5])
     monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
     assert choose_kernels("auto", "gru", LONG).notes == ("compiled the kernels of the gru cell in 2.5 s",)
-
-
-def test_a_run_is_long_by_its_steps_or_its_minutes(compiler: list[str]) -> None:
-    settings = "corpus: {source: x}\nmodel: {hidden_size: 64}\ntraining: {max_minutes: MINUTES}\n"
-    rows = (("null", 10, "numpy"), ("null", 10**6, "compiled"), ("null", None, "compiled"), ("10", 10, "numpy"),
-            ("10", None, "compiled"), ("0.01", 10**6, "numpy"))  # fmt: skip
-    for minutes, steps, chosen in rows:
-        config = parse_config(settings.replace("MINUTES", minutes), where="test")
-        assert kernels_of_run(config, 65, 64, steps).name == chosen, (minutes, steps)
 
 
 def test_operations_are_two_for_each_weight_that_multiplies() -> None:
