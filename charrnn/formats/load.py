@@ -22,7 +22,7 @@ from charrnn.formats.reading import ExportFacts, read_symbols, read_weights
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array
-from charrnn.runs.checkpoint import LARGEST, Checkpoint, usable
+from charrnn.runs.checkpoint import LARGEST, Checkpoint, checked_opening, usable
 
 # A cell that PyTorch has, by its number of gates.
 _GATES = {len(cell.gates): cell for cell in CELLS.values() if cell.torch_module}
@@ -195,7 +195,7 @@ def _checkpoint(arrays: dict[str, Array], vocabulary: Vocabulary, source: str, f
         if not usable(arrays[name]):
             raise CheckpointError(f"{name}: holds numbers that are not finite, or beyond {LARGEST:g}")
         params[name] = np.ascontiguousarray(arrays[name], np.float32)
-    return Checkpoint(config, vocabulary, params)
+    return Checkpoint(config, vocabulary, params, opening=checked_opening(facts.opening, len(vocabulary)))
 
 
 def _sizes(arrays: dict[str, Array], name: str) -> tuple[int, int]:
