@@ -112,7 +112,8 @@ def torch_step(size: Size, threads: int) -> Step:
 def charrnn_sampler(size: Size) -> Step:
     """One character for each of `size.B` streams: step, temperature, draw."""
     from charrnn.nn.network import CharRNN
-    from charrnn.sampling.draw import SamplingOptions, generate_ids
+    from charrnn.sampling.generate import generate_ids
+    from charrnn.sampling.options import SamplingOptions
 
     model = CharRNN(size.V, cell=size.cell, hidden_size=size.H, num_layers=size.L, fuse_one_hot=False)
     model.init(np.random.default_rng(0))

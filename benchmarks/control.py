@@ -23,9 +23,10 @@ from charrnn.cli.output import write
 from charrnn.data.vocabulary import TextDecoder, Vocabulary
 from charrnn.nn.network import CharRNN
 from charrnn.nn.stepper import Stepper
-from charrnn.sampling.draw import Chooser, SamplingOptions, Uniforms
-from charrnn.sampling.generate import Control
-from charrnn.sampling.options import SamplerOptions
+from charrnn.runs.start import TextModel, cold_start
+from charrnn.sampling.draw import Sampler
+from charrnn.sampling.generate import StopConditions
+from charrnn.sampling.options import SamplingOptions
 
 SYMBOLS = "".join(map(chr, range(40, 105)))
 PRIME = np.zeros(1, np.uint8)
@@ -42,10 +43,10 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def bare(model: CharRNN, vocabulary: Vocabulary, length: int, count: int) -> None:
     """The minimum work per character; one stream is written as it is made, several at the end."""
     stepper, decoder = Stepper(model, count), TextDecoder(vocabulary)
-    chooser, uniforms = Chooser(len(vocabulary), count, SamplingOptions(temperature=0.8)), Uniforms(1, count)
+    sampler = Sampler(len(vocabulary), count, SamplingOptions(temperature=0.8), seed=1)
     logits, made = stepper.step(0 if count == 1 else np.zeros(count, np.intp)), []
     for _ in range(length):
-        ids = chooser.choose(logits, uniforms.draw())
+        ids = sampler.sample(logits)
         if count == 1:
             write(decoder.feed(int(ids[0])))
         else:
@@ -57,10 +58,11 @@ def bare(model: CharRNN, vocabulary: Vocabulary, length: int, count: int) -> Non
 
 def command(model: CharRNN, vocabulary: Vocabulary, length: int, count: int, name: str) -> None:
     """What `charrnn sample` runs once its flags are read."""
-    options, control = ROWS[name]
-    loaded: Any = SimpleNamespace(models=[model], vocabulary=vocabulary)
+    options, stop = ROWS[name]
+    start = cold_start(model, vocabulary)
+    loaded: Any = SimpleNamespace(vocabulary=vocabulary, text_model=TextModel([model], vocabulary, [start]))
     job = Job(
-        loaded, SamplerOptions(temperature=0.8, **options), PRIME, Control(length, **control), seed=1, count=count,
+        loaded, SamplingOptions(temperature=0.8, **options), PRIME, StopConditions(length, **stop), seed=1, count=count,
         include_prime=False,
     )  # fmt: skip
     (stream if count == 1 else write_batch)(job)

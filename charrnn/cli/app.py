@@ -23,6 +23,7 @@ from charrnn.cli.commands import (
     find_lr,
     gradcheck,
     inspection,
+    next_char,
     plot,
     rank,
     report,
@@ -50,6 +51,7 @@ app.command("find-lr", epilog=find_lr.EXAMPLE)(find_lr.find_lr)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
 app.command("runs", epilog=runs.EXAMPLE)(runs.runs)
+app.command("next", epilog=next_char.EXAMPLE)(next_char.next_char)
 app.command("rank", epilog=rank.EXAMPLE)(rank.rank)
 app.command("export", epilog=export.EXAMPLE)(export.export)
 app.command("import", epilog=export.EXAMPLE_IMPORT)(export.import_)

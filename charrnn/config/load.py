@@ -90,6 +90,29 @@ def config_from_dict(obj: object, *, where: str) -> Config:
     return _build(obj, where, ())
 
 
+def config_of_names(settings: Mapping[str, object], base: Config | None = None) -> Config:
+    """Settings by their names alone, as Python programs give them: hidden_size=128, max_steps=500.
+
+    Args:
+        settings: name without section -> value.
+        base: what is not named; None for the defaults. Without it, a limit in steps or minutes takes the place of the
+            default limit in epochs.
+
+    Raises:
+        SettingsError: a setting that is unknown, missing or impossible.
+    """
+    homes = {name: section for section, kind in _sections().items() for name in kind.__struct_fields__}
+    sections: dict[str, Any] = {} if base is None else config_to_dict(base)
+    if base is None and {"max_steps", "max_minutes"} & set(settings):
+        settings = {"epochs": None, **settings}
+    for name, value in settings.items():
+        if name not in homes:
+            close = nearest(name, homes)
+            raise SettingsError(f"{name}: no such setting", hint=f"did you mean {close}?" if close else None)
+        sections.setdefault(homes[name], {})[name] = value
+    return config_from_dict(sections, where="the settings")
+
+
 def with_older_values(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The settings in a checkpoint; those it predates have the values then in effect."""
     return {name: {**_BEFORE.get(name, {}), **sections.get(name, {})} for name in {**sections, **_BEFORE}}

@@ -12,6 +12,7 @@ from charrnn.errors import SettingsError
 from charrnn.nn.cells import CELLS
 from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.start import text_model
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
@@ -59,8 +60,26 @@ def metadata(checkpoint: Checkpoint) -> dict[str, Any]:
         "version": __version__,
         "config": config,
         "vocabulary": checkpoint.vocabulary.to_meta(),
+        "opening": list(checkpoint.opening),
         "counters": {k: v for k, v in checkpoint.counters.items() if k in ("step", "epoch", "chars", "best_val_loss")},
     }
+
+
+def start_facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Where a text begins, for programs without `charrnn.runs.start`.
+
+    Returns:
+        `state`: one dict per layer, state's name -> (H,) numbers, whose logits are those of the first symbol; and
+        `separator`: ids after which the state is zeroed, the last of which were read already, or None.
+    """
+    model = checkpoint.build_model()
+    (start,) = text_model([checkpoint], [model]).starts
+    names = CELLS[checkpoint.config.model.cell].state_names
+    state = [
+        {name: [float(f"{x:.9g}") for x in values[:, 0]] for name, values in zip(names, layer, strict=True)}
+        for layer in start.state
+    ]
+    return {"state": state, "separator": None if start.separator is None else start.separator.tolist()}
 
 
 def torch_names(checkpoint: Checkpoint) -> dict[str, Array]:

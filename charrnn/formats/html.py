@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from charrnn.files import write_output
-from charrnn.formats.common import check_equations, metadata, plain_params
+from charrnn.formats.common import check_equations, metadata, plain_params, start_facts
 from charrnn.nn.cells import CELLS, RecurrentCell
 from charrnn.nn.cells.equations import parse, translate
 from charrnn.runs.checkpoint import Checkpoint
@@ -33,6 +33,7 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         "symbols": meta["vocabulary"]["symbols"],
         "encoding": meta["vocabulary"]["encoding"],
         "source": Path(checkpoint.config.corpus.sources[0]).name,  # no local folder names on a page for others
+        "start": start_facts(checkpoint),
         "shapes": {name: list(values.shape) for name, values in params.items()},
     }
     flat = np.concatenate([values.ravel() for values in params.values()]).astype("<f4")

@@ -22,7 +22,7 @@ from charrnn.formats.reading import ExportFacts, read_symbols, read_weights
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array
-from charrnn.runs.checkpoint import LARGEST, Checkpoint, usable
+from charrnn.runs.checkpoint import LARGEST, Checkpoint, checked_opening, usable
 
 # A cell that PyTorch has, by its number of gates.
 _GATES = {len(cell.gates): cell for cell in CELLS.values() if cell.torch_module}
@@ -92,12 +92,12 @@ def read_vocabulary(path: Path) -> Vocabulary:
 def _ours(arrays: dict[str, Array], vocab_size: int, names: ArrayNames) -> dict[str, Array]:
     """PyTorch's arrays under our names, with one bias and without an embedding."""
     prefix = _prefix(arrays, names.rnn)
-    head, bias = _head(arrays, vocab_size, names.head)
     out: dict[str, Array] = {}
     layer = 0
     while f"{prefix}weight_ih_l{layer}" in arrays:
         out |= _layer(arrays, prefix, layer)
         layer += 1
+    head, bias = _head(arrays, vocab_size, names.head)
     first = out["layers.0.weight_ih"]
     table = _embedding(arrays, first.shape[1], vocab_size, head, names.embedding)
     if table is not None:
@@ -195,7 +195,7 @@ def _checkpoint(arrays: dict[str, Array], vocabulary: Vocabulary, source: str, f
         if not usable(arrays[name]):
             raise CheckpointError(f"{name}: holds numbers that are not finite, or beyond {LARGEST:g}")
         params[name] = np.ascontiguousarray(arrays[name], np.float32)
-    return Checkpoint(config, vocabulary, params)
+    return Checkpoint(config, vocabulary, params, opening=checked_opening(facts.opening, len(vocabulary)))
 
 
 def _sizes(arrays: dict[str, Array], name: str) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """A run's whole state in one `.npz` of plain arrays (format 1).
 
     format          the number 1
-    meta            JSON: version, config, vocabulary, counters, kernel
+    meta            JSON: version, config, vocabulary, counters, kernel, opening
     params/<name>   every parameter
     optim/<moment>  flat optimiser moments
     state/<layer>/<name>  (H, B) recurrent state before the next window; name is h or c
@@ -15,6 +15,7 @@ A checkpoint alone is enough to sample, evaluate or resume. Nothing in it is exe
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from charrnn.nn.network import CharRNN
 from charrnn.runs.npz import read_arrays, write_arrays
 
 FORMAT = 1
+_LONGEST_OPENING = 4096
 LARGEST = 1e15  # of a parameter: products of two matrices of them stay within float32
 
 
@@ -50,6 +52,7 @@ class Checkpoint:
         cursor: (epoch, window) of the next window.
         kernel: the matrix kernel the run used; results differ in the last bits between kernels.
         version: of charrnn that wrote it.
+        opening: ids from the end of the training part, which a sample reads first; see `charrnn.runs.start`.
     """
 
     config: Config
@@ -61,6 +64,7 @@ class Checkpoint:
     cursor: tuple[int, int] = (0, 0)
     kernel: str = ""
     version: str = ""
+    opening: tuple[int, ...] = ()
 
     def build_model(self, *, dropout: bool = False) -> CharRNN:
         """The network with these parameters; without dropout unless it is to be trained further."""
@@ -83,6 +87,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "vocabulary": c.vocabulary.to_meta(),
         "counters": c.counters,
         "kernel": c.kernel,
+        "opening": [int(k) for k in c.opening],
     }
     arrays: dict[str, np.ndarray] = {
         "format": np.array(FORMAT),
@@ -144,7 +149,21 @@ def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     if cursor is None or cursor.shape != (2,) or cursor.dtype != np.int64:
         raise CheckpointError("cursor is missing or damaged")
     place = (int(cursor[0]), int(cursor[1]))
-    return Checkpoint(config, vocabulary, params, moments, state, dict(meta.counters), place, meta.kernel, meta.version)
+    return Checkpoint(
+        config, vocabulary, params, moments, state, dict(meta.counters), place, meta.kernel, meta.version,
+        checked_opening(meta.opening, len(vocabulary)),
+    )  # fmt: skip
+
+
+def checked_opening(ids: Sequence[int], size: int) -> tuple[int, ...]:
+    """The ids of an opening.
+
+    Raises:
+        CheckpointError: too many, or some that a vocabulary of this size does not have.
+    """
+    if len(ids) > _LONGEST_OPENING or not all(0 <= k < size for k in ids):
+        raise CheckpointError("the opening is damaged: it is too long, or holds ids that the model does not have")
+    return tuple(ids)
 
 
 def _state(arrays: dict[str, np.ndarray], config: Config) -> list[np.ndarray]:
@@ -169,6 +188,7 @@ class _Meta(msgspec.Struct):
     config: dict[str, dict[str, str | int | float | bool | list[str] | None]]
     vocabulary: _Symbols
     counters: dict[str, str | int | float | None]
+    opening: list[int] = []  # later than the rest of format 1; older readers pass over it
 
 
 class _Symbols(msgspec.Struct):

@@ -19,7 +19,6 @@ import numpy as np
 
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
-from charrnn.data.vocabulary import default_prime
 from charrnn.data.windows import WindowStream
 from charrnn.errors import DataError, DivergenceError
 from charrnn.evaluation.loss import evaluate
@@ -41,9 +40,11 @@ from charrnn.runs.events import (
     SampleMade,
     StepReport,
 )
+from charrnn.runs.start import TextModel, make_start, opening_of
 from charrnn.runs.text import separator_ids, split_parts
 from charrnn.runs.transfer import transplant
-from charrnn.sampling.draw import SamplingOptions, generate_text
+from charrnn.sampling.generate import Request, StopConditions, generate_samples
+from charrnn.sampling.options import SamplingOptions
 from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
 from charrnn.training.pace import is_due, learning_rate, most_steps, reason_to_end
 from charrnn.training.progress import Counters, StopFlag
@@ -96,6 +97,7 @@ class Trainer:
                 hint="use a longer text or a larger corpus.val_fraction, or set it to 0 for none",
             )
         self.val_ids = val
+        self.opening = opening_of(train, text.vocabulary, self.separator)
         self.counters = Counters(replicas=choose_replicas(t.replicas, self.stream.columns), text_sha256=text.sha256)
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
@@ -267,17 +269,9 @@ class Trainer:
         with self._averaged():
             yield from self._evaluate_now()
 
-    @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
         """The model has the mean of the weights, where one is kept, while the block runs."""
-        if self.average is None:
-            yield
-            return
-        self.average.swap(self.model.params.flat)
-        try:
-            yield
-        finally:
-            self.average.swap(self.model.params.flat)
+        return contextlib.nullcontext() if self.average is None else self.average.applied(self.model.params.flat)
 
     def _evaluate_now(self) -> Iterator[Event]:
         n, t = self.counters, self.config.training
@@ -318,14 +312,16 @@ class Trainer:
 
     def _sample(self) -> SampleMade:
         t, vocabulary = self.config.training, self.text.vocabulary
-        options, prime = SamplingOptions(temperature=0.8), default_prime(vocabulary)
         if not self.group.leads:
             return SampleMade(self.counters.step, "")
         with self._averaged():
-            pieces = generate_text(self.model, vocabulary, prime, length=t.sample_length, seed=t.seed, options=options)
-            text = "".join(pieces)
-        self.run_dir.append_sample(self.counters.step, text)
-        return SampleMade(self.counters.step, text)
+            start = make_start(
+                self.model, vocabulary, opening=self.opening, carried=self.state, separator=self.separator
+            )
+            wanted = Request(seed=t.seed, stop=StopConditions(t.sample_length), options=SamplingOptions(0.8))
+            (sample,) = generate_samples(TextModel([self.model], vocabulary, [start]), wanted)
+        self.run_dir.append_sample(self.counters.step, sample.text)
+        return SampleMade(self.counters.step, sample.text)
 
     def _write(self, write: Callable[..., T], *arguments: Any) -> T | None:
         """Write to the run directory, if that is this process's to do."""
@@ -342,7 +338,9 @@ class Trainer:
         n = self.counters
         n.optimizer_steps = self.optimizer.steps_done
         n.history_bytes, n.samples_bytes = self._write(self.run_dir.sync_logs) or (0, 0)
-        return capture(self.config, self.text.vocabulary, self.model, self._moments(), self.state, n)
+        made = capture(self.config, self.text.vocabulary, self.model, self._moments(), self.state, n)
+        made.opening = tuple(int(k) for k in self.opening)
+        return made
 
     def _moments(self) -> dict[str, Array]:
         """Every vector that is kept beside the parameters."""
@@ -358,8 +356,8 @@ class Trainer:
 
     def _save_last(self, *, only_for_stop: bool = False) -> CheckpointSaved:
         """Save the run; a checkpoint that only a stop has made is not what a divergence goes back to."""
-        n, run_dir = self.counters, self.run_dir
-        if only_for_stop and self.config.training.on_divergence == "rollback" and self._saved_step == n.rollback_step:
+        n, run_dir, t = self.counters, self.run_dir, self.config.training
+        if only_for_stop and t.on_divergence == "rollback" and self._saved_step == n.rollback_step:
             with contextlib.suppress(OSError):
                 self._write(run_dir.keep_for_rollback)
         elif not only_for_stop:

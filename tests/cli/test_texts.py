@@ -100,7 +100,7 @@ def test_output_encodings_that_cannot_be(charrnn_here: Run, folder: Path) -> Non
     train(charrnn_here, "corpus.encoding=bytes", name="raw")
     sample = ("sample", "raw", "--seed", 1, "--output-encoding")
     assert_one_line_error(charrnn_here(*sample, "nonsense"), 2, "--output-encoding: 'nonsense'")
-    assert_one_line_error(charrnn_here(*sample, "latin-1", "--prime", "日"), 3, "--prime: '日' cannot be written")
+    assert_one_line_error(charrnn_here(*sample, "latin-1", "--prime", "日"), 3, "--prompt: '日' cannot be written")
     assert_one_line_error(charrnn_here("sample", "run", "--output-encoding", "latin-1"), 2, "for models of bytes")
 
 

@@ -13,7 +13,7 @@ from charrnn.api import TrainedModel
 from charrnn.formats import exporter
 from charrnn.nn.cells import CELLS
 from tests.browser import FLAGS
-from tests.checkpoints import a_checkpoint
+from tests.checkpoints import a_checkpoint, of_documents
 
 pytestmark = pytest.mark.extras
 
@@ -48,12 +48,19 @@ def made(browser: Any, **fields: str) -> str:
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("encoding", ["utf-8", "bytes"])
-def test_the_same_greedy_text_as_the_command_line(browser: Any, tmp_path: Path, cell: str, encoding: str) -> None:
+@pytest.mark.parametrize("documents", [False, True])
+def test_the_same_greedy_text_as_the_command_line(
+    browser: Any, tmp_path: Path, cell: str, encoding: str, documents: bool
+) -> None:
     checkpoint = a_checkpoint(cell, 2, encoding)
+    if documents:
+        checkpoint = of_documents(checkpoint)
     exporter("html")(checkpoint, tmp_path / "p.html")
     browser.get(f"file://{tmp_path / 'p.html'}")
     expected = "ab" + "".join(TrainedModel([checkpoint]).sample("ab", length=200, temperature=0.0))
     assert made(browser, prime="ab", temperature="0", length="200") == expected
+    begun = "".join(TrainedModel([checkpoint]).sample(length=200, temperature=0.0))
+    assert made(browser, prime="", temperature="0", length="200") == begun
     assert browser.get_log("browser") == []
 
 

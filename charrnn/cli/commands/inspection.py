@@ -68,7 +68,7 @@ def units(
     from charrnn.inspection.trace import trace_text
 
     seen = inspected(checkpoint, text, start, max(length, 20_000) if find and length == 2000 else length, corpus)
-    trace = trace_text(seen.model, seen.ids)
+    trace = trace_text(seen.model, seen.ids, **seen.around)
     if find is not None:
         views.show_ranking(seen, trace, find.value, of, as_json=as_json)
         return
@@ -106,7 +106,7 @@ def predictions(
     from charrnn.inspection.trace import trace_text
 
     seen = inspected(checkpoint, text, start, length, corpus)
-    found = predict(trace_text(seen.model, seen.ids))
+    found = predict(trace_text(seen.model, seen.ids, **seen.around))
     best, bad = best_and_worst(found, extremes)
     if as_json:
         groups: dict[str, list[Prediction]] = {"predictions": found, "best": best, "worst": bad}
@@ -138,8 +138,10 @@ def memory(
     for path in paths:
         seen = inspected(path, text, 0, 10**9, corpus)
         try:
-            gradient = gradient_memory(seen.model, seen.ids, steps=steps, places=positions)
-            context = loss_by_context(seen.model, seen.ids, steps=steps)
+            gradient = gradient_memory(
+                seen.model, seen.ids, steps=steps, places=positions, separator=seen.around["separator"]
+            )
+            context = loss_by_context(seen.model, seen.ids, steps=steps, separator=seen.around["separator"])
         except ValueError as error:
             raise views.too_short(error) from None
         cell = seen.checkpoint.config.model.cell

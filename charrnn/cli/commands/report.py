@@ -127,11 +127,12 @@ def _look_inside(history: History, data: dict[str, Any], length: int, corpus: li
     from charrnn.inspection.trace import trace_text
 
     piece = inspected(history.path, None, 0, length, corpus)
-    data["texts"].append(units_data(history.name, piece.text, trace_text(piece.model, piece.ids)))
+    data["texts"].append(units_data(history.name, piece.text, trace_text(piece.model, piece.ids, **piece.around)))
     whole: ModelAndText = inspected(history.path, None, 0, 200_000, corpus)
     try:
-        gradient = gradient_memory(whole.model, whole.ids, places=16).tolist()
-        loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256)]
+        separator = whole.around["separator"]
+        gradient = gradient_memory(whole.model, whole.ids, places=16, separator=separator).tolist()
+        loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256, separator=separator)]
         data["memory"].append({"name": history.name, "gradient": gradient, "loss": loss})
     except ValueError as error:
         sys.stderr.write(f"note: {history.name}: no memory curves: {error}\n")

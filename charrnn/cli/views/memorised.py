@@ -19,11 +19,11 @@ def memorised(loaded: Checkpoint, parts: dict[str, IdArray]) -> dict[str, Any]:
     """
     import numpy as np
 
-    from charrnn.data.vocabulary import default_prime
-    from charrnn.sampling.draw import generate_ids
+    from charrnn.runs.start import text_model
+    from charrnn.sampling.generate import Request, StopConditions, draw_ids
 
-    prime = default_prime(loaded.vocabulary)
-    steps = generate_ids(loaded.build_model(), prime, length=CHARACTERS, seed=_SEED)
+    model = text_model([loaded], [loaded.build_model()])
+    steps = draw_ids(model, Request(seed=_SEED, stop=StopConditions(CHARACTERS)))
     made = np.concatenate([ids.copy() for ids in steps]).astype(loaded.vocabulary.dtype)
     out = {"characters": CHARACTERS, "generated": facts(made, parts["train"], loaded)}
     if len(parts["val"]) > 1:

@@ -1,8 +1,9 @@
 """Compression by a network: each symbol costs the bits of its surprise under the model.
 
 The text is cut into segments that are read in parallel, as columns of one step, because single steps would take many
-times as long; each segment starts without context. One coder takes the symbols of all segments, step by step.
-Probabilities become integer frequencies of a fixed total, at least 1 each, with one more for the escape.
+times as long. Each begins as `charrnn.runs.start` says (version 2), or from a zero state after a line end (version 1).
+One coder takes the symbols of all segments, step by step. Probabilities become integer frequencies of a fixed total, at
+least 1 each, with one more for the escape.
 
     header   magic, version, mode, streams, number of symbols, model (8 bytes of a hash), CRC-32 of the content
     body     the coder's bytes
@@ -22,13 +23,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.data.vocabulary import Vocabulary, default_prime
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, DataError
 from charrnn.evaluation.compression.arithmetic import LARGEST_TOTAL, Decoder, Encoder
 from charrnn.evaluation.compression.symbols import largest, to_bytes, to_values
 from charrnn.nn.head import log_softmax
 from charrnn.nn.network import CharRNN
-from charrnn.nn.stepper import Stepper
+from charrnn.runs.start import TextModel, TextStart, cold_start
 
 MAGIC = b"CRNN"
 _HEADER = struct.Struct("<4sBBHQ8sI")
@@ -41,9 +42,12 @@ _LEAST_SEGMENT = 16  # average bytes per segment if there are more than `_MOST_S
 Tick = Callable[[int, int], None]
 
 
-def model_mark(model: CharRNN) -> bytes:
-    """8 bytes that identify a model."""
-    return hashlib.sha256(model.params.flat.tobytes()).digest()[:8]
+def model_mark(model: CharRNN, start: TextStart | None = None) -> bytes:
+    """8 bytes that identify a model and where its texts begin."""
+    mark = hashlib.sha256(model.params.flat.tobytes())
+    for layer in start.state if start else ():
+        mark.update(layer.tobytes())
+    return mark.digest()[:8]
 
 
 def compress(
@@ -51,6 +55,7 @@ def compress(
     model: CharRNN,
     vocabulary: Vocabulary,
     *,
+    start: TextStart | None = None,
     streams: int | None = None,
     tick: Tick = lambda done, of: None,
 ) -> tuple[bytes, float]:
@@ -60,6 +65,7 @@ def compress(
         data: the content.
         model: makes the predictions.
         vocabulary: of the model.
+        start: where segments begin; None for the zero state.
         streams: segments; None: one per `_SEGMENT` symbols, at most 64. Fewer if more would be nearly empty.
         tick: called with (symbols done, total symbols).
 
@@ -69,12 +75,14 @@ def compress(
     mode, values = to_values(data, vocabulary)
     streams = streams or min(_MOST_STREAMS, len(values) // _SEGMENT)
     streams = max(1, min(streams, len(values)))
+    segments = _segment_start(model, vocabulary, start)
     while True:
-        body, bits = _encode(mode, values, model, vocabulary, streams, tick)
+        body, bits = _encode(mode, values, segments, streams, tick)
         if streams <= _room_for(len(body)):
             break
         streams = _room_for(len(body))  # fewer, non-empty segments; the file becomes smaller, too
-    header = _HEADER.pack(MAGIC, 1, mode, streams, len(values), model_mark(model), zlib.crc32(data))
+    version, mark = 2 if start else 1, model_mark(model, start)
+    header = _HEADER.pack(MAGIC, version, mode, streams, len(values), mark, zlib.crc32(data))
     return header + body, bits
 
 
@@ -84,30 +92,37 @@ def _room_for(body: int) -> int:
 
 
 def _encode(
-    mode: int, values: npt.NDArray[np.uint32], model: CharRNN, vocabulary: Vocabulary, streams: int, tick: Tick
+    mode: int, values: npt.NDArray[np.uint32], model: TextModel, streams: int, tick: Tick
 ) -> tuple[bytes, float]:
     """The coder's bytes, and the model's bits."""
+    vocabulary = model.vocabulary
     # For a model of characters, bytes that are not text have the ids of the ASCII characters that it knows.
     ids = vocabulary.lookup(values)
     known = ids != vocabulary.unknown_id
     encoder, bits, width = Encoder(), 0.0, largest(mode)
-    for frequencies, places, feed in _walk(model, vocabulary, len(values), streams, tick):
+    for frequencies, places, feed in _walk(model, len(values), streams, tick):
         for column, place in enumerate(places):
             ends = np.cumsum(frequencies[:, column])
             symbol = int(ids[place]) if known[place] else len(ends) - 1
-            start = int(ends[symbol - 1]) if symbol else 0
-            encoder.encode(start, int(ends[symbol]), _TOTAL)
+            encoder.encode(int(ends[symbol - 1]) if symbol else 0, int(ends[symbol]), _TOTAL)
             bits -= float(np.log2(frequencies[symbol, column] / _TOTAL))
             if not known[place]:
-                for start, total in _spelled(int(values[place]), width):
-                    encoder.encode(start, start + 1, total)
+                for piece, total in _spelled(int(values[place]), width):
+                    encoder.encode(piece, piece + 1, total)
                     bits += float(np.log2(total))
         feed(np.where(known[places], ids[places], 0).astype(np.intp))
     return encoder.finish(), bits
 
 
-def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: Tick = lambda done, of: None) -> bytes:
-    """The content of a compressed file.
+def decompress(
+    packed: bytes,
+    model: CharRNN,
+    vocabulary: Vocabulary,
+    *,
+    start: TextStart | None = None,
+    tick: Tick = lambda done, of: None,
+) -> bytes:
+    """The content of a compressed file; the arguments are those of `compress`.
 
     Raises:
         DataError: not such a file, truncated or damaged.
@@ -116,9 +131,10 @@ def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: T
     if len(packed) < _HEADER.size or packed[:4] != MAGIC:
         raise DataError("not a file made by `charrnn compress`")
     _, version, mode, streams, count, mark, check = _HEADER.unpack(packed[: _HEADER.size])
-    if version != 1 or mode not in (0, 1) or not 1 <= streams <= max(1, count):
+    if version not in (1, 2) or mode not in (0, 1) or not 1 <= streams <= max(1, count):
         raise DataError("the file's header is damaged, or of a newer version")
-    if mark != model_mark(model):
+    start = start if version == 2 else None
+    if mark != model_mark(model, start):
         raise CheckpointError(
             "the file was compressed with another model", hint="give the checkpoint that compressed it"
         )
@@ -128,7 +144,7 @@ def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: T
     if streams > _room_for(len(packed) - _HEADER.size):
         raise DataError("the file claims more segments than it has room for: it is truncated or damaged")
     found = bytearray()  # grows with the actual content, whatever a damaged header promises
-    for frequencies, places, feed in _walk(model, vocabulary, count, streams, tick):
+    for frequencies, places, feed in _walk(_segment_start(model, vocabulary, start), count, streams, tick):
         fed, row = np.zeros(len(places), np.intp), np.zeros(len(places), np.uint32)
         for column in range(len(places)):
             ends = np.cumsum(frequencies[:, column])
@@ -172,14 +188,16 @@ def _segments(count: int, streams: int) -> tuple[npt.NDArray[np.int64], npt.NDAr
     return starts, np.diff(np.append(starts, count))
 
 
+def _segment_start(model: CharRNN, vocabulary: Vocabulary, start: TextStart | None) -> TextModel:
+    return TextModel([model], vocabulary, [start or cold_start(model, vocabulary)])
+
+
 def _walk(
-    model: CharRNN, vocabulary: Vocabulary, count: int, streams: int, tick: Tick
+    model: TextModel, count: int, streams: int, tick: Tick
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Callable[[npt.NDArray[np.intp]], None]]]:
     """Step by step: (V + 1, n) frequencies, the (n,) positions they are for, and what to call with the ids found."""
     starts, lengths = _segments(count, streams)
-    stepper = Stepper(model, streams)
-    prime = int(default_prime(vocabulary)[0])
-    logits = stepper.step(np.full(streams, prime) if streams > 1 else prime)
+    stepper, logits = model.begin(batch_size=streams)
     for step in range(int(lengths.max(initial=0))):
         active = np.flatnonzero(lengths > step)
 
