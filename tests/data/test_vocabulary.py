@@ -131,3 +131,14 @@ def test_bytes_of_a_character_wait_for_its_rest() -> None:
     assert decoder.finish() == "\udcc3"
     assert TextDecoder(Vocabulary.of("aé")).feed(1) == "é"
     assert TextDecoder(Vocabulary.of("aé")).finish() == ""
+
+
+def test_symbols_and_ids_have_types_of_their_own() -> None:
+    vocabulary = Vocabulary.of(b"ab")
+    assert vocabulary.values.dtype == np.uint32
+    assert vocabulary.lookup(np.array([98, 99], np.uint8)).tolist() == [1, vocabulary.unknown_id]
+    assert vocabulary.lookup(np.array([98], np.uint8)).dtype == np.uint32
+    with pytest.raises(IndexError):  # there are 256 bytes, and the table is no larger
+        vocabulary.lookup(np.array([256], np.uint32))
+    assert vocabulary.decode([]) == b""
+    assert Vocabulary.of("ab").decode([]) == ""
