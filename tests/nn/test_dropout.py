@@ -167,3 +167,16 @@ def test_a_window_is_worked_off_in_pieces_of_whole_steps(monkeypatch: pytest.Mon
         pieces = [(piece, logits.shape) for piece, logits in head._pieces(np.ones((3, 7, 3), np.float32))]
         assert [piece.stop - piece.start for piece, _ in pieces] == expected
         assert [shape for _, shape in pieces] == [(5, 3 * steps) for steps in expected]
+
+
+def test_nats_have_the_type_of_the_states_and_are_added_in_float64() -> None:
+    rng = np.random.default_rng(0)
+    params = FlatParams(SoftmaxHead.param_shapes(9, 4), np.float32)
+    params.flat[:] = rng.normal(size=params.size)
+    head = SoftmaxHead(params)
+    head.refresh(backward=True)
+    h, targets = rng.normal(size=(5, 50, 8)).astype(np.float32), rng.integers(0, 9, (50, 8))
+    nats = head.loss(h, targets)
+    assert nats.dtype == np.float32
+    total = head.loss_and_grad(h, targets, params.like(), dh=np.empty((4, 50, 8), np.float32), scale=1.0)
+    assert total == nats.sum(dtype=np.float64) != float(nats.sum())
