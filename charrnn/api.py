@@ -1,35 +1,59 @@
-"""A trained model in a few lines of Python.
+"""The library: train a network on a text, load it, and let it write and judge.
 
-import charrnn
-
-model = charrnn.load("checkpoints/quickstart")
-print("".join(model.sample("The ", length=200, temperature=0.7, seed=1)))
-print(model.evaluate("Names are bound to objects.").bits_per_char)
+Example:
+    >>> import charrnn
+    >>> text = "the cat sat on a mat. " * 200
+    >>> model = charrnn.train(text=text, run_dir="cat", hidden_size=32, max_steps=150, learning_rate=0.02)
+    >>> len(model.generate("the ", length=30, seed=1))
+    30
+    >>> charrnn.load("cat").next("the c", top=1)[0].text
+    'a'
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.data.vocabulary import Vocabulary, default_prime
-from charrnn.errors import CheckpointError
+from charrnn.data.vocabulary import Vocabulary
+from charrnn.errors import CheckpointError, SettingsError
 from charrnn.evaluation.loss import Score
 from charrnn.nn.network import CharRNN
+from charrnn.nn.params import IdArray
 from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from charrnn.sampling.generate import Control, Sample, generate
-from charrnn.sampling.options import SamplerOptions
+from charrnn.runs.start import TextModel, text_model
+from charrnn.sampling.generate import Request, Sample, StopConditions, generate, generate_samples
+from charrnn.sampling.options import SamplingOptions
+
+if TYPE_CHECKING:
+    from charrnn.runs.events import Event
+
+
+class NextChar(NamedTuple):
+    r"""A character that may come next.
+
+    Attributes:
+        text: the character; a byte that is no character by itself as `\xff`.
+        probability: of it.
+    """
+
+    text: str
+    probability: float
 
 
 class TrainedModel:
     """One checkpoint, or several of one vocabulary whose probabilities are averaged.
 
+    A prompt is text to continue; without one a text begins as training has seen texts begin, see `charrnn.runs.start`.
+
     Args:
         checkpoints: at least one.
+        cold: begin texts from the bare zero state, which training hardly saw.
 
     Attributes:
         checkpoints: what was given.
@@ -40,8 +64,8 @@ class TrainedModel:
         CheckpointError: different vocabularies.
     """
 
-    def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
-        self.checkpoints = list(checkpoints)
+    def __init__(self, checkpoints: Sequence[Checkpoint], *, cold: bool = False) -> None:
+        self.checkpoints, self._cold = list(checkpoints), cold
         self.vocabulary: Vocabulary = self.checkpoints[0].vocabulary
         if any(c.vocabulary != self.vocabulary for c in self.checkpoints):
             raise CheckpointError(
@@ -50,71 +74,327 @@ class TrainedModel:
             )
         self.models: list[CharRNN] = [c.build_model() for c in self.checkpoints]
 
-    def sample(
-        self, prime: str = "", *, length: int = 500, seed: int = 0, stop: Sequence[str] = (), **options: Any
-    ) -> Iterator[str]:
-        """Continue a text, character by character.
+    def __repr__(self) -> str:
+        """What it is: cell, size, text and how well it predicts.
+
+        Example:
+            >>> charrnn.load("tiny")
+            <TrainedModel: gru 1 x 24, 3,473 parameters, 17 symbols, trained on ...tiny.txt, best validation loss ...>
+        """
+        parts = []
+        for c, model in zip(self.checkpoints, self.models, strict=True):
+            m, loss = c.config.model, c.counters.get("best_val_loss")
+            parts.append(
+                f"{m.cell} {m.num_layers} x {m.hidden_size}, {model.params.size:,} parameters, {len(c.vocabulary)} "
+                f"symbols, trained on {c.config.corpus.source}"
+                + (f", best validation loss {loss:.3f} nats" if isinstance(loss, float) else "")
+            )
+        return f"<TrainedModel: {'; '.join(parts)}>"
+
+    @cached_property
+    def text_model(self) -> TextModel:
+        """The networks and where their texts begin, as the functions of `charrnn.sampling` take them."""
+        return text_model(self.checkpoints, self.models, cold=self._cold)
+
+    def generate(
+        self, prompt: str = "", *, length: int = 500, seed: int = 0, stop: Sequence[str] = (), **options: Any
+    ) -> str:
+        """Continue a text.
 
         Args:
-            prime: the text; its characters must be known to the model.
+            prompt: the text; its characters must be known to the model.
             length: characters at most.
             seed: same seed, same text.
             stop: texts at which it ends.
-            options: fields of `SamplerOptions`, such as temperature=0.7 or top_p=0.9.
+            options: fields of `SamplingOptions`, such as temperature=0.7 or top_p=0.9.
 
-        Yields:
-            What has been made, without the prime.
+        Returns:
+            What was written, without the prompt.
 
         Raises:
-            DataError: characters of the prime that the model does not know.
+            DataError: characters of the prompt that the model does not know.
             SettingsError: options that are not possible.
-        """
-        ids = self.vocabulary.encode(prime, what="the prime")
-        start = ids if len(ids) else default_prime(self.vocabulary)
-        control = Control(length=length, stop=tuple(stop))
-        chosen = SamplerOptions(**options)
-        pieces = generate(self.models, self.vocabulary, start, seed=seed, control=control, options=chosen)
-        return (character.text for _, character in pieces if character.text)
 
-    def samples(self, count: int, prime: str = "", *, length: int = 500, seed: int = 0, **options: Any) -> list[Sample]:
-        """`count` samples at once, with nats and entropy of every character; see `sample`."""
-        ids = self.vocabulary.encode(prime, what="the prime")
-        start = ids if len(ids) else default_prime(self.vocabulary)
-        made: list[Sample] = []
-        control, chosen = Control(length=length, measure=True), SamplerOptions(**options)
-        for _ in generate(
-            self.models, self.vocabulary, start, seed=seed, control=control, options=chosen, num_samples=count,
-            samples=made,
-        ):  # fmt: skip
-            pass
-        return made
+        Example:
+            >>> model = charrnn.load("tiny")
+            >>> text = model.generate("the ", length=40, temperature=0.5, seed=1)
+            >>> text == model.generate("the ", length=40, temperature=0.5, seed=1)
+            True
+        """
+        return "".join(self.stream(prompt, length=length, seed=seed, stop=stop, **options))
+
+    def stream(
+        self, prompt: str = "", *, length: int = 500, seed: int = 0, stop: Sequence[str] = (), **options: Any
+    ) -> Iterator[str]:
+        """The same, character by character as it is written; see `generate`.
+
+        Example:
+            >>> model = charrnn.load("tiny")
+            >>> for character in model.stream("the ", length=3, seed=1):
+            ...     print(len(character))
+            1
+            1
+            1
+        """
+        made = generate(self.text_model, self._request(prompt, length, seed, stop, options))
+        return (character.text for _, character in made if character.text)
+
+    def generate_many(
+        self,
+        count: int,
+        prompt: str = "",
+        *,
+        length: int = 500,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        **options: Any,
+    ) -> list[Sample]:
+        """Several texts at once, with the surprise and entropy of every character; see `generate`.
+
+        Example:
+            >>> samples = charrnn.load("tiny").generate_many(3, "the ", length=20)
+            >>> [len(sample.text) for sample in samples], samples[0].finish_reason
+            ([20, 20, 20], 'length')
+        """
+        return generate_samples(
+            self.text_model, self._request(prompt, length, seed, stop, options, num_samples=count, measure=True)
+        )
+
+    def items(
+        self, count: int, prompt: str = "", *, length: int = 500, seed: int = 0, unique: bool = False, **options: Any
+    ) -> Iterator[str]:
+        """Whole documents, prompt included, if the model was trained on documents, and else whole lines.
+
+        Args:
+            count: items wanted; fewer come where the model has no more to offer.
+            prompt: with which each begins.
+            length: characters at most; an item that reaches it is left out.
+            seed: same seed, same items.
+            unique: none twice.
+            options: fields of `SamplingOptions`.
+
+        Example:
+            >>> list(charrnn.load("names").items(2, seed=3, unique=True))
+            ['...', '...']
+        """
+        from charrnn.sampling.items import generate_items
+
+        request = self._request(prompt, length, seed, (), options)
+        made = generate_items(self.text_model, request, count, unique=unique)
+        return (prompt + sample.text for sample in made)
+
+    def _request(
+        self, prompt: str, length: int, seed: int, stop: Sequence[str], options: dict[str, Any], **more: Any
+    ) -> Request:
+        return Request(
+            self._encode(prompt, "the prompt"), seed, StopConditions(length, tuple(stop)), SamplingOptions(**options),
+            **more,
+        )  # fmt: skip
+
+    def _encode(self, text: str, what: str) -> IdArray:
+        return self.vocabulary.encode(text, what=what)
+
+    def next(self, prompt: str = "", *, top: int = 10) -> list[NextChar]:
+        """The most likely next characters, most likely first.
+
+        Args:
+            prompt: what was written before; empty for the first character of a text.
+            top: how many.
+
+        Raises:
+            DataError: characters of the prompt that the model does not know.
+
+        Example:
+            >>> for text, probability in charrnn.load("tiny").next("the ", top=2):
+            ...     print(repr(text), round(probability, 2))
+            '...' 0...
+            '...' 0...
+        """
+        from charrnn.nn.head import log_softmax
+
+        _, logits = self.text_model.begin(self._encode(prompt, "the prompt"))
+        p = np.exp(log_softmax(logits)[:, 0])
+        best = np.argsort(-p, kind="stable")[:top]
+        texts = [self.vocabulary.decode([k]) for k in best]
+        return [
+            NextChar(t if isinstance(t, str) else t.decode("utf-8", "backslashreplace"), float(p[k]))
+            for k, t in zip(best, texts, strict=True)
+        ]
+
+    def score(self, text: str, prompt: str = "") -> Score:
+        """How surprising a whole text is after a prompt, its first character included.
+
+        For a model of documents the text is a document, and its end is scored too, so that "anna" and "annabel"
+        compare fairly.
+
+        Raises:
+            DataError: characters that the model does not know.
+
+        Example:
+            >>> model = charrnn.load("tiny")
+            >>> model.score("the cat").loss < model.score("tac eht").loss
+            True
+        """
+        from charrnn.evaluation.scoring import candidate_nats
+
+        ids, end = self._encode(text, "the text"), self.text_model.separator
+        (nats,) = candidate_nats(self.text_model, self._encode(prompt, "the prompt"), [ids], end=end)
+        return Score(nats, len(ids) + (0 if end is None else len(end)))
+
+    def evaluate(self, text: str) -> Score:
+        """Nats, bits per character and perplexity of a text read from its beginning, as `charrnn eval` reads a file.
+
+        Its first character is not scored; `score` compares whole texts.
+
+        Example:
+            >>> 0 < charrnn.load("tiny").evaluate("the cat sat.").bits_per_char < 8
+            True
+        """
+        nats = self._nats(text)
+        return Score(float(nats.sum()), nats.size)
 
     def logprobs(self, text: str) -> npt.NDArray[np.float64]:
         """(N - 1,) natural logarithms of the probability of each character after the first, given those before it.
 
-        Raises:
-            DataError: characters that the model does not know.
+        Example:
+            >>> charrnn.load("tiny").logprobs("the cat").shape
+            (6,)
         """
         return -self._nats(text)
-
-    def evaluate(self, text: str) -> Score:
-        """Nats, bits per character and perplexity of a text read from its beginning, its documents apart."""
-        nats = self._nats(text)
-        return Score(float(nats.sum()), nats.size)
 
     def _nats(self, text: str) -> npt.NDArray[np.float64]:
         from charrnn.evaluation.loss import mixed_surprisals
 
-        end = self.checkpoints[0].config.corpus.document_separator
-        separator = None if end is None else self.vocabulary.encode(end)
-        return mixed_surprisals(self.models, self.vocabulary.encode(text), separator=separator)
+        ids = self._encode(text, "the text")
+        return mixed_surprisals(self.models, ids, separator=self.text_model.separator)
+
+    def export(self, output: str | Path, format: str | None = None) -> list[Path]:
+        """Write the model in another format.
+
+        Args:
+            output: the file.
+            format: a key of `charrnn.formats.EXPORTERS`; None goes by the file's suffix.
+
+        Returns:
+            The files written.
+
+        Raises:
+            SettingsError: no such format, or several models.
+            MissingExtraError: a package that the format needs is missing.
+
+        Example:
+            >>> charrnn.load("tiny").export("tiny.html")
+            [PosixPath('tiny.html')]
+        """
+        from charrnn.formats import exporter, format_of
+
+        if len(self.checkpoints) > 1:
+            raise SettingsError("several models cannot be exported as one", hint="export one checkpoint at a time")
+        return exporter(format or format_of(Path(output)))(self.checkpoints[0], Path(output))
+
+    sample, samples = stream, generate_many  # their names before
 
 
-def load(*paths: str | Path) -> TrainedModel:
+def load(*paths: str | Path, cold: bool = False) -> TrainedModel:
     """A trained model from a checkpoint or run directory; from several, their average; from none, the newest run.
+
+    Args:
+        paths: of checkpoints or run directories.
+        cold: begin texts from the bare zero state, which training hardly saw.
 
     Raises:
         CheckpointError: no checkpoint there, a damaged one, or different vocabularies.
+
+    Example:
+        >>> charrnn.load("tiny", "tiny").generate(length=5, seed=1) == charrnn.load("tiny").generate(length=5, seed=1)
+        True
     """
     found: list[Path | None] = [Path(path) for path in paths]
-    return TrainedModel([load_checkpoint(find_checkpoint(path)) for path in found or [None]])
+    return TrainedModel([load_checkpoint(find_checkpoint(path)) for path in found or [None]], cold=cold)
+
+
+def train(
+    source: str | Path | None = None, *, listen: Callable[[Event], object] | None = None, **arguments: Any
+) -> TrainedModel:
+    """Train a network on a text and load what came of it; see `train_events` for the arguments.
+
+    Args:
+        source: of the text.
+        listen: called with each event.
+        arguments: of `train_events`.
+
+    Example:
+        >>> model = charrnn.train("tiny.txt", run_dir="new", hidden_size=16, max_steps=20)
+        >>> model.checkpoints[0].counters["step"]
+        20
+    """
+    folder: Path | None = None
+    for event in train_events(source, **arguments):
+        folder = getattr(event, "run_dir", folder)
+        if listen is not None:
+            listen(event)
+    assert folder is not None, "a training without a first event"
+    return load(folder)
+
+
+def train_events(
+    source: str | Path | None = None,
+    *,
+    text: str | None = None,
+    config: str | Path | None = None,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Iterator[Event]:
+    """Train, event by event: what the run has reached, samples, checkpoints.
+
+    Args:
+        source: a path, or the name of a corpus such as "tiny-shakespeare".
+        text: the text itself, instead.
+        config: a settings file, or the name of a built-in one such as "quickstart"; `source` and `settings` win.
+        run_dir: where checkpoints go; by default `checkpoints/` and the text's or the settings file's name.
+        resume: continue the run in it.
+        overwrite: replace the run in it.
+        settings: by their names in a settings file, without the section: hidden_size=128, max_minutes=2. Without a
+            settings file, a limit in steps or minutes takes the place of that in epochs.
+
+    Yields:
+        Events of `charrnn.runs.events`; the first is `RunStarted`, the last `RunFinished`.
+
+    Raises:
+        SettingsError, DataError, CheckpointError: it cannot begin.
+        DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
+
+    Example:
+        >>> events = charrnn.train_events("tiny.txt", run_dir="steps", hidden_size=16, max_steps=20, log_every=10)
+        >>> [type(event).__name__ for event in events]
+        ['RunStarted', 'StepReport', ..., 'RunFinished']
+    """
+    from charrnn.config.builtin import settings_path
+    from charrnn.config.load import config_of_names, load_config
+    from charrnn.runs.directory import RunDirectory
+    from charrnn.training import session
+
+    if source is not None and text is not None:
+        raise SettingsError("`source` and `text` cannot both be given")
+    path = None if config is None else settings_path(str(config))
+    name = path.stem if path and source is None else Path(str(source)).stem if source is not None else "text"
+    folder = Path(run_dir) if run_dir is not None else Path("checkpoints") / name
+    if text is not None:
+        source = folder / "text.txt"
+        _write_text(source, text, keep=resume)
+    if source is not None:
+        settings = {"source": str(source), **settings}
+    chosen = config_of_names(settings, None if path is None else load_config(path))
+    yield from session.train(chosen, RunDirectory(folder), resume=resume, overwrite=overwrite)
+
+
+def _write_text(path: Path, text: str, *, keep: bool) -> None:
+    from charrnn.files import write_atomically, writing
+
+    if keep and path.exists() and path.read_bytes() == text.encode("utf-8"):
+        return
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode("utf-8"))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from charrnn.config.load import config_from_dict, parse_config
@@ -35,3 +38,14 @@ def a_checkpoint(cell: str = "gru", layers: int = 2, encoding: str = "utf-8", **
     network.init(np.random.default_rng(3))
     network.params.flat += np.random.default_rng(4).normal(0, 0.2, network.params.size).astype(np.float32)
     return Checkpoint(config, vocabulary, dict(network.params))
+
+
+def of_documents(checkpoint: Checkpoint) -> Checkpoint:
+    """The same network as if trained on documents, whose separator is the character that it writes most often."""
+    from charrnn.api import TrainedModel
+
+    often = collections.Counter(TrainedModel([checkpoint]).generate("ab", length=60, temperature=0.0)).most_common(1)
+    corpus = msgspec.structs.replace(checkpoint.config.corpus, document_separator=often[0][0])
+    config = msgspec.structs.replace(checkpoint.config, corpus=corpus)
+    opening = tuple(int(k) for k in checkpoint.vocabulary.encode("ab" + often[0][0]))
+    return dataclasses.replace(checkpoint, config=config, opening=opening)

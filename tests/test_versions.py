@@ -42,12 +42,12 @@ def test_flags_keep_their_annotations_on_python_3_10(monkeypatch: pytest.MonkeyP
         return hints
 
     def command(
-        given: flags.SamplerFlags, path: Annotated[list[str] | None, typer.Argument(help="Where.")] = None
+        given: flags.SamplingFlags, path: Annotated[list[str] | None, typer.Argument(help="Where.")] = None
     ) -> None: ...
 
     monkeypatch.setattr(typing, "get_type_hints", older)
     anew = loaded_anew(flags.__name__, monkeypatch)
-    seen = inspect.signature(anew.with_sampler_flags(command)).parameters
+    seen = inspect.signature(anew.with_sampling_flags(command)).parameters
     assert {"path", "order", "logit_bias"} <= set(seen)
     assert [p.name for p in seen.values() if get_origin(p.annotation) is not Annotated] == []
 

@@ -1,6 +1,6 @@
-"""What a model of bytes writes: to a pipe the bytes themselves, on a terminal the text that they are.
+"""Output of a model of bytes: to a pipe the bytes themselves, on a terminal the text that they encode.
 
-Inside the program its text is a `str` that loses nothing: bytes that are no UTF-8 are lone surrogates, as Python
+Inside the program its text is a lossless `str`: bytes that are not UTF-8 are lone surrogates, as Python
 carries them in arguments and file names (PEP 383).
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def keep_bytes(vocabulary: Vocabulary, encoding: str | None) -> str:
-    """Have everything that this vocabulary decodes keep its bytes; the encoding to show and read them with.
+    """Make this vocabulary's decoding keep all bytes; return the encoding to show and read them with.
 
     Raises:
         SettingsError: not an encoding, or one was given though symbols are characters.
@@ -42,7 +42,7 @@ def to_bytes(text: str) -> bytes:
 
 
 def typed(text: str, vocabulary: Vocabulary, encoding: str, *, what: str) -> str:
-    """What somebody typed for a model of bytes, in the encoding that its output is read with; else unchanged.
+    """Text typed for a model of bytes, in the encoding of its output; unchanged for other models.
 
     Raises:
         DataError: the encoding has no such character.

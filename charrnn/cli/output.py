@@ -9,6 +9,8 @@ import sys
 import unicodedata
 from typing import Any
 
+from charrnn.errors import StorageError
+
 _LONE = re.compile("[\udc80-\udcff]")
 
 
@@ -21,6 +23,7 @@ def write(text: str) -> None:
 
     Raises:
         ReaderGoneError: the pipe is closed.
+        StorageError: it is closed, or a file on a disk that is full.
     """
     try:
         try:
@@ -30,6 +33,9 @@ def write(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         raise ReaderGoneError from None
+    except (OSError, ValueError) as error:  # ValueError: closed
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"standard output cannot be written: {reason}") from None
 
 
 def _encoding() -> str:
@@ -60,7 +66,7 @@ def shown(text: str) -> str:
 
 
 def tell_left_out(reason: str) -> None:
-    """Say on standard error that a run cannot be shown beside the others, and why."""
+    """Report on standard error that a run is left out, and why."""
     sys.stderr.write(f"note: left out: {reason}\n")
 
 
@@ -82,7 +88,7 @@ def _finite(value: Any) -> Any:
 def visible(text: str) -> str:
     """`text` with control characters other than line ends and tabs shown as escapes.
 
-    A model trained on a text with terminal escape sequences writes them; a terminal must not obey.
+    A model trained on a text with terminal escape sequences writes them; a terminal must not execute them.
     """
     if text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""Options about where things are: `--corpus` for the text a run was trained on, `~` in directories."""
+"""Options for locations: `--corpus` for the text a run was trained on, `~` in directories."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parts_of(loaded: Checkpoint, corpus: Sequence[str] | None) -> dict[str, IdAr
     """The parts of the text that a run was trained on; see `charrnn.runs.text.corpus_parts`.
 
     Raises:
-        DataError: the text is not there or is another one; the hint names the option.
+        DataError: the text is missing or is another one; the hint names the option.
     """
     from charrnn.runs.text import corpus_parts
 
@@ -43,7 +43,7 @@ def parts_of(loaded: Checkpoint, corpus: Sequence[str] | None) -> dict[str, IdAr
 
 @contextmanager
 def naming_corpus(corpus: Sequence[str] | None) -> Iterator[None]:
-    """Have the error about a text that is not where it was say which option helps."""
+    """Make the error about a moved text name the option that helps."""
     from charrnn.errors import DataError
     from charrnn.runs.text import MissingTextError
 

@@ -8,7 +8,7 @@ from encodings.aliases import aliases
 
 BYTES = "bytes"
 _SPOKEN = {"iso8859-1": "latin-1"}  # what people call it, where Python's own name is another
-# Python's own escapes and parts of host names: no file of text is written in them.
+# Python's own escapes and parts of host names: no text file uses them.
 _NO_FILES = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem"})
 
 
@@ -26,7 +26,7 @@ def codec_name(encoding: str) -> str | None:
 
 
 def spoken(name: str) -> str:
-    """An encoding as a message names it."""
+    """An encoding's name in messages."""
     name = codec_name(name) or name
     return _SPOKEN.get(name, name)
 

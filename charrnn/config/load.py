@@ -24,7 +24,7 @@ from charrnn.config.messages import (
 from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings, renamed
 from charrnn.errors import SettingsError, shown
 
-# What runs did before a setting existed, where its default does something else.
+# How runs behaved before a setting existed, where that differs from its default.
 _BEFORE = {"training": {"state_reset": 0.0}}
 
 
@@ -33,7 +33,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: the file, in UTF-8.
-        overrides: ``section.name=value`` each, value a YAML scalar; they win over the file, later over earlier.
+        overrides: ``section.name=value`` each, value a YAML scalar; they override the file, later ones earlier ones.
 
     Raises:
         SettingsError: no such file, not YAML, or a setting that is unknown, missing or impossible.
@@ -78,11 +78,11 @@ def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Con
 
 
 def config_from_dict(obj: object, *, where: str) -> Config:
-    """Check settings given as nested dicts, as `config_to_dict` makes them and checkpoints keep them.
+    """Check settings given as nested dicts, as `config_to_dict` returns them and checkpoints store them.
 
     Args:
         obj: sections of settings; not changed.
-        where: what to call it in errors.
+        where: its name in errors.
 
     Raises:
         SettingsError: a setting that is unknown, missing or impossible.
@@ -90,13 +90,36 @@ def config_from_dict(obj: object, *, where: str) -> Config:
     return _build(obj, where, ())
 
 
+def config_of_names(settings: Mapping[str, object], base: Config | None = None) -> Config:
+    """Settings by their names alone, as Python programs give them: hidden_size=128, max_steps=500.
+
+    Args:
+        settings: name without section -> value.
+        base: what is not named; None for the defaults. Without it, a limit in steps or minutes takes the place of the
+            default limit in epochs.
+
+    Raises:
+        SettingsError: a setting that is unknown, missing or impossible.
+    """
+    homes = {name: section for section, kind in _sections().items() for name in kind.__struct_fields__}
+    sections: dict[str, Any] = {} if base is None else config_to_dict(base)
+    if base is None and {"max_steps", "max_minutes"} & set(settings):
+        settings = {"epochs": None, **settings}
+    for name, value in settings.items():
+        if name not in homes:
+            close = nearest(name, homes)
+            raise SettingsError(f"{name}: no such setting", hint=f"did you mean {close}?" if close else None)
+        sections.setdefault(homes[name], {})[name] = value
+    return config_from_dict(sections, where="the settings")
+
+
 def with_older_values(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The settings in a checkpoint; those that it was made without as they were in effect."""
+    """The settings in a checkpoint; those it predates have the values then in effect."""
     return {name: {**_BEFORE.get(name, {}), **sections.get(name, {})} for name in {**sections, **_BEFORE}}
 
 
 def keep_older_values(saved: Config, wanted: Config) -> Config:
-    """`wanted`, but a setting left at its default stays as it was in effect when the run began without it."""
+    """`wanted`, but a setting left at its default keeps the value in effect when the run began without it."""
     sections, before = config_to_dict(wanted), config_to_dict(saved)
     for section, names in _BEFORE.items():
         default = msgspec.to_builtins(_sections()[section]())
@@ -182,7 +205,7 @@ def _paths() -> list[str]:
 
 
 def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
-    """Check `obj` and what overrides it, in the order in which errors help most: names, then values, then sums."""
+    """Check `obj` and its overrides, in the order of the most helpful errors: names, then values, then sums."""
     sections = _checked_names(obj, where)
     origins: dict[str, str] = {}
     for item in overrides:
@@ -258,7 +281,7 @@ def _override(sections: dict[str, dict[str, object]], item: str) -> str:
     path = path.strip()
     where = f"`overrides` {one_line(item)}"
     if not equals:
-        raise SettingsError(f"{where}: no '=' in it", hint="write `overrides` section.name=value")
+        raise SettingsError(f"{where}: no '=' found", hint="write `overrides` section.name=value")
     path, value = renamed(path, load_scalar(text, where=where))
     section, _, name = path.rpartition(".")
     if path not in _kinds():
@@ -281,7 +304,7 @@ def _leaves(sections: dict[str, dict[str, object]]) -> Iterator[tuple[str, objec
 
 
 def _check_together(config: Config, where: str) -> None:
-    """Rules about more than one setting."""
+    """Rules that involve more than one setting."""
     corpus, training = config.corpus, config.training
     held_out = corpus.val_fraction + corpus.test_fraction
     if held_out >= 1:
@@ -318,7 +341,7 @@ def _check_together(config: Config, where: str) -> None:
 
 
 def _files_near(path: Path) -> str | None:
-    """Files in the folder of a missing one that may have been meant."""
+    """Files in the missing file's folder that may have been meant."""
     try:
         names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
     except OSError:
@@ -329,4 +352,4 @@ def _files_near(path: Path) -> str | None:
     settings_files = [name for name in names if name.endswith((".yaml", ".yml"))]
     if not settings_files:
         return f"there is no settings file in {path.parent}"
-    return f"in {path.parent} there are: {', '.join(settings_files[:8])}{', ...' if len(settings_files) > 8 else ''}"
+    return f"{path.parent} has: {', '.join(settings_files[:8])}{', ...' if len(settings_files) > 8 else ''}"

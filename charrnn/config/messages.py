@@ -17,7 +17,7 @@ from charrnn.errors import SettingsError, shown
 
 
 def one_line(name: object) -> str:
-    """A path, option or key as it is, or, where that is empty, long or holds line breaks, quoted and shortened."""
+    """A path, option or key unchanged, or quoted and shortened if it is empty, long or has line breaks."""
     text = str(name)
     return text if text.isprintable() and 0 < len(text) <= 120 else shown(text, 120)
 
@@ -30,7 +30,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 
 def unknown_setting(where: str, section: str, key: object, settings: Sequence[str]) -> SettingsError:
-    """An error for a key that is no setting.
+    """An error for a key that is not a setting.
 
     Args:
         where: the file or option that holds the key.
@@ -105,7 +105,7 @@ def translate(
     names: dict[str, tuple[str, ...]],
     where_of: Callable[[str], str],
 ) -> SettingsError:
-    """Say what msgspec found wrong in our words.
+    """Translate msgspec's error into our words.
 
     Args:
         error: raised by `msgspec.convert` on `obj`.

@@ -20,7 +20,7 @@ from charrnn.data.decoding import EncodingError, TextRules
 from charrnn.data.download import ByteProgress, download
 from charrnn.data.reading import TextReader
 from charrnn.data.sources import STDIN, FoundFiles, expand, files_at
-from charrnn.errors import DataError
+from charrnn.errors import DataError, SettingsError
 from charrnn.files import atomic_writer, write_atomically, writing
 
 _SKIPPED_FOLDERS = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"})
@@ -69,11 +69,22 @@ class CorpusInfo:
 
 
 def cache_dir() -> Path:
-    """Where built, fetched and encoded texts are kept: $CHARRNN_HOME, else charrnn in the user's cache folder."""
+    """Where built, fetched and encoded texts are kept: $CHARRNN_HOME, else charrnn in the user's cache folder.
+
+    Raises:
+        SettingsError: this user has no home, and no such folder is named.
+    """
     if home := os.environ.get("CHARRNN_HOME"):
         return Path(expand(home))
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "charrnn"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "charrnn"
+    try:
+        return Path.home() / ".cache" / "charrnn"
+    except RuntimeError:  # neither HOME nor an entry for this user
+        raise SettingsError(
+            "there is no home directory to keep encoded texts in",
+            hint="set CHARRNN_HOME to a folder that can be written",
+        ) from None
 
 
 def corpus_dir() -> Path:

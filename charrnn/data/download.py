@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from charrnn.errors import DataError, shown
-from charrnn.files import fleeting_lock, unwritable
+from charrnn.files import unwritable
+from charrnn.locks import fleeting_lock
 
 ByteProgress = Callable[[int, "int | None"], None]
 _CHUNK = 1 << 16

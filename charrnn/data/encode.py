@@ -26,7 +26,8 @@ from charrnn.data.decoding import Found, TextRules
 from charrnn.data.reading import Position, TextReader
 from charrnn.data.vocabulary import Vocabulary, code_points
 from charrnn.errors import DataError
-from charrnn.files import FileLock, sync_folder, write_atomically, writing
+from charrnn.files import sync_folder, write_atomically, writing
+from charrnn.locks import FileLock
 from charrnn.nn.params import IdArray
 
 ByteProgress = Callable[[int, int | None], None]
@@ -256,7 +257,7 @@ class _Writer:
                 if count % _NOTE_CHUNKS == 0:
                     _sync(file)
                     here = _Note(at, self._read, self.digest.hexdigest())
-                    write_atomically(note, msgspec.json.encode(here))
+                    write_atomically(note, json.dumps(msgspec.to_builtins(here)).encode())
             _sync(file)
         if self._start:  # the files were over before they came to the place of the note
             raise _StaleNoteError

@@ -161,10 +161,15 @@ class Vocabulary:
         return cls(symbols, meta["encoding"])
 
 
+def has_lines(vocabulary: Vocabulary) -> bool:
+    """Whether a line end is among the symbols."""
+    return int(vocabulary.lookup(np.array([ord("\n")], np.uint32))[0]) != vocabulary.unknown_id
+
+
 def default_prime(vocabulary: Vocabulary) -> IdArray:
-    """What stands before a sample without a prime: a line end or, where there is none, the first symbol."""
-    newline = int(vocabulary.lookup(np.array([ord("\n")], np.uint32))[0])
-    return np.array([0 if newline == vocabulary.unknown_id else newline], vocabulary.dtype)
+    """The id of a line end or, where there is none, of the first symbol."""
+    newline = vocabulary.lookup(np.array([ord("\n")], np.uint32))
+    return (newline if has_lines(vocabulary) else newline * 0).astype(vocabulary.dtype)
 
 
 class TextDecoder:

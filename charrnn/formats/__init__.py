@@ -1,7 +1,7 @@
-"""Ways out of charrnn: other formats, one a file.
+"""Export to other formats, one file per format.
 
-An exporter is `write(checkpoint, output) -> list of files`; it may say in its docstring which extra it needs. Adding
-one is a file with such a function, and a line here.
+An exporter is `write(checkpoint, output) -> list of files`; its docstring names the extra it needs, if any. To add one,
+write a file with such a function and add a line here.
 """
 
 from __future__ import annotations
@@ -10,13 +10,32 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+from charrnn.errors import SettingsError, shown
 from charrnn.runs.checkpoint import Checkpoint
 
 EXPORTERS = {"html": "html", "json": "json", "onnx": "onnx", "safetensors": "safetensors", "torch": "torch"}
 SUFFIXES = {"html": ".html", "json": ".json", "onnx": ".onnx", "safetensors": ".safetensors", "torch": ".pt"}
 
 
+def format_of(path: Path) -> str:
+    """The format that a file's suffix stands for.
+
+    Raises:
+        SettingsError: none.
+    """
+    for name, suffix in SUFFIXES.items():
+        if suffix == path.suffix.lower():
+            return name
+    raise SettingsError(f"{path}: no format has this suffix", hint=f"known: {', '.join(SUFFIXES.values())}")
+
+
 def exporter(name: str) -> Callable[[Checkpoint, Path], list[Path]]:
-    """The exporter of that name; a key of `EXPORTERS`."""
+    """The exporter of that name.
+
+    Raises:
+        SettingsError: there is none; `EXPORTERS` has their names.
+    """
+    if name not in EXPORTERS:
+        raise SettingsError(f"{shown(name)}: no such format", hint=f"known: {', '.join(EXPORTERS)}")
     write: Callable[[Checkpoint, Path], list[Path]] = import_module(f"charrnn.formats.{EXPORTERS[name]}").write
     return write

@@ -1,4 +1,4 @@
-"""What all formats need: the network as if its symbols were one-hot, and what belongs beside the weights."""
+"""What all formats need: the network as if its symbols were one-hot, and the facts stored with the weights."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from charrnn.errors import SettingsError
 from charrnn.nn.cells import CELLS
 from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.start import text_model
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 def to_float32(data: bytes, kind: str) -> Array:
-    """(N,) numbers of a kind (F64, F32, F16, BF16) in little-endian order; what is too large becomes infinite.
+    """(N,) numbers of a kind (F64, F32, F16, BF16) in little-endian order; values that are too large become infinite.
 
     Raises:
-        ValueError: no whole number of them.
+        ValueError: not a whole number of them.
     """
     values = np.frombuffer(data, _DTYPES[kind])
     if kind == "BF16":  # the upper half of a float32
@@ -38,7 +39,7 @@ def plain_params(checkpoint: Checkpoint) -> dict[str, Array]:
 
 
 def check_equations(checkpoint: Checkpoint) -> None:
-    """Refuse a cell that does not say its equations.
+    """Refuse a cell that does not declare its equations.
 
     Raises:
         SettingsError: it does not.
@@ -51,7 +52,7 @@ def check_equations(checkpoint: Checkpoint) -> None:
 
 
 def metadata(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Settings, vocabulary and origin, as plain values."""
+    """Settings, vocabulary and origin as plain values."""
     config = config_to_dict(checkpoint.config)
     config["model"] |= {"embedding_size": None, "tie_weights": False}  # see `plain_params`
     return {
@@ -59,14 +60,32 @@ def metadata(checkpoint: Checkpoint) -> dict[str, Any]:
         "version": __version__,
         "config": config,
         "vocabulary": checkpoint.vocabulary.to_meta(),
+        "opening": list(checkpoint.opening),
         "counters": {k: v for k, v in checkpoint.counters.items() if k in ("step", "epoch", "chars", "best_val_loss")},
     }
+
+
+def start_facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Where a text begins, for programs without `charrnn.runs.start`.
+
+    Returns:
+        `state`: one dict per layer, state's name -> (H,) numbers, whose logits are those of the first symbol; and
+        `separator`: ids after which the state is zeroed, the last of which were read already, or None.
+    """
+    model = checkpoint.build_model()
+    (start,) = text_model([checkpoint], [model]).starts
+    names = CELLS[checkpoint.config.model.cell].state_names
+    state = [
+        {name: [float(f"{x:.9g}") for x in values[:, 0]] for name, values in zip(names, layer, strict=True)}
+        for layer in start.state
+    ]
+    return {"state": state, "separator": None if start.separator is None else start.separator.tolist()}
 
 
 def torch_names(checkpoint: Checkpoint) -> dict[str, Array]:
     """Parameters as PyTorch's `nn.RNN`, `nn.LSTM` or `nn.GRU` (called `rnn`) and a linear `head` have them.
 
-    PyTorch has two biases where one is enough; ours is its first, and its second is 0 but for recurrent biases.
+    PyTorch has two biases where one is enough; ours is its first, and its second is 0 except for recurrent biases.
 
     Raises:
         SettingsError: PyTorch has no such cell.

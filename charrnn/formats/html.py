@@ -1,4 +1,4 @@
-"""One HTML file that samples in a browser: the weights inside, a small forward pass in plain JavaScript, no network."""
+"""One HTML file that samples in a browser: weights and a small forward pass in plain JavaScript, no network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from charrnn.files import write_output
-from charrnn.formats.common import check_equations, metadata, plain_params
+from charrnn.formats.common import check_equations, metadata, plain_params, start_facts
 from charrnn.nn.cells import CELLS, RecurrentCell
 from charrnn.nn.cells.equations import parse, translate
 from charrnn.runs.checkpoint import Checkpoint
@@ -32,13 +32,14 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         "layers": m.num_layers,
         "symbols": meta["vocabulary"]["symbols"],
         "encoding": meta["vocabulary"]["encoding"],
-        "source": Path(checkpoint.config.corpus.sources[0]).name,  # no folders of ours on a page for others
+        "source": Path(checkpoint.config.corpus.sources[0]).name,  # no local folder names on a page for others
+        "start": start_facts(checkpoint),
         "shapes": {name: list(values.shape) for name, values in params.items()},
     }
     flat = np.concatenate([values.ravel() for values in params.values()]).astype("<f4")
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     title = f"{facts['source']}: {m.cell.upper()}, {m.num_layers} x {m.hidden_size}"
-    # `<` never stands in the data, so that no text in it can end the script.
+    # `<` never occurs in the data, so that no text in it can end the script.
     page = page.replace("__EQUATIONS__", unit_script(cell))
     page = page.replace("__TITLE__", html.escape(title))
     page = page.replace("__FACTS__", json.dumps(facts).replace("<", "\\u003c"))

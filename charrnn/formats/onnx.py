@@ -1,9 +1,9 @@
 """ONNX (extra `[onnx]`): one step of the network, with the states going in and coming out.
 
-    inputs   ids (B,) int64; state_<layer>_<name> (B, H) float32, zeros at the beginning
+    inputs   ids (B,) int64; state_<layer>_<name> (B, H) float32
     outputs  logits (B, V); new_state_<layer>_<name> (B, H)
 
-Settings and vocabulary are in the metadata property `charrnn`, as JSON.
+Settings, vocabulary and the state in which a text begins are in the metadata property `charrnn`, as JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from charrnn.errors import MissingExtraError
 from charrnn.files import write_output
-from charrnn.formats.common import check_equations, metadata, plain_params
+from charrnn.formats.common import check_equations, metadata, plain_params, start_facts
 from charrnn.nn.cells import CELLS
 from charrnn.nn.cells.equations import parse, translate
 from charrnn.runs.checkpoint import Checkpoint
@@ -38,14 +38,14 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         raise MissingExtraError("onnx", "onnx", purpose="this export") from None
     made = _Graph(checkpoint).model()
     prop = made.metadata_props.add()
-    prop.key, prop.value = "charrnn", json.dumps(metadata(checkpoint))
+    prop.key, prop.value = "charrnn", json.dumps(metadata(checkpoint) | {"start": start_facts(checkpoint)})
     onnx.checker.check_model(made)
     write_output(output, made.SerializeToString())
     return [output]
 
 
 class _Graph:
-    """Nodes, one after the other; names are made as they come."""
+    """Nodes in order; names are generated as they are added."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint, self._nodes, self._constants = checkpoint, [], {}  # type: ignore[var-annotated]
@@ -53,7 +53,7 @@ class _Graph:
         self._count = 0
 
     def node(self, kind: str, *inputs: str, name: str | None = None, **options: Any) -> str:
-        """Add a node; the name of its output."""
+        """Add a node; return the name of its output."""
         from onnx import helper
 
         self._count += 1

@@ -1,4 +1,4 @@
-"""PyTorch (extra `[torch]`): a state_dict, and beside it a script that needs nothing but PyTorch to sample from it."""
+"""PyTorch (extra `[torch]`): a state_dict, and next to it a script that samples from it with PyTorch alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from charrnn.errors import MissingExtraError, SettingsError
 from charrnn.files import is_stream, write_output
-from charrnn.formats.common import metadata, torch_names
+from charrnn.formats.common import metadata, start_facts, torch_names
 from charrnn.nn.cells import CELLS
 from charrnn.runs.checkpoint import Checkpoint
 
 _SCRIPT = '''\
-"""Samples from FILE with PyTorch alone: python SCRIPT --temperature 0.7 --prime "The " --seed 1"""
+"""Samples from FILE with PyTorch alone: python SCRIPT --temperature 0.7 --prompt "The " --seed 1"""
 
 import argparse
 import json
@@ -39,6 +39,24 @@ class CharRNN(torch.nn.Module):
         return self.head(h), state
 
 
+class Text:
+    """Reads symbols one by one from the state in which a text begins, and forgets where training did: at separators."""
+
+    def __init__(self, model):
+        layers, self.separator = FACTS["start"]["state"], FACTS["start"]["separator"]
+        parts = [torch.tensor([layer[name] for layer in layers])[:, None] for name in layers[0]]
+        self.model, self.recent = model, list(self.separator or [])
+        self.state = tuple(parts) if len(parts) > 1 else parts[0]
+        self.logits = model.head(parts[0][-1, 0])
+
+    def read(self, symbol):
+        if self.separator and self.recent == self.separator:
+            self.state = None
+        self.recent = [*self.recent, symbol][1:]
+        logits, self.state = self.model(torch.tensor([[symbol]]), self.state)
+        self.logits = logits[-1, 0]
+
+
 def load():
     model = CharRNN()
     model.load_state_dict(torch.load(Path(__file__).with_name("FILE"), weights_only=True))
@@ -47,30 +65,29 @@ def load():
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--prime", default="")
+    parser.add_argument("--prompt", "--prime", default="")
     parser.add_argument("--length", type=int, default=300)
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     symbols, as_bytes = FACTS["symbols"], FACTS["encoding"] == "bytes"
     place = {symbol: k for k, symbol in enumerate(symbols)}
-    prime = list(args.prime.encode()) if as_bytes else [ord(c) for c in args.prime]
-    made = [place[symbol] for symbol in prime if symbol in place] or [place.get(10, 0)]
-    shown = len(made) if prime else 0
-    start = made[:]
-    made = made[:shown]
-    model, generator = load(), torch.Generator().manual_seed(args.seed)
+    prime = list(args.prompt.encode()) if as_bytes else [ord(c) for c in args.prompt]
+    made = [place[symbol] for symbol in prime if symbol in place]
+    generator = torch.Generator().manual_seed(args.seed)
     with torch.no_grad():
-        logits, state = model(torch.tensor(start)[:, None])
+        text = Text(load())
+        for symbol in made:
+            text.read(symbol)
         for _ in range(args.length):
-            last = logits[-1, 0]
+            last = text.logits
             if args.temperature == 0:
                 symbol = int(last.argmax())
             else:
                 p = torch.softmax(last / args.temperature, 0)
                 symbol = int(torch.multinomial(p, 1, generator=generator))
             made.append(symbol)
-            logits, state = model(torch.tensor([[symbol]]), state)
+            text.read(symbol)
     values = [symbols[k] for k in made]
     print(bytes(values).decode("utf-8", "replace") if as_bytes else "".join(map(chr, values)))
 
@@ -85,16 +102,19 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
 
     Raises:
         MissingExtraError: no PyTorch.
-        SettingsError: a name that the script beside it cannot have.
+        SettingsError: a name that the script next to it cannot have, or a cell that PyTorch does not have.
     """
     script = output.with_suffix(".py")
     if script == output or is_stream(output) or set(output.name) & set('"\\'):
-        raise SettingsError(f"{output}: the weights need another name, as in model.pt; the script will be {script}")
+        raise SettingsError(
+            f"{output}: choose another file for the weights, such as model.pt; {script} is for the script"
+        )
+    arrays = torch_names(checkpoint)  # first: PyTorch would not help a cell that it does not have
     try:
         import torch
     except ImportError:
         raise MissingExtraError("PyTorch", "torch", purpose="this export") from None
-    weights = {name: torch.from_numpy(values.copy()) for name, values in torch_names(checkpoint).items()}
+    weights = {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
     buffer = io.BytesIO()
     torch.save(weights, buffer)
     write_output(output, buffer.getvalue())
@@ -104,6 +124,7 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         "hidden_size": m.hidden_size,
         "num_layers": m.num_layers,
         **meta["vocabulary"],
+        "start": start_facts(checkpoint),
     }
     text = _SCRIPT.replace("FACTS_HERE", json.dumps(facts)).replace("FILE", output.name).replace("SCRIPT", script.name)
     write_output(script, text.encode())

@@ -1,4 +1,4 @@
-"""How far back a network remembers: through its gradient, and through what more context is worth.
+"""How far back a network remembers: by its gradient, and by what more context is worth.
 
 Sources: Bengio, Simard and Frasconi (1994); Pascanu, Mikolov and Bengio (2013).
 """
@@ -13,7 +13,7 @@ from charrnn.nn.network import CharRNN
 from charrnn.nn.params import IdArray
 
 Floats = npt.NDArray[np.float64]
-_WARM_UP = 128  # symbols read before the window, so that it starts from a state as in the middle of a text
+_WARM_UP = 128  # symbols read before the window, so that its initial state is one from the middle of a text
 
 
 def _starts(ids: IdArray, length: int, places: int, seed: int) -> npt.NDArray[np.int64]:
@@ -22,7 +22,9 @@ def _starts(ids: IdArray, length: int, places: int, seed: int) -> npt.NDArray[np
     return np.random.default_rng(seed).integers(0, len(ids) - length - 1, places)
 
 
-def gradient_memory(model: CharRNN, ids: IdArray, *, steps: int = 200, places: int = 32, seed: int = 0) -> Floats:
+def gradient_memory(
+    model: CharRNN, ids: IdArray, *, steps: int = 200, places: int = 32, seed: int = 0, separator: IdArray | None = None
+) -> Floats:
     """Norm of the gradient of the loss at time t with respect to the state k steps back, k = 1..steps.
 
     Args:
@@ -30,7 +32,8 @@ def gradient_memory(model: CharRNN, ids: IdArray, *, steps: int = 200, places: i
         ids: (N,) a text.
         steps: the largest k.
         places: times t, drawn at random, over whose norms the geometric mean is taken.
-        seed: of those places.
+        seed: of those times.
+        separator: ids that end a document, after which the state is zeroed in the symbols read before.
 
     Returns:
         (steps,) norms; the first is that of the state right before the last symbol.
@@ -40,20 +43,29 @@ def gradient_memory(model: CharRNN, ids: IdArray, *, steps: int = 200, places: i
     """
     starts = _starts(ids, steps + _WARM_UP, places, seed)
     state = model.zero_state(places)
-    warm = cut_window(ids, starts, _WARM_UP, None)
-    model.loss(warm.inputs, warm.targets, state)
+    warm = cut_window(ids, starts, _WARM_UP, separator)
+    model.loss(warm.inputs, warm.targets, state, resets=warm.resets)
     window = cut_window(ids, starts + _WARM_UP, steps, None)
     norms = model.state_gradient_norms(window.inputs, window.targets[-1], state).astype(np.float64)
     out: Floats = np.exp(np.log(np.maximum(norms, 1e-45)).mean(axis=1))[::-1]
     return out
 
 
-def loss_by_context(model: CharRNN, ids: IdArray, *, steps: int = 200, places: int = 512, seed: int = 0) -> Floats:
+def loss_by_context(
+    model: CharRNN,
+    ids: IdArray,
+    *,
+    steps: int = 200,
+    places: int = 512,
+    seed: int = 0,
+    separator: IdArray | None = None,
+) -> Floats:
     """(steps,) mean nats of a symbol that is predicted from the k symbols before it alone, k = 1..steps.
 
     Raises:
         ValueError: the text is too short.
     """
-    window = cut_window(ids, _starts(ids, steps, places, seed), steps, None)
-    out: Floats = model.loss(window.inputs, window.targets, model.zero_state(places)).astype(np.float64).mean(axis=1)
+    window = cut_window(ids, _starts(ids, steps, places, seed), steps, separator)
+    nats = model.loss(window.inputs, window.targets, model.zero_state(places), resets=window.resets)
+    out: Floats = nats.astype(np.float64).mean(axis=1)
     return out

@@ -1,12 +1,15 @@
-"""A network reading a text, with everything it did on the way."""
+"""A network reading a text, with all its states and gates recorded."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.data.windows import cut_window
+from charrnn.evaluation.reading import document_start_across, state_before
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array, IdArray
@@ -55,13 +58,22 @@ class Trace:
         return out
 
 
-def trace_text(model: CharRNN, ids: IdArray) -> Trace:
-    """Read (N,) ids in one go from a zero state."""
-    state = model.zero_state(1)
+def trace_text(
+    model: CharRNN, ids: IdArray, *, separator: IdArray | None = None, before: IdArray | None = None
+) -> Trace:
+    """Read (N,) ids in one go; see `charrnn.evaluation.loss.surprisals` for the arguments."""
+    state = state_before(model, ids, before, separator=separator)
+    cuts = set(range(0, len(ids), _WINDOW))
+    resets = cut_window(np.append(ids, ids[-1:]), np.array([0]), len(ids), separator).resets
+    begins = {0} if resets is None else {0, *resets[:, 0].tolist()}
+    begins.add(document_start_across(before, ids, separator))
+    bounds = [*sorted(cuts | begins), len(ids)]
     parts: list[list[dict[str, Array]]] = []
     log_p = []
-    for start in range(0, len(ids), _WINDOW):
-        window = ids[start : start + _WINDOW].astype(np.intp)[:, None]
+    for first, stop in itertools.pairwise(bounds):
+        if first in begins and first:
+            state = model.zero_state(1)
+        window = ids[first:stop].astype(np.intp)[:, None]
         layers, logs = model.trace(window, state)
         parts.append(layers)
         log_p.append(logs[:, :, 0])

@@ -1,7 +1,7 @@
 """Several models as one: the mean of their probabilities.
 
-A mixture of predictors is never worse than their mean loss, as -log is convex. Each may have sizes and a cell of its
-own.
+A mixture of predictors is never worse than their mean loss, as -log is convex. Each may have its own sizes and
+cell.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.nn.network import CharRNN, State
-from charrnn.nn.params import Array, IdArray
+from charrnn.nn.params import Array
 from charrnn.nn.stepper import Stepper
 
 
@@ -20,7 +20,7 @@ class EnsembleStepper:
     """Feeds symbols one by one to B streams of each model; the counterpart of `Stepper`.
 
     Args:
-        models: of one vocabulary.
+        models: with the same vocabulary.
         columns: B.
     """
 
@@ -55,31 +55,5 @@ class EnsembleStepper:
 
 
 def make_stepper(models: Sequence[CharRNN], columns: int = 1) -> Stepper | EnsembleStepper:
-    """A stepper of one model or of several."""
+    """A stepper of one or several models."""
     return Stepper(models[0], columns) if len(models) == 1 else EnsembleStepper(models, columns)
-
-
-def primed(
-    models: Sequence[CharRNN], prime: IdArray, columns: int = 1, *, state: State | None = None
-) -> tuple[Stepper | EnsembleStepper, Array]:
-    """A stepper of B streams that have all read the same.
-
-    Args:
-        models: of one vocabulary.
-        prime: (P,) ids, read once; at least one.
-        columns: B.
-        state: (S, H, 1) a layer to start from; zeros when left out.
-
-    Returns:
-        The stepper, and the (V, B) logits of the symbol after the prime.
-    """
-    reader = make_stepper(models)
-    if state is not None:
-        reader.state = state
-    for symbol in prime:
-        logits = reader.step(int(symbol))
-    if columns == 1:
-        return reader, logits
-    stepper = make_stepper(models, columns)
-    stepper.state = [np.repeat(layer, columns, axis=2) for layer in reader.state]
-    return stepper, np.repeat(logits, columns, axis=1)

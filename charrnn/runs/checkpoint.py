@@ -1,20 +1,21 @@
 """A run's whole state in one `.npz` of plain arrays (format 1).
 
     format          the number 1
-    meta            JSON: version, config, vocabulary, counters, kernel
+    meta            JSON: version, config, vocabulary, counters, kernel, opening
     params/<name>   every parameter
     optim/<moment>  flat optimiser moments
     state/<layer>/<name>  (H, B) recurrent state before the next window; name is h or c
     rng             [seed, step]: every random draw is derived from these
     cursor          [epoch, window]: the next window to train on
 
-A checkpoint alone is enough to sample, evaluate or resume. Nothing in it is executed or believed unchecked: see
+A checkpoint alone is enough to sample, evaluate or resume. Nothing in it is executed or trusted unchecked: see
 `charrnn.runs.npz`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,23 +34,25 @@ from charrnn.nn.network import CharRNN
 from charrnn.runs.npz import read_arrays, write_arrays
 
 FORMAT = 1
+_LONGEST_OPENING = 4096
 LARGEST = 1e15  # of a parameter: products of two matrices of them stay within float32
 
 
 @dataclass
 class Checkpoint:
-    """What a file holds, checked.
+    """The checked content of a file.
 
     Attributes:
         config: the settings of the run.
         vocabulary: symbols and ids.
         params: name -> array.
         moments: optimiser moments, (N,) each.
-        state: one (S, H, B) array a layer; empty where the run had no state to keep.
-        counters: step, epoch, chars, seconds, losses and what else the trainer counts.
+        state: one (S, H, B) array per layer; empty if the run had no state to keep.
+        counters: step, epoch, chars, seconds, losses and the trainer's other counters.
         cursor: (epoch, window) of the next window.
         kernel: the matrix kernel the run used; results differ in the last bits between kernels.
         version: of charrnn that wrote it.
+        opening: ids from the end of the training part, which a sample reads first; see `charrnn.runs.start`.
     """
 
     config: Config
@@ -61,6 +64,7 @@ class Checkpoint:
     cursor: tuple[int, int] = (0, 0)
     kernel: str = ""
     version: str = ""
+    opening: tuple[int, ...] = ()
 
     def build_model(self, *, dropout: bool = False) -> CharRNN:
         """The network with these parameters; without dropout unless it is to be trained further."""
@@ -74,7 +78,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; a crash leaves the previous file or the new one.
 
     Raises:
-        OSError: the file cannot be written; the previous one stands.
+        OSError: the file cannot be written; the previous one is kept.
     """
     c = checkpoint
     meta = {
@@ -83,6 +87,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "vocabulary": c.vocabulary.to_meta(),
         "counters": c.counters,
         "kernel": c.kernel,
+        "opening": [int(k) for k in c.opening],
     }
     arrays: dict[str, np.ndarray] = {
         "format": np.array(FORMAT),
@@ -103,7 +108,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and check a checkpoint.
 
     Raises:
-        CheckpointError: missing, not a checkpoint, damaged, of a newer format, or not what its settings say.
+        CheckpointError: missing, not a checkpoint, damaged, of a newer format, or inconsistent with its settings.
     """
     arrays = read_arrays(path)
     form = arrays.get("format")
@@ -131,7 +136,7 @@ def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     params = {name: _expect(arrays, f"params/{name}", shape) for name, shape in shapes.items()}
     for name, values in params.items():
         if not usable(values):
-            raise CheckpointError(f"params/{name} holds values beyond {LARGEST:g}, with which nothing can be computed")
+            raise CheckpointError(f"params/{name} holds values beyond {LARGEST:g}, too large to compute with")
     size = sum(values.size for values in params.values())
     moments = {
         name.removeprefix("optim/"): _expect(arrays, name, (size,)) for name in arrays if name.startswith("optim/")
@@ -144,11 +149,25 @@ def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     if cursor is None or cursor.shape != (2,) or cursor.dtype != np.int64:
         raise CheckpointError("cursor is missing or damaged")
     place = (int(cursor[0]), int(cursor[1]))
-    return Checkpoint(config, vocabulary, params, moments, state, dict(meta.counters), place, meta.kernel, meta.version)
+    return Checkpoint(
+        config, vocabulary, params, moments, state, dict(meta.counters), place, meta.kernel, meta.version,
+        checked_opening(meta.opening, len(vocabulary)),
+    )  # fmt: skip
+
+
+def checked_opening(ids: Sequence[int], size: int) -> tuple[int, ...]:
+    """The ids of an opening.
+
+    Raises:
+        CheckpointError: too many, or some that a vocabulary of this size does not have.
+    """
+    if len(ids) > _LONGEST_OPENING or not all(0 <= k < size for k in ids):
+        raise CheckpointError("the opening is damaged: it is too long, or holds ids that the model does not have")
+    return tuple(ids)
 
 
 def _state(arrays: dict[str, np.ndarray], config: Config) -> list[np.ndarray]:
-    """One (S, H, B) array a layer, or nothing where the run kept no state."""
+    """One (S, H, B) array per layer, or nothing if the run kept no state."""
     if not any(name.startswith("state/") for name in arrays):
         return []
     names, m = CELLS[config.model.cell].state_names, config.model
@@ -169,6 +188,7 @@ class _Meta(msgspec.Struct):
     config: dict[str, dict[str, str | int | float | bool | list[str] | None]]
     vocabulary: _Symbols
     counters: dict[str, str | int | float | None]
+    opening: list[int] = []  # later than the rest of format 1; older readers pass over it
 
 
 class _Symbols(msgspec.Struct):
@@ -203,7 +223,7 @@ def _expect(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...] | N
 
 
 def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) -> Path:
-    """The file that a command means by CKPT: a file, a run's `best.npz` or else `last.npz`, or the newest run's.
+    """The file meant by CKPT on the command line: a file, a run's `best.npz` or else `last.npz`, or the newest run's.
 
     Raises:
         CheckpointError: there is none.

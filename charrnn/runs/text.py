@@ -1,7 +1,7 @@
 """The text of a run and its parts: the one place that knows which symbols train, validate and test a model.
 
-Training encodes its corpus here; evaluation, inspection and reports find the same text again by its hash, wherever it
-is by now, and cut it into the same parts.
+Training encodes its corpus here; evaluation, inspection and reports find the same text again by its hash, even if it
+has moved, and split it into the same parts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from charrnn.runs.checkpoint import Checkpoint
 
 ByteProgress = Callable[[int, int | None], None]
 Bar = Callable[[str], AbstractContextManager[ByteProgress]]
-_MOST_UNPACKED = 1 << 30  # bytes of a compressed file that is read at once
+_MOST_UNPACKED = 1 << 30  # most bytes of a compressed file read at once
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def no_bar(label: str) -> Iterator[ByteProgress]:
 
 
 class MissingTextError(DataError):
-    """The text of a run is not where it was, or is another one now."""
+    """The text of a run has moved or changed."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Origin:
 
     Attributes:
         sha256: of the text; "" before there is one.
-        started_in: the folder that relative sources start from, besides the present one.
+        started_in: the folder that relative sources start from, besides the current one.
     """
 
     sha256: str = ""
@@ -55,7 +55,7 @@ class Origin:
 
     @classmethod
     def of(cls, saved: Checkpoint) -> Origin:
-        """As the checkpoint has it."""
+        """From a checkpoint's metadata."""
         counters = saved.counters
         return cls(str(counters.get("text_sha256") or ""), str(counters.get("started_in") or ""))
 
@@ -67,18 +67,18 @@ def encode_corpus(
     origin: Origin | None = None,
     bar: Bar = no_bar,
 ) -> EncodedText:
-    """The corpus that the settings name: found, fetched and encoded where it is not yet, and split.
+    """The corpus named in the settings: found, fetched and encoded if necessary, and split.
 
     Args:
         corpus: the settings.
-        known: symbols that get an id whether the text has them or not.
-        origin: of the only text that will do; None takes what is there.
-        bar: makes, from a label, a context that gives a callback (bytes done, bytes in all or None), for fetching and
-            encoding.
+        known: symbols that get an id even if the text lacks them.
+        origin: of the only acceptable text; None accepts any.
+        bar: makes, from a label, a context that yields a callback for (bytes done, total bytes or None), for
+            downloading and encoding.
 
     Raises:
         DataError: no such text, unreadable, empty, not in its encoding, or not to be split.
-        MissingTextError: only others than the expected one.
+        MissingTextError: only texts other than the expected one.
     """
     refused: DataError | None = None
     origin = origin or Origin()
@@ -106,7 +106,7 @@ def encode_corpus(
 
 
 def _candidates(corpus: CorpusSettings, origin: Origin, bar: Bar) -> Iterator[tuple[str, FoundFiles | DataError]]:
-    """Where the text may be: what was kept of a pipe, then from where the run began, then from here."""
+    """Where the text may be: the copy of a pipe, then relative to the run's folder, then to the current one."""
     if origin.sha256 and (kept := spooled(spool_dir(), origin.sha256)).is_file():
         yield "", FoundFiles((kept,))
     for place in dict.fromkeys((origin.started_in, "")):
@@ -168,7 +168,7 @@ _REMEDY = {
 
 
 def _in_order(text: EncodedText, separator: IdArray | None) -> str | None:
-    """What is in alphabetical order, if anything is."""
+    """What is in alphabetical order, if anything."""
     if separator is not None:
         return "the documents" if alphabetical(text, separator) else None
     newline = text.vocabulary.encode("\n", unknown="skip")
@@ -176,7 +176,7 @@ def _in_order(text: EncodedText, separator: IdArray | None) -> str | None:
 
 
 def separator_ids(corpus: CorpusSettings, vocabulary: Vocabulary) -> IdArray | None:
-    """The ids that end a document; None where the text is one document.
+    """The ids that end a document; None if the text is one document.
 
     Raises:
         DataError: the text has no such symbols.
@@ -186,9 +186,7 @@ def separator_ids(corpus: CorpusSettings, vocabulary: Vocabulary) -> IdArray | N
     try:
         return vocabulary.encode(corpus.document_separator, what="corpus.document_separator")
     except DataError as error:
-        raise DataError(
-            error.message, hint="set it to a text that stands between the documents of the corpus"
-        ) from None
+        raise DataError(error.message, hint="set it to a text that separates the documents of the corpus") from None
 
 
 def split_parts(text: EncodedText, corpus: CorpusSettings) -> dict[str, IdArray]:
@@ -204,11 +202,11 @@ def run_text(loaded: Checkpoint, source: Sequence[str] = ()) -> EncodedText:
 
     Args:
         loaded: the run's checkpoint.
-        source: where the text is now, as one or, for several runs, each by itself; where the run found it is tried too.
+        source: where the text is now, as one or, for several runs, each on its own; the original location is tried too.
 
     Raises:
         DataError: it cannot be read.
-        MissingTextError: it is not there, or another text is.
+        MissingTextError: it is missing, or is another text.
     """
     origin = Origin.of(loaded)
     if not origin.sha256:
@@ -218,7 +216,7 @@ def run_text(loaded: Checkpoint, source: Sequence[str] = ()) -> EncodedText:
     refused: DataError | None = None
     for place in (*places, corpus):
         try:
-            # With the model's symbols, which may be more than the text's: it may have begun with another's weights.
+            # With the model's symbols, which may outnumber the text's: it may have started from another run's weights.
             return encode_corpus(place, known=loaded.vocabulary, origin=origin)
         except DataError as error:
             refused = refused or error
@@ -227,7 +225,7 @@ def run_text(loaded: Checkpoint, source: Sequence[str] = ()) -> EncodedText:
 
 
 def moved(corpus: CorpusSettings, source: Sequence[str]) -> CorpusSettings:
-    """The settings with the text at another place; relative paths start from the present folder."""
+    """The settings with the text at another location; relative paths start from the current folder."""
     places = tuple(item if _is_absolute(item) else os.path.abspath(expand(item)) for item in source)
     return _with_source(corpus, places[0] if len(places) == 1 else places)
 
@@ -244,7 +242,7 @@ def corpus_parts(loaded: Checkpoint, source: Sequence[str] = ()) -> dict[str, Id
 
 
 def text_before(parts: dict[str, IdArray], split: str) -> IdArray | None:
-    """The part of the corpus that comes before a split: the state it leaves is the one that the split begins with."""
+    """The part of the corpus that comes before a split: the state it leaves is the split's initial state."""
     names = list(parts)
     earlier = [parts[name] for name in names[: names.index(split)] if len(parts[name])]
     return earlier[-1] if earlier else None
@@ -266,7 +264,7 @@ def file_ids(text: Path, loaded: Checkpoint, unknown: str) -> IdArray:
 
 
 def read_text(text: Path, rules: TextRules) -> tuple[str, str | bytes]:
-    """What to call a file (or standard input, `-`), and its content: characters, or bytes for a model of bytes.
+    """The name of a file (or standard input, `-`) and its content: characters, or bytes for a model of bytes.
 
     Raises:
         DataError: unreadable, or not in its encoding.
@@ -278,7 +276,7 @@ def read_text(text: Path, rules: TextRules) -> tuple[str, str | bytes]:
 def _read(text: Path) -> bytes:
     if str(text) == STDIN:
         return sys.stdin.buffer.read()
-    if not text.is_file():  # a pipe, or nothing at all
+    if not text.is_file():  # a pipe, or missing
         try:
             return text.read_bytes()
         except OSError as error:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.nn.ensemble import make_stepper
 from charrnn.nn.head import log_softmax
-from charrnn.nn.network import CharRNN
 from charrnn.nn.params import IdArray
+from charrnn.runs.start import TextModel
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Hypothesis:
 
 
 def beam_search(
-    models: Sequence[CharRNN],
-    prime: IdArray,
+    model: TextModel,
+    prime: IdArray | Sequence[int] = (),
     *,
     length: int,
     width: int,
@@ -47,8 +46,8 @@ def beam_search(
     """Search deterministically.
 
     Args:
-        models: one, or several whose probabilities are averaged.
-        prime: (P,) ids read first.
+        model: what writes.
+        prime: (P,) ids to continue; empty to begin a text.
         length: symbols at most.
         width: beginnings kept at each step.
         length_penalty: 0 prefers short texts, 1 compares means.
@@ -58,13 +57,11 @@ def beam_search(
     Returns:
         Up to `width` continuations, best first; equal scores in the order of their ids.
     """
-    stepper = make_stepper(models)
-    for symbol in prime:
-        logits = stepper.step(int(symbol))
+    stepper, logits = model.begin(prime)
     texts: list[tuple[int, ...]] = [()]
     surprises: list[tuple[float, ...]] = [()]
     finished: list[Hypothesis] = []
-    totals, state = np.zeros(1), stepper.state
+    totals = np.zeros(1)
     for step in range(length):
         log_p = log_softmax(logits)
         log_p[list(banned)] = -np.inf
@@ -86,13 +83,9 @@ def beam_search(
         surprises = [(*surprises[beam], nats) for beam, _, nats in picked]
         totals = np.array([-sum(values) for values in surprises])
         if step + 1 < length:
-            parents = [beam for beam, _, _ in picked]
-            if len(parents) != stepper.columns:
-                stepper = make_stepper(models, len(parents))
-            stepper.state = [layer[:, :, parents] for layer in state]
+            stepper = stepper.taken(np.array([beam for beam, _, _ in picked]))
             symbols = np.array([symbol for _, symbol, _ in picked])
             logits = stepper.step(symbols if len(symbols) > 1 else int(symbols[0]))
-            state = stepper.state
     finished += [_scored(text, nats, length_penalty) for text, nats in zip(texts, surprises, strict=True)]
     return _best(finished, width)
 

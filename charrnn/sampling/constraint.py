@@ -1,35 +1,35 @@
-"""Text that matches a regular expression: an automaton over the vocabulary that says which symbols may come next.
+"""Text that matches a regular expression: which symbols may come next, and when the text is over.
 
 A symbol is allowed if the text can still be completed to a match in the characters that are left, so that what comes
-out always matches. The expression is compiled by interegular (extra `[constrain]`).
+out always matches. Where the text matches already, it ends with the probability that the model gives to what the
+expression does not allow.
 """
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.data.vocabulary import Vocabulary
-from charrnn.errors import MissingExtraError, SettingsError, shown
+from charrnn.errors import SettingsError, shown
+from charrnn.sampling.automaton import Automaton, UnusableError
 
 _FAR = np.iinfo(np.int32).max
-_DEAD = -1
 
 
 class Constraint:
-    """The automaton of an expression.
+    """The automaton of an expression, for a vocabulary.
 
     Args:
-        expression: as in Python's `re` (without look-behind and back references).
+        expression: as in Python's `re`, without look-around and back references.
         vocabulary: of characters.
         banned: ids that never come, so that no way may depend on them.
 
     Raises:
-        MissingExtraError: no interegular.
         SettingsError: not an expression, one that no text of the vocabulary matches, or a vocabulary of bytes.
     """
 
@@ -37,65 +37,113 @@ class Constraint:
         if vocabulary.encoding == "bytes":
             raise SettingsError("`constrain`: needs a model of characters, this one is of bytes")
         self.expression = expression
-        machine = _compile(expression)
-        states = {state: k for k, state in enumerate(sorted(machine.states))}
-        self.initial = states[machine.initial]
-        # (S + 1, V): the state after each symbol; the last row, index -1, is the state without a way on.
-        self._next = np.full((len(states) + 1, len(vocabulary)), _DEAD, np.int32)
-        keys = [machine.alphabet[chr(value)] for value in vocabulary.values]
-        for state, ways in machine.map.items():
-            row = {key: states[target] for key, target in ways.items()}
-            self._next[states[state]] = [row.get(key, _DEAD) for key in keys]
-        self._next[:, np.array(banned, np.intp)] = _DEAD
-        self._accepting = np.array([state in machine.finals for state in sorted(machine.states)] + [False])
-        self._distance = self._distances()
-        if self._distance[self.initial] == _FAR:
+        machine = _compile(expression, [chr(value) for value in vocabulary.values])
+        # (S + 1, C + 1): the state after each class of symbols; the last row, index -1, is the state without a way on,
+        # and the last column the class of those banned.
+        self._follow = np.pad(machine.follow, ((0, 1), (0, 1)), constant_values=-1)
+        self._class_of = machine.classes.copy()
+        self._class_of[np.array(banned, np.intp)] = machine.follow.shape[1]
+        self._banned = np.zeros(len(vocabulary), bool)
+        self._banned[np.array(banned, np.intp)] = True
+        self._accepting = np.append(machine.accepting, False)
+        self._distance = self._distances(np.unique(self._class_of))
+        if self._distance[0] == _FAR:
             what = "the model's characters without those banned" if banned else "the model's characters"
             raise SettingsError(f"`constrain`: no text of {what} matches {shown(expression)}")
 
-    def _distances(self) -> npt.NDArray[np.int32]:
-        """(S + 1,) characters from each state to the nearest accepting one."""
+    def _distances(self, classes: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
+        """(S + 1,) characters from each state to the nearest accepting one, breadth first and backwards."""
+        before: list[set[int]] = [set() for _ in self._follow]
+        for state, row in enumerate(self._follow[:, classes].tolist()):
+            for target in row:
+                before[target].add(state)
         distance = np.where(self._accepting, 0, _FAR).astype(np.int32)
-        while True:
-            nearest = distance[self._next].min(axis=1)
-            longer = np.minimum(distance, np.where(nearest == _FAR, _FAR, nearest + (nearest != _FAR)))
-            if (longer == distance).all():
-                return distance
-            distance = longer
+        nearest = np.flatnonzero(self._accepting).tolist()
+        for state in nearest:  # grows
+            for earlier in before[state]:
+                if distance[earlier] == _FAR:
+                    distance[earlier] = distance[state] + 1
+                    nearest.append(earlier)
+        return distance
 
     @property
     def shortest(self) -> int:
         """Characters of the shortest match."""
-        return int(self._distance[self.initial])
-
-    def allowed(self, states: npt.NDArray[np.int32], left: int) -> npt.NDArray[np.bool_]:
-        """(V, N) the symbols that N streams in these states may take with `left` characters to go."""
-        out: npt.NDArray[np.bool_] = (self._distance[self._next[states]] < left).T
-        return out
+        return int(self._distance[0])
 
     def advance(self, states: npt.NDArray[np.int32], ids: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
         """The (N,) states after one symbol each."""
-        out: npt.NDArray[np.int32] = self._next[states, ids]
+        out: npt.NDArray[np.int32] = self._follow[states, self._class_of[ids]]
+        return out
+
+    def allowed(self, states: npt.NDArray[np.int32], left: int) -> npt.NDArray[np.bool_]:
+        """(V, N) the symbols that N streams in these states may take with `left` characters to go."""
+        out: npt.NDArray[np.bool_] = (self._distance[self._follow[states]] < left)[:, self._class_of].T
+        return out
+
+    def ending(self, states: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """(V, N) the symbols whose draw ends a stream, because it matches and they are no part of any match."""
+        outside = (self._distance[self._follow[states]] == _FAR)[:, self._class_of].T
+        out: npt.NDArray[np.bool_] = outside & self._accepting[states] & ~self._banned[:, None]
         return out
 
     def complete(self, states: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
         """(N,) whether the text matches and nothing can follow."""
-        on = (self._distance[self._next[states]] < _FAR).any(axis=1)
+        on = (self._distance[self._follow[states]][:, np.unique(self._class_of)] < _FAR).any(axis=1)
         out: npt.NDArray[np.bool_] = self._accepting[states] & ~on
         return out
 
 
-def _compile(expression: str) -> Any:
+class Matcher:
+    """Where N streams are in the automaton; those that are over may take anything.
+
+    Args:
+        constraint: that they are to match.
+        count: N.
+        length: characters at most.
+
+    Attributes:
+        over: (N,) which streams have ended.
+
+    Raises:
+        SettingsError: the shortest match is longer.
+    """
+
+    def __init__(self, constraint: Constraint, count: int, length: int) -> None:
+        if constraint.shortest > length:
+            raise SettingsError(
+                f"`constrain`: the shortest match has {constraint.shortest} characters, but `length` is {length}"
+            )
+        self._constraint = constraint
+        self._states = np.zeros(count, np.int32)
+        self.over = constraint.complete(self._states)
+        self._ends = np.zeros((0, 0), bool)
+
+    def limited(self, logits: npt.NDArray[np.floating], left: int) -> npt.NDArray[np.floating]:
+        """(V, N) logits with what may not come at -inf; a stream that has no way to go on in `left` may take all."""
+        ends = self._constraint.ending(self._states)
+        possible = self._constraint.allowed(self._states, left) | ends
+        stuck = ~possible.any(axis=0)  # it matches, and every longer match is too long
+        self._ends = ends | stuck
+        out: npt.NDArray[np.floating] = np.where(possible | stuck | self.over, logits, -np.inf)
+        return out
+
+    def advance(self, ids: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Take in the (N,) symbols drawn; which streams ended before theirs, and which are over with it."""
+        before = self._ends[ids, np.arange(len(ids))] & ~self.over
+        moving = ~(self.over | before)
+        self._states = np.where(moving, self._constraint.advance(self._states, ids), self._states)
+        after = moving & self._constraint.complete(self._states)
+        self.over = self.over | before | after
+        return before, after
+
+
+def _compile(expression: str, characters: Sequence[str]) -> Automaton:
     try:
-        import interegular
-    except ImportError:
-        raise MissingExtraError("interegular", "constrain", purpose="text that matches an expression") from None
-    try:
-        re.compile(expression)  # says what is wrong with it, and where
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python's parser, about what it may mean in the future
+            return Automaton(expression, characters)
     except (re.error, OverflowError, RecursionError) as error:
         raise SettingsError(f"`constrain`: {shown(expression)} is no regular expression: {error}") from None
-    try:
-        return interegular.parse_pattern(expression).to_fsm()
-    except Exception as error:  # its parser raises several kinds
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise SettingsError(f"`constrain`: {shown(expression)} cannot be used: {reason}") from None
+    except UnusableError as error:
+        raise SettingsError(f"`constrain`: {shown(expression)} cannot be used: {error}") from None

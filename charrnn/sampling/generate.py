@@ -1,7 +1,7 @@
-"""Samples with an end: stop strings, words, expressions; each character with how likely the model found it.
+"""THE generator of text: ids as they are drawn, and samples with an end.
 
-`charrnn.sampling.draw` makes ids; here they become text that is let out as soon as it cannot be the beginning of a stop
-string.
+`_steps` is the only loop that feeds a network what it wrote (beam search apart). Here its ids become text that is let
+out as soon as it cannot be the beginning of a stop string.
 """
 
 from __future__ import annotations
@@ -9,47 +9,49 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.data.vocabulary import TextDecoder, Vocabulary
-from charrnn.errors import SettingsError
-from charrnn.nn.ensemble import primed
 from charrnn.nn.head import log_softmax
-from charrnn.nn.network import CharRNN
+from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import IdArray
-from charrnn.sampling.constraint import Constraint
-from charrnn.sampling.draw import Uniforms, make_chooser
+from charrnn.runs.start import TextModel, TextStart
+from charrnn.sampling.constraint import Constraint, Matcher
+from charrnn.sampling.draw import Sampler
 from charrnn.sampling.options import SamplingOptions
 
 
 @dataclass(frozen=True)
-class Control:
-    """When a sample ends, and what is measured.
+class StopConditions:
+    """When a sample ends.
 
     Attributes:
         length: symbols at most.
         stop: texts at which it ends; they are not part of it.
         until_words: words (between white space) after which it ends; None for no limit.
         constraint: that it must match.
-        measure: also nats and entropy of every symbol.
     """
 
     length: int = 500
     stop: tuple[str, ...] = ()
     until_words: int | None = None
     constraint: Constraint | None = None
-    measure: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the length ends a sample."""
+        return not (self.stop or self.until_words or self.constraint)
 
 
-@dataclass(frozen=True)
-class Character:
+class GeneratedChar(NamedTuple):
     """One symbol of a sample.
 
     Attributes:
         text: what it adds; may be empty in a byte vocabulary.
-        nats: its surprise under the model as it is, before any filter; NaN where not measured.
+        nats: its surprise under the model itself, before any filter; NaN where not measured.
         entropy: nats expected there.
     """
 
@@ -60,15 +62,15 @@ class Character:
 
 @dataclass
 class Sample:
-    """What one stream made.
+    """What one stream wrote.
 
     Attributes:
-        characters: let out so far.
-        finish: "length", "stop", "words" or "match" when it is over.
+        characters: let out up to now.
+        finish_reason: "length", "stop", "words" or "match" when it is over.
     """
 
-    characters: list[Character] = field(default_factory=list)
-    finish: str | None = None
+    characters: list[GeneratedChar] = field(default_factory=list)
+    finish_reason: str | None = None
 
     @property
     def text(self) -> str:
@@ -86,33 +88,234 @@ class Sample:
         return self.nats / len(self.characters) if self.characters else math.nan
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is to be generated.
+
+    Attributes:
+        prime: (P,) ids to continue; empty to begin a text.
+        seed: sample i depends on (seed, first + i) alone, whatever is made beside it.
+        stop: when samples end.
+        options: filters and temperature.
+        num_samples: N streams at once.
+        first: number of the first sample.
+        measure: also nats and entropy of every symbol.
+    """
+
+    prime: IdArray | Sequence[int] = ()
+    seed: int = 0
+    stop: StopConditions = StopConditions()
+    options: SamplingOptions = field(default_factory=SamplingOptions)
+    num_samples: int = 1
+    first: int = 0
+    measure: bool = False
+
+
+def generate(
+    model: TextModel, request: Request, *, samples: list[Sample] | None = None
+) -> Iterator[tuple[int, GeneratedChar]]:
+    """Continue a prime until every stream has ended.
+
+    Args:
+        model: what writes.
+        request: see `Request`.
+        samples: a list to which the N samples are appended; they grow as the iterator runs.
+
+    Yields:
+        (stream, character), each as soon as it is certain to be part of the sample.
+
+    Raises:
+        SettingsError: a constraint that cannot be met in the length, or options that do not fit the model.
+    """
+    made = [Sample() for _ in range(request.num_samples)]
+    if samples is not None:
+        samples += made
+    if request.stop.is_plain and not request.measure and request.num_samples == 1:
+        yield from _plain_stream(model, request, made[0])
+        return
+    endings = [_Ending(model.vocabulary, request.stop, sample) for sample in made]
+    matcher = _matcher(request)
+    if matcher and matcher.over.all():  # only the empty text matches
+        for ending in endings:
+            ending.finish("match")
+    elif request.stop.length == 0:
+        for ending in endings:
+            ending.finish("length")
+    else:
+        yield from _until_all_end(model, request, matcher, endings)
+
+
+def _until_all_end(
+    model: TextModel, request: Request, matcher: Matcher | None, endings: list[_Ending]
+) -> Iterator[tuple[int, GeneratedChar]]:
+    never = np.zeros(len(endings), bool)
+    for left, ids, nats, entropy in _steps(model, request, matcher):
+        before, after = matcher.advance(ids) if matcher else (never, never)
+        for k, ending in enumerate(endings):
+            if ending.is_over:
+                continue
+            out = ending.finish("match") if before[k] else ending.feed(int(ids[k]), float(nats[k]), float(entropy[k]))
+            if not ending.is_over and (after[k] or left == 1):
+                out = [*out, *ending.finish("match" if after[k] else "length")]
+            yield from ((k, character) for character in out)
+        if all(ending.is_over for ending in endings):
+            return
+
+
+def generate_samples(model: TextModel, request: Request) -> list[Sample]:
+    """All samples of a request, whole; see `generate`."""
+    if request.measure or not request.stop.is_plain:
+        samples: list[Sample] = []
+        for _ in generate(model, request, samples=samples):
+            pass
+        return samples
+    # Nothing ends a sample early or looks at it: decoding can wait until all ids are there.
+    rows = [ids.copy() for ids in draw_ids(model, request)]
+    columns = np.stack(rows, axis=1).tolist() if rows else [[] for _ in range(request.num_samples)]
+    return [Sample(_decoded(model.vocabulary, column), "length") for column in columns]
+
+
+def draw_ids(model: TextModel, request: Request) -> Iterator[npt.NDArray[np.intp]]:
+    """(N,) ids, one per stream, as often as the request's length says; each overwrites the one before."""
+    return (ids for _, ids, _, _ in _steps(model, request, None))
+
+
+def _decoded(vocabulary: Vocabulary, ids: Sequence[int]) -> list[GeneratedChar]:
+    decoder = TextDecoder(vocabulary)
+    characters = [GeneratedChar(decoder.feed(k)) for k in ids]
+    rest = decoder.finish()
+    return [*characters, GeneratedChar(rest)] if rest else characters
+
+
+def _plain_stream(model: TextModel, request: Request, sample: Sample) -> Iterator[tuple[int, GeneratedChar]]:
+    """One stream that only its length ends, with as little as possible to do for each symbol."""
+    decoder, keep = TextDecoder(model.vocabulary), sample.characters.append
+    for _, ids, _, _ in _steps(model, request, None):
+        character = GeneratedChar(decoder.feed(int(ids[0])))
+        keep(character)
+        yield 0, character
+    if rest := decoder.finish():
+        keep(GeneratedChar(rest))
+        yield 0, GeneratedChar(rest)
+    sample.finish_reason = "length"
+
+
+def _matcher(request: Request) -> Matcher | None:
+    stop = request.stop
+    return Matcher(stop.constraint, request.num_samples, stop.length) if stop.constraint else None
+
+
+def _steps(
+    model: TextModel, request: Request, matcher: Matcher | None
+) -> Iterator[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """Symbols left with this one, (N,) ids, and their nats and entropies (NaN where not measured)."""
+    r, count = request, request.num_samples
+    stepper, logits = model.begin(r.prime, batch_size=count)
+    sampler = Sampler(len(logits), count, r.options, seed=r.seed, first=r.first, prime=r.prime)
+    nothing, streams = np.full(count, math.nan), np.arange(count)
+    for left in range(r.stop.length, 0, -1):
+        ids = sampler.sample(logits if matcher is None else matcher.limited(logits, left))
+        nats = entropy = nothing
+        if r.measure:
+            log_p = log_softmax(logits)
+            nats, entropy = -log_p[ids, streams], -(np.exp(log_p) * log_p).sum(axis=0)
+        yield left, ids, nats, entropy
+        if left > 1:
+            logits = stepper.step(ids)
+
+
+# --- the same for a bare network ------------------------------------------------------------------------------------
+
+
+def generate_ids(
+    model: CharRNN,
+    prime: IdArray,
+    *,
+    length: int,
+    seed: int,
+    num_samples: int = 1,
+    options: SamplingOptions | None = None,
+    state: State | None = None,
+) -> Iterator[npt.NDArray[np.intp]]:
+    """Continue a prime with a network that knows nothing of texts; `charrnn.load` begins texts better.
+
+    Args:
+        model: the network.
+        prime: (P,) ids read first; at least one.
+        length: symbols to make.
+        seed: sample i draws from the generator seeded with [seed, i].
+        num_samples: N streams at once.
+        options: see `SamplingOptions`.
+        state: (S, H, 1) per layer to start from; zeros when left out.
+
+    Yields:
+        (N,) ids of the next symbols, `length` times; each overwrites the one before.
+
+    Raises:
+        ValueError: an empty prime.
+        SettingsError: options that do not fit the model's symbols.
+    """
+    if not len(prime):
+        raise ValueError("a sample needs at least one symbol to start from")
+    start = TextStart(model.zero_state(1) if state is None else state, None, prime[:0])
+    bare = TextModel([model], Vocabulary([], "bytes"), [start])  # ids remain ids: no symbol has a name
+    request = Request(prime, seed, StopConditions(length), options or SamplingOptions(), num_samples)
+    return draw_ids(bare, request)
+
+
+def generate_text(
+    model: CharRNN,
+    vocabulary: Vocabulary,
+    prime: IdArray,
+    *,
+    length: int,
+    seed: int,
+    options: SamplingOptions | None = None,
+) -> Iterator[str]:
+    """Continue a prime, yielding text as it is made; see `generate_ids`."""
+    decoder = TextDecoder(vocabulary)
+    for ids in generate_ids(model, prime, length=length, seed=seed, options=options):
+        if piece := decoder.feed(int(ids[0])):
+            yield piece
+    if rest := decoder.finish():
+        yield rest
+
+
+# --- ends -----------------------------------------------------------------------------------------------------------
+
+
 class _Ending:
     """Watches one stream for its end and holds back what may be the beginning of a stop string."""
 
-    def __init__(self, vocabulary: Vocabulary, control: Control, sample: Sample) -> None:
-        self._decoder, self._control, self.sample = TextDecoder(vocabulary), control, sample
-        self._held: list[Character] = []
+    def __init__(self, vocabulary: Vocabulary, stop: StopConditions, sample: Sample) -> None:
+        self._decoder, self._stop, self.sample = TextDecoder(vocabulary), stop, sample
+        self._held: list[GeneratedChar] = []
         self._words, self._in_word = 0, False
 
-    def feed(self, symbol: int, nats: float, entropy: float) -> list[Character]:
+    @property
+    def is_over(self) -> bool:
+        """Whether the sample has ended."""
+        return self.sample.finish_reason is not None
+
+    def feed(self, symbol: int, nats: float, entropy: float) -> list[GeneratedChar]:
         """Take in a symbol; what can be let out."""
-        character = Character(self._decoder.feed(symbol), nats, entropy)
-        if self._control.until_words is not None and self._word_ends(character.text):
+        character = GeneratedChar(self._decoder.feed(symbol), nats, entropy)
+        if self._stop.until_words is not None and self._word_ends(character.text):
             return self.finish("words")
         self._held.append(character)
         text = "".join(c.text for c in self._held)
-        places = [text.find(stop) for stop in self._control.stop if stop in text]
+        places = [text.find(stop) for stop in self._stop.stop if stop in text]
         if places:
             self._held = _first(self._held, min(places))
             return self.finish("stop")
-        return self._release(len(text) - _overlap(text, self._control.stop))
+        return self._release(len(text) - _overlap(text, self._stop.stop))
 
-    def finish(self, why: str) -> list[Character]:
+    def finish(self, why: str) -> list[GeneratedChar]:
         """The end; what was held back is let out."""
-        self.sample.finish = why
+        self.sample.finish_reason = why
         rest = self._decoder.finish() if why == "length" else ""
         if rest:
-            self._held.append(Character(rest))
+            self._held.append(GeneratedChar(rest))
         return self._release(math.inf)
 
     def _word_ends(self, text: str) -> bool:
@@ -121,9 +324,9 @@ class _Ending:
                 self._in_word = True
             elif self._in_word:
                 self._in_word, self._words = False, self._words + 1
-        return self._words == self._control.until_words
+        return self._words == self._stop.until_words
 
-    def _release(self, limit: float) -> list[Character]:
+    def _release(self, limit: float) -> list[GeneratedChar]:
         count, room = 0, limit
         while count < len(self._held) and len(self._held[count].text) <= room:
             room -= len(self._held[count].text)
@@ -133,109 +336,13 @@ class _Ending:
         return out
 
 
-def generate(
-    models: Sequence[CharRNN],
-    vocabulary: Vocabulary,
-    prime: IdArray,
-    *,
-    seed: int,
-    control: Control,
-    options: SamplingOptions | None = None,
-    num_samples: int = 1,
-    samples: list[Sample] | None = None,
-) -> Iterator[tuple[int, Character]]:
-    """Continue a prime until every stream has ended.
-
-    Args:
-        models: one, or several whose probabilities are averaged.
-        vocabulary: of all of them.
-        prime: (P,) ids read first; at least one.
-        seed: sample i depends on (seed, i) alone, whatever is made beside it.
-        control: when they end.
-        options: filters and temperature.
-        num_samples: N streams at once.
-        samples: a list to which the N samples are appended; they grow as the iterator runs.
-
-    Yields:
-        (stream, character), each as soon as it is certain to be part of the sample.
-
-    Raises:
-        SettingsError: a constraint that cannot be met in the length, or options that do not fit the model.
-    """
-    made = [Sample() for _ in range(num_samples)]
-    if samples is not None:
-        samples += made
-    endings = [_Ending(vocabulary, control, sample) for sample in made]
-    matcher = _Matcher(control.constraint, num_samples, control.length) if control.constraint else None
-    for left, ids, nats, entropy in _steps(models, prime, seed, control, options, num_samples, matcher):
-        complete = matcher.advance(ids) if matcher else ()
-        for k, ending in enumerate(endings):
-            if ending.sample.finish is None:
-                out = ending.feed(int(ids[k]), float(nats[k]), float(entropy[k]))
-                if ending.sample.finish is None and matcher and complete[k]:
-                    out = [*out, *ending.finish("match")]
-                elif ending.sample.finish is None and left == 1:
-                    out = [*out, *ending.finish("length")]
-                yield from ((k, character) for character in out)
-        if all(sample.finish for sample in made):
-            return
-    for sample in made:
-        sample.finish = sample.finish or "length"
-
-
-def _steps(
-    models: Sequence[CharRNN],
-    prime: IdArray,
-    seed: int,
-    control: Control,
-    options: SamplingOptions | None,
-    count: int,
-    matcher: _Matcher | None,
-) -> Iterator[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """Symbols left with this one, (N,) ids, and their nats and entropies (NaN where not measured)."""
-    stepper, logits = primed(models, prime, count)
-    chooser = make_chooser(models[0].vocab_size, count, options or SamplingOptions(), prime, seed)
-    uniforms, nothing, lanes = Uniforms(seed, count), np.full(count, math.nan), np.arange(count)
-    for left in range(control.length, 0, -1):
-        limited = logits if matcher is None else np.where(matcher.allowed(left), logits, -np.inf)
-        ids = chooser.choose(limited, uniforms.draw())
-        nats = entropy = nothing
-        if control.measure:
-            log_p = log_softmax(logits)
-            nats, entropy = -log_p[ids, lanes], -(np.exp(log_p) * log_p).sum(axis=0)
-        yield left, ids, nats, entropy
-        if left > 1:
-            logits = stepper.step(ids)
-
-
-class _Matcher:
-    """Where N streams are in the automaton; those that have ended may take anything."""
-
-    def __init__(self, constraint: Constraint, count: int, length: int) -> None:
-        if constraint.shortest > length:
-            raise SettingsError(
-                f"`constrain`: the shortest match has {constraint.shortest} characters, but `length` is {length}"
-            )
-        self._constraint = constraint
-        self._states = np.full(count, constraint.initial, np.int32)
-        self._over = constraint.complete(self._states)
-
-    def allowed(self, left: int) -> npt.NDArray[np.bool_]:
-        return self._constraint.allowed(self._states, left) | self._over
-
-    def advance(self, ids: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-        self._states = np.where(self._over, self._states, self._constraint.advance(self._states, ids))
-        self._over = self._over | self._constraint.complete(self._states)
-        return self._over
-
-
-def _first(characters: list[Character], length: int) -> list[Character]:
+def _first(characters: list[GeneratedChar], length: int) -> list[GeneratedChar]:
     """The characters of the first `length` of their text; one that reaches beyond is cut."""
     out = []
     for character in characters:
         if length <= 0:
             break
-        out.append(Character(character.text[:length], character.nats, character.entropy))
+        out.append(GeneratedChar(character.text[:length], character.nats, character.entropy))
         length -= len(character.text)
     return out
 

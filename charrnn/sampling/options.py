@@ -1,131 +1,243 @@
-"""How symbols are chosen: the settings of all filters, their neutral values and their order."""
+"""How symbols are chosen: every sampling option is declared here once, and needs no NumPy.
+
+A declaration says the option's default, help, range, and the filter it belongs to. The command's flags, the checks, the
+order of the filters and the JSON schema are read from it. A new filter is a class in `sampling/filters/` and a field
+here.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from typing import Any
 
 from charrnn.errors import SettingsError, shown
 
-# The order of llama.cpp. Bans are not in it: they come before everything else, or a cut might keep only banned symbols.
-ORDER = (
-    "bias", "penalties", "dry", "top_n_sigma", "top_k", "typical", "top_p", "min_p", "xtc", "temperature", "mirostat",
-)  # fmt: skip
-_SHORT_WAY = ("top_k", "top_p", "temperature")  # what `charrnn.sampling.draw.Chooser` does by itself, in this order
 _LARGE = 1e6  # logits changed by more than this would lose their digits; further away, exp is 0 anyway
 _LONG = 1_000_000
 
 
-@dataclass(frozen=True)
-class SamplingOptions:
-    """How a symbol is chosen.
+class Stage(IntEnum):
+    """When a filter runs by default; within a stage, filters run in the order of their declarations.
 
-    Attributes:
-        temperature: divides the logits; 0 takes the most likely symbol.
-        top_k: keep the k most likely symbols; 0 keeps all.
-        top_p: keep the most likely symbols that together reach this probability; 1 keeps all.
-            Source: Holtzman et al. (2020).
+    The result is llama.cpp's order. Bans are in no stage: they come first, or a cut might keep only banned symbols.
     """
 
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
+    ADJUST = 1  # changes logits by what is known beforehand or was written
+    CUT = 2  # leaves symbols out
+    SCALE = 3
+    FEEDBACK = 4  # looks at the distribution that is drawn from
 
 
 @dataclass(frozen=True)
-class SamplerOptions(SamplingOptions):
-    """All settings of the filters; with the defaults nothing changes.
+class FilterSpec:
+    """A filter as options refer to it.
 
     Attributes:
-        min_p: drop symbols below this share of the largest probability; 0 is off. Source: Nguyen et al. (2024).
-        typical: keep the symbols of the most ordinary surprise that together reach this probability; 1 is off.
-            Source: Meister et al. (2023).
-        top_n_sigma: keep logits at most this many standard deviations below the largest; 0 is off.
-            Source: Tang et al. (2024).
-        mirostat_tau: surprise to aim at, in bits a symbol; 0 is off. Source: Basu et al. (2021), version 2.
-        mirostat_eta: how fast mirostat corrects itself.
-        repetition_penalty: divides positive and multiplies negative logits of symbols in the window; 1 is off.
-            Source: Keskar et al. (2019).
-        presence_penalty: taken from the logits of symbols in the window; 0 is off.
-        frequency_penalty: the same, once for each time the symbol is there.
-        penalty_window: how many of the last symbols the three penalties look at, prime included; 0 is off.
-        dry_multiplier: strength of the penalty on symbols that would prolong a repeat; 0 is off. Source: p-e-w (2024).
-        dry_base: growth of that penalty with each symbol that the repeat is longer.
-        dry_allowed_length: the shortest repeat whose prolongation is penalised.
-        dry_window: how many of the last symbols are searched for repeats, prime included.
-        dry_breakers: ids that no repeat reaches across.
-        xtc_probability: how often the most likely symbols are left out; 0 is off. Source: p-e-w (2024).
-        xtc_threshold: symbols of at least this probability are left out, all but the least likely of them.
-        logit_bias: (id, number to add) pairs; minus infinity bans the symbol.
-        ban: ids that are never drawn.
-        dynamic_temperature: lowest and highest temperature; the entropy decides. None is off. Source: kalomaze (2024).
-        dynamic_exponent: bends the way from entropy to temperature.
-        order: names of the filters in the order in which they run; see `ORDER`. Bans always come first.
+        name: in `SamplingOptions.order`.
+        home: "module:Class" below `charrnn.sampling.filters`, or a full module path with a dot; loaded on first use.
+            The class takes the filter's options as keyword arguments.
+        stage: when it runs.
+    """
+
+    name: str
+    home: str
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What is known about an option beside its default.
+
+    Attributes:
+        help: one sentence for `--help`.
+        filter: that uses it; None for what concerns all.
+        low: lowest allowed value; None where the value is no number.
+        high: highest.
+        not_zero: why 0 is refused although it is the bound; None where it is not.
+        switch: any value but the default turns the filter on.
+        window: 0 turns the filter off.
+        kind: how a flag spells it: "number", "symbols", "biases", "range" or "names".
+        metavar: of the flag.
+    """
+
+    help: str
+    filter: FilterSpec | None = None
+    low: float | None = None
+    high: float | None = None
+    not_zero: str | None = None
+    switch: bool = True
+    window: bool = False
+    kind: str = "number"
+    metavar: str | None = None
+
+
+def option(default: Any, text: str, spec: FilterSpec | None = None, low: float | None = 0.0, **more: Any) -> Any:
+    """Declare a field of `SamplingOptions`; see `Declaration` for the rest.
+
+    Only the first may be given by position: the order of the others is the order in which filters run.
+    """
+    positional = more.pop("positional", False)
+    if more.get("kind", "number") != "number":
+        low = None
+    high = more.pop("high", sys.float_info.max if low is not None else None)
+    declared = Declaration(text, spec, low, high, **more)
+    return field(default=default, metadata={"declaration": declared}, kw_only=not positional)
+
+
+_TEMPERATURE = FilterSpec("temperature", "scaling:Temperature", Stage.SCALE)
+_PENALTIES = FilterSpec("penalties", "repetition:Penalties", Stage.ADJUST)
+_DRY = FilterSpec("dry", "repetition:Dry", Stage.ADJUST)
+_XTC = FilterSpec("xtc", "cuts:XTC", Stage.CUT)
+_MIROSTAT = FilterSpec("mirostat", "mirostat:Mirostat", Stage.FEEDBACK)
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How a symbol is chosen; with the defaults nothing changes. docs/sampling.md explains each option.
+
+    Ids stand for characters here: `logit_bias` has (id, number) pairs, `ban` and `dry_breakers` ids. `order` names the
+    filters in the order in which they run; None is the default order, see `order_of`.
+
+    Example:
+        >>> SamplingOptions(0.7, top_p=0.9).active()
+        ('top_p', 'temperature')
 
     Raises:
         SettingsError: a value that is not possible, or a filter that is on and missing in `order`.
     """
 
-    min_p: float = 0.0
-    typical: float = 1.0
-    top_n_sigma: float = 0.0
-    mirostat_tau: float = 0.0
-    mirostat_eta: float = 0.1
-    repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    penalty_window: int = 64
-    dry_multiplier: float = 0.0
-    dry_base: float = 1.75
+    temperature: float = option(
+        1.0, "Sampling temperature: below 1 is safer, above 1 wilder; 0 always takes the most likely character.",
+        _TEMPERATURE, positional=True,
+    )  # fmt: skip
+    dynamic_temperature: tuple[float, float] | None = option(
+        None, "Temperature from LOW to HIGH that grows with the entropy.", _TEMPERATURE, kind="range",
+        metavar="LOW:HIGH",
+    )  # fmt: skip
+    dynamic_exponent: float = option(
+        1.0, "Exponent of the curve from entropy to dynamic temperature.", _TEMPERATURE, high=_LARGE,
+        not_zero="0 would make every temperature the highest", switch=False,
+    )  # fmt: skip
+    top_n_sigma: float = option(
+        0.0, "Keep logits at most this many standard deviations below the largest; 0 is off.",
+        FilterSpec("top_n_sigma", "cuts:TopNSigma", Stage.CUT), high=_LARGE,
+    )  # fmt: skip
+    top_k: int = option(
+        0, "Keep the k most likely characters; 0 keeps all.", FilterSpec("top_k", "cuts:TopK", Stage.CUT),
+        high=sys.maxsize,
+    )  # fmt: skip
+    typical: float = option(
+        1.0, "Keep the characters of the most typical surprise that reach this probability; 1 is off.",
+        FilterSpec("typical", "cuts:Typical", Stage.CUT), high=1.0,
+    )  # fmt: skip
+    top_p: float = option(
+        1.0, "Keep the most likely characters that together reach this probability; 1 is off.",
+        FilterSpec("top_p", "cuts:TopP", Stage.CUT), high=1.0,
+    )  # fmt: skip
+    min_p: float = option(
+        0.0, "Drop characters below this fraction of the largest probability; 0 is off.",
+        FilterSpec("min_p", "cuts:MinP", Stage.CUT), high=1.0,
+    )  # fmt: skip
+    mirostat_tau: float = option(
+        0.0, "Mirostat 2: surprise to aim at, in bits per character; 0 is off.", _MIROSTAT, high=_LARGE
+    )
+    mirostat_eta: float = option(0.1, "Mirostat 2: how fast it corrects itself.", _MIROSTAT, high=1.0, switch=False)
+    ban: tuple[int, ...] = option((), r"Characters that are never written; \n is a line end.", kind="symbols")
+    logit_bias: tuple[tuple[int, float], ...] = option(
+        (), r"Add to a character's logit, as in 'e=-2.5' or '\n=-inf'; may be repeated.",
+        FilterSpec("bias", "scaling:Bias", Stage.ADJUST), kind="biases", metavar="CHARACTER=NUMBER",
+    )  # fmt: skip
+    repetition_penalty: float = option(
+        1.0, "Divide positive and multiply negative logits of characters in the window by this; 1 is off.", _PENALTIES,
+        1.0 / _LARGE, high=_LARGE,
+    )  # fmt: skip
+    presence_penalty: float = option(
+        0.0, "Subtract this from the logits of characters in the window; 0 is off.", _PENALTIES, -_LARGE, high=_LARGE
+    )
+    frequency_penalty: float = option(
+        0.0, "Subtract this once per occurrence in the window; 0 is off.", _PENALTIES, -_LARGE, high=_LARGE
+    )
+    penalty_window: int = option(
+        64, "How many of the last characters, prompt included, these penalties look at.", _PENALTIES, high=_LONG,
+        switch=False, window=True,
+    )  # fmt: skip
+    dry_multiplier: float = option(
+        0.0, "Strength of the penalty on prolonging a repeat (DRY); 0 is off.", _DRY, high=_LARGE
+    )
+    dry_base: float = option(
+        1.75, "DRY: growth of the penalty per character of the repeat.", _DRY, 1.0, high=_LARGE, switch=False
+    )
     # llama.cpp's 2 and 64 count tokens of about four letters, and 2 letters recur in any good text.
-    dry_allowed_length: int = 12
-    dry_window: int = 1024
-    dry_breakers: tuple[int, ...] = ()
-    xtc_probability: float = 0.0
-    xtc_threshold: float = 0.1
-    logit_bias: tuple[tuple[int, float], ...] = ()
-    ban: tuple[int, ...] = ()
-    dynamic_temperature: tuple[float, float] | None = None
-    dynamic_exponent: float = 1.0
-    order: tuple[str, ...] = ORDER
+    dry_allowed_length: int = option(
+        12, "DRY: shortest repeat whose prolongation is penalized.", _DRY, 1, high=_LONG, switch=False
+    )
+    dry_window: int = option(
+        1024, "DRY: how many of the last characters, prompt included, are searched.", _DRY, high=_LONG, switch=False,
+        window=True,
+    )  # fmt: skip
+    dry_breakers: tuple[int, ...] = option(
+        (), r"DRY: characters that no repeat reaches across; \n is a line end.", _DRY, kind="symbols", switch=False
+    )
+    xtc_probability: float = option(
+        0.0, "How often the most likely characters are left out (XTC); 0 is off.", _XTC, high=1.0
+    )
+    xtc_threshold: float = option(
+        0.1, "XTC: leave out all characters of at least this probability but the last of them.", _XTC, high=1.0,
+        not_zero="0 would leave only the least likely symbol", switch=False,
+    )  # fmt: skip
+    order: tuple[str, ...] | None = option(
+        None, "Order of the filters; default: {order}.", kind="names", metavar="NAME,NAME,..."
+    )
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            _check_range(name, getattr(self, name), low, high)
-        for name, kind in _ABOVE_ZERO.items():
-            if getattr(self, name) == 0:
-                raise SettingsError(f"{name}: must be above 0, because {kind}")
+        for name, declared in declarations(type(self)).items():
+            if declared.low is not None and declared.high is not None:
+                _check_range(name, getattr(self, name), declared)
         self._check_dynamic_temperature()
         self._check_ids()
         self._check_order()
 
     def active(self) -> tuple[str, ...]:
         """The filters that do something, in order; bans are not among them."""
-        return tuple(name for name in self.order if _IS_ON[name](self))
+        names = order_of(type(self)) if self.order is None else self.order
+        return tuple(name for name in names if self._is_on(name))
 
-    def is_short(self) -> bool:
+    def is_plain(self) -> bool:
         """Whether top-k, top-p and one temperature in their usual order are all there is to do."""
         active = self.active()
         if self.banned() or self.dynamic_temperature is not None:
             return False
-        return active == tuple(name for name in _SHORT_WAY if name in active)
+        return active == tuple(name for name in ("top_k", "top_p", "temperature") if name in active)
 
     def banned(self) -> tuple[int, ...]:
         """Ids that are never drawn, from `ban` and from biases of minus infinity."""
         return tuple(sorted({*self.ban, *(key for key, value in self.logit_bias if value == -math.inf)}))
 
-    def biases(self) -> tuple[tuple[int, float], ...]:
-        """The biases that do something and are no bans."""
-        return tuple((key, value) for key, value in self.logit_bias if value not in (0.0, -math.inf))
+    def values_of(self, name: str) -> dict[str, Any]:
+        """The options of one filter, as its class takes them."""
+        found = declarations(type(self)).items()
+        return {key: getattr(self, key) for key, declared in found if declared.filter and declared.filter.name == name}
+
+    def _is_on(self, name: str) -> bool:
+        on = False
+        for f in fields(self):
+            declared = f.metadata["declaration"]
+            if declared.filter is not None and declared.filter.name == name:
+                value = getattr(self, f.name)
+                if declared.window and not value:
+                    return False
+                on |= declared.switch and value != f.default
+        return on
 
     def _check_dynamic_temperature(self) -> None:
         if self.dynamic_temperature is None:
             return
         low, high = self.dynamic_temperature
-        _check_range("dynamic_temperature", low, 0.0, sys.float_info.max)
-        _check_range("dynamic_temperature", high, 0.0, sys.float_info.max)
+        for value in (low, high):
+            _check_range("dynamic_temperature", value, declarations(type(self))["temperature"])
         if low > high:
             raise SettingsError(f"dynamic_temperature: the lowest, {shown(low)}, is above the highest, {shown(high)}")
         if self.temperature != 1.0:
@@ -142,65 +254,58 @@ class SamplerOptions(SamplingOptions):
             raise SettingsError("logit_bias: a symbol is given twice")
         for _, value in self.logit_bias:
             if value != -math.inf:
-                _check_range("logit_bias", value, -_LARGE, _LARGE)
+                _check_range("logit_bias", value, Declaration("", low=-_LARGE, high=_LARGE))
 
     def _check_order(self) -> None:
-        allowed = ", ".join(ORDER)
+        if self.order is None:
+            return
+        known = order_of(type(self))
+        allowed = ", ".join(known)
         for name in self.order:
-            if name not in _IS_ON:
+            if name not in known:
                 raise SettingsError(f"order: no filter is called {shown(name)}", hint=f"allowed: {allowed}")
             if self.order.count(name) > 1:
                 raise SettingsError(f"order: {name} is given twice")
-        for name in ORDER:
-            if name not in self.order and _IS_ON[name](self):
+        for name in known:
+            if name not in self.order and self._is_on(name):
                 raise SettingsError(f"order: {name} is switched on but not in the order", hint=f"allowed: {allowed}")
 
 
-# Lowest and highest allowed values, both included.
-_RANGES: dict[str, tuple[float, float]] = {
-    "temperature": (0.0, sys.float_info.max),
-    "top_k": (0, sys.maxsize),
-    "top_p": (0.0, 1.0),
-    "min_p": (0.0, 1.0),
-    "typical": (0.0, 1.0),
-    "top_n_sigma": (0.0, _LARGE),
-    "mirostat_tau": (0.0, _LARGE),
-    "mirostat_eta": (0.0, 1.0),
-    "repetition_penalty": (1.0 / _LARGE, _LARGE),
-    "presence_penalty": (-_LARGE, _LARGE),
-    "frequency_penalty": (-_LARGE, _LARGE),
-    "penalty_window": (0, _LONG),
-    "dry_multiplier": (0.0, _LARGE),
-    "dry_base": (1.0, _LARGE),
-    "dry_allowed_length": (1, _LONG),
-    "dry_window": (0, _LONG),
-    "xtc_probability": (0.0, 1.0),
-    "xtc_threshold": (0.0, 1.0),
-    "dynamic_exponent": (0.0, _LARGE),
-}
-_ABOVE_ZERO = {
-    "xtc_threshold": "0 would leave only the least likely symbol",
-    "dynamic_exponent": "0 would make every temperature the highest",
-}
-_IS_ON: dict[str, Callable[[SamplerOptions], bool]] = {
-    "bias": lambda o: bool(o.biases()),
-    "penalties": lambda o: (
-        o.penalty_window > 0 and (o.repetition_penalty, o.presence_penalty, o.frequency_penalty) != (1.0, 0.0, 0.0)
-    ),
-    "dry": lambda o: o.dry_multiplier > 0.0 and o.dry_window > 0,
-    "top_n_sigma": lambda o: o.top_n_sigma > 0.0,
-    "top_k": lambda o: o.top_k > 0,
-    "typical": lambda o: o.typical < 1.0,
-    "top_p": lambda o: o.top_p < 1.0,
-    "min_p": lambda o: o.min_p > 0.0,
-    "xtc": lambda o: o.xtc_probability > 0.0,
-    "temperature": lambda o: o.temperature != 1.0 or o.dynamic_temperature is not None,
-    "mirostat": lambda o: o.mirostat_tau > 0.0,
-}
-FIELDS = tuple(field.name for field in fields(SamplerOptions))
+def declarations(kind: type[SamplingOptions] = SamplingOptions) -> dict[str, Declaration]:
+    """Option name -> what is known about it, in the order of declaration."""
+    return {f.name: f.metadata["declaration"] for f in fields(kind)}
 
 
-def _check_range(name: str, value: float, low: float, high: float) -> None:
+def filter_specs(kind: type[SamplingOptions] = SamplingOptions) -> dict[str, FilterSpec]:
+    """Filter name -> filter, in the order in which they run by default."""
+    found = {d.filter.name: d.filter for d in declarations(kind).values() if d.filter}
+    return dict(sorted(found.items(), key=lambda item: item[1].stage))
+
+
+def order_of(kind: type[SamplingOptions] = SamplingOptions) -> tuple[str, ...]:
+    """The default order of the filters."""
+    return tuple(filter_specs(kind))
+
+
+def json_schema(kind: type[SamplingOptions] = SamplingOptions) -> dict[str, Any]:
+    """A JSON schema of the options, for programs that offer them."""
+    types = {"int": "integer", "float": "number"}
+    properties: dict[str, Any] = {}
+    for f in fields(kind):
+        declared: Declaration = f.metadata["declaration"]
+        entry = {"description": declared.help, "type": types.get(str(f.type), "array"), "default": f.default}
+        if declared.low is not None:
+            entry["exclusiveMinimum" if declared.not_zero else "minimum"] = declared.low
+        if declared.high not in (None, sys.float_info.max, sys.maxsize):
+            entry["maximum"] = declared.high
+        properties[f.name] = entry
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _check_range(name: str, value: float, declared: Declaration) -> None:
+    low, high = declared.low or 0.0, math.inf if declared.high is None else declared.high
+    if declared.not_zero and value == 0:
+        raise SettingsError(f"{name}: must be above 0, because {declared.not_zero}")
     if low <= value <= high:  # false for a NaN
         return
     if high >= sys.maxsize:

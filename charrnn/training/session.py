@@ -6,10 +6,10 @@ It shows nothing and catches no signals; whoever takes the events does that. Und
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import SettingsError
 from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from charrnn.runs.directory import RunDirectory
-from charrnn.runs.events import Event
+from charrnn.runs.events import Event, Note, RunStarted
 from charrnn.runs.text import Bar, Origin, encode_corpus, no_bar
 from charrnn.runs.transfer import check_transferable
 from charrnn.training.group import GroupMaker, group_of
@@ -31,6 +31,9 @@ from charrnn.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from charrnn.training.mpi import World
+    from charrnn.training.tensorboard import TensorBoardLog
+
+_NO_LOCK = "this file system has no locks: nothing keeps a second training out of the run directory"
 
 
 def train(
@@ -72,13 +75,16 @@ def train(
 
         check_installed()
     ranks = _ranks()
-    with _new_directory_only_if_used(run_dir.path), run_dir.lock():
+    with _new_directory_only_if_used(run_dir.path), run_dir.lock() as lock:
         begin = _resumed if resume else partial(_begun, init_from=init_from, overwrite=overwrite)
         trainer = begin(config, run_dir, stop, bar, ranks)
-        with _tensorboard(config, run_dir) as log:
-            for event in trainer.run():
-                log(event)
-                yield event
+        log = _Log(config, run_dir)
+        for event in trainer.run():
+            if isinstance(event, RunStarted) and not lock.held:
+                event = replace(event, notes=(*event.notes, _NO_LOCK))
+            log.show(event)
+            yield event
+            yield from log.notes()
 
 
 def leads() -> bool:
@@ -185,12 +191,31 @@ def _new_directory_only_if_used(path: Path) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _tensorboard(config: Config, run_dir: RunDirectory) -> Iterator[Callable[[Event], None]]:
-    if not config.training.tensorboard:
-        yield lambda event: None
-        return
-    from charrnn.training.tensorboard import TensorBoardLog
+class _Log:
+    """The run's TensorBoard files, if it has any, until they cannot be written."""
 
-    with contextlib.closing(TensorBoardLog(run_dir.path / "tensorboard")) as log:
-        yield log.show
+    def __init__(self, config: Config, run_dir: RunDirectory) -> None:
+        self._log: TensorBoardLog | None = None
+        self._notes: list[Note] = []
+        if config.training.tensorboard:
+            from charrnn.training.tensorboard import TensorBoardLog
+
+            self._attempt(lambda: setattr(self, "_log", TensorBoardLog(run_dir.path / "tensorboard")))
+
+    def show(self, event: Event) -> None:
+        """Write an event's numbers."""
+        if (log := self._log) is not None:
+            self._attempt(lambda: log.show(event))
+
+    def notes(self) -> list[Note]:
+        """What went wrong since the last call."""
+        found, self._notes = self._notes, []
+        return found
+
+    def _attempt(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except OSError as error:
+            self._log = None
+            what = "the files for TensorBoard cannot be written, and are given up"
+            self._notes.append(Note(f"{what}: {error.strerror or error}"))

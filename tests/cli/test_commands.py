@@ -137,7 +137,7 @@ def test_wrong_checkpoints_and_primes(charrnn_here: Run, trained: Path, tmp_path
     assert charrnn_here("sample", trained, "--prime", "the é", "--unknown", "skip", "--length", 1).returncode == 0
     assert charrnn_here("sample", trained, "--prime", "the é", "--unknown", "replace", "--length", 1).returncode == 0
     assert_one_line_error(charrnn_here("sample", trained, "--temperature", -1), 2, "--temperature")
-    assert_one_line_error(charrnn_here("sample", trained, "--prime", "a", "--prime-file", "b"), 2, "--prime")
+    assert_one_line_error(charrnn_here("sample", trained, "--prime", "a", "--prime-file", "b"), 2, "--prompt")
     assert_one_line_error(charrnn_here("sample", trained, "--prime-file", "none"), 3, "none")
     assert_one_line_error(charrnn_here("eval", trained, "--text", "none"), 3, "none")
     assert_one_line_error(charrnn_here("nonsense"), 2, "nonsense")

@@ -19,13 +19,14 @@ from tests.conftest import ROOT, SENTENCES, assert_one_line_error
 # All run in one folder. `a` and `b` are runs of one vocabulary, `t.yaml` trains for a moment.
 LINES = {
     "charrnn sample": [
-        "a --length 20 --prime the --seed 1 --num-samples 2 --separator == --unknown skip --no-include-prime --quiet "
+        "a --length 20 --prompt the --seed 1 --num-samples 2 --separator == --unknown skip --no-include-prompt --quiet "
         "--raw",
-        "a --prime-file prime.txt --seed 1 --best-of 3 --include-prime --json",
+        "a --prompt-file prime.txt --seed 1 --best-of 3 --include-prompt --json",
         "a --fill form.txt --seed 1 --unknown skip --length 10",
-        "a --seed 1 --stop . --stop-on-newline --until-words 4 --color surprise --memorization "
-        "--corpus text.txt",
-        "a --beam 3 --length-penalty 0.5 --length 10",
+        "a --seed 1 --stop . --stop-on-newline --until-words 4 --color surprise --memorization --corpus text.txt",
+        "a --beam 3 --length-penalty 0.5 --length 10", "a --seed 1 --length 30 --constrain [a-z]+[.]",
+        "a --prompt the --seed 1 --length 5 --no-include-prompt --cold", "a --prompt-file prime.txt --include-prompt",
+        "a --num-items 2 --seed 1 --length 300 --unique --not-in-training",
         "a --interactive --seed 1 --length 5",
         "bytes --seed 1 --length 5 --output-encoding latin-1",
         "a --seed 1 --length 20 --temperature 0.9 --top-k 8 --top-p 0.95 --min-p 0.01 --typical 0.9 --top-n-sigma 3 "
@@ -42,7 +43,9 @@ LINES = {
         "a --text form.txt --unknown skip --per-line",
         "a --text form.txt --unknown skip --surprising 2",
     ],
-    "charrnn rank": ["form.txt a --by total --prime the --top 1 --unknown skip --json"],
+    "charrnn next": ["a b --prompt the --top 3 --json", "a --prompt the"],
+    "charrnn rank": ["form.txt a --by total --prompt the --top 1 --unknown skip --json", "form.txt a --prompt the "
+                     "--unknown skip"],
     "charrnn compress": [
         "a form.txt --output f.crnn --streams 2 --no-baselines --json", "a form.txt -o g.crnn --baselines --quiet",
     ],
@@ -109,7 +112,6 @@ AFTER = {
 }  # fmt: skip
 # The same where an extra is installed: the modules it needs, then the command.
 WITH_EXTRAS = [
-    ("interegular", "sample a --seed 1 --length 30 --constrain [a-z]+[.]"),
     ("matplotlib", "plot a --output curves.png"),
     ("plotext", "plot a --terminal"),
     ("matplotlib", "compare t.yaml --budget 2 --run-dir drawn --quiet --plot drawn.png"),

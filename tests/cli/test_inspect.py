@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from charrnn.cli.commands.inspected import inspected
 from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
-from charrnn.runs.checkpoint import load_checkpoint
 from tests.conftest import SENTENCES, Run, assert_one_line_error
 
 HOSTILE = '<script>alert("x")</script> & <img src=x onerror=alert(1)> [bold]$x_1$ \x1b[31m </style></div> '
@@ -47,8 +47,9 @@ def test_units_json_is_the_activation(charrnn_here: Run, run: Path) -> None:
     done = charrnn_here("inspect", "units", run, "--unit", 5, "--signal", "c", "--length", 80, "--start", 7, "--json")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
-    saved = load_checkpoint(run / "best.npz")
-    trace = trace_text(saved.build_model(), saved.vocabulary.encode(data["text"]))
+    seen = inspected(run, None, 7, 80)
+    assert seen.text == data["text"]
+    trace = trace_text(seen.model, seen.ids, **seen.around)
     np.testing.assert_allclose(data["values"], trace.activation("c")[:, 5], rtol=1e-5)
     shown = charrnn_here("inspect", "units", run, "--unit", 5, "--length", 200)
     assert shown.returncode == 0
@@ -123,8 +124,8 @@ def test_a_report_holds_its_numbers_and_no_markup_of_the_text(charrnn_here: Run,
     assert shown["best"] == min(row["val_loss"] for row in rows if row["val_loss"] is not None)
     assert [s["step"] for s in shown["samples"]] == [10, 20, 30]
     (text,) = data["texts"]
-    saved = load_checkpoint(run / "best.npz")
-    h = trace_text(saved.build_model(), saved.vocabulary.encode(text["text"])).activation("h")
+    seen = inspected(run, None, 0, len(text["text"]))
+    h = trace_text(seen.model, seen.ids, **seen.around).activation("h")
     packed = np.frombuffer(base64.b64decode(text["units"][0]["data"]), np.int8).reshape(12, -1)
     np.testing.assert_allclose(packed.T / 127.0, h, atol=0.005)
     plain = charrnn_here("report", run, "-o", output, "--no-activations", "--json")

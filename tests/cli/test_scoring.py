@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import charrnn as package
-from charrnn.evaluation.scoring import by_line, candidate_nats, most_surprising
+from charrnn.evaluation.scoring import by_line, candidate_nats, most_surprising, text_nats
 from tests.conftest import Run, assert_one_line_error
 
 
@@ -30,7 +30,7 @@ def test_characters(charrnn_here: Run, runs: Path, tmp_path: Path, monkeypatch: 
     coloured = charrnn_here(*words, "--per-char", "color")
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured.stdout) == text + "\n"
     assert "\x1b[" in coloured.stdout
-    assert "bits a character" in coloured.stderr
+    assert "bits per character" in coloured.stderr
     assert_one_line_error(charrnn_here(*words, "--per-char", "json", "--per-line"), 2, "cannot both be given")
 
 
@@ -79,11 +79,14 @@ def test_candidates_together_are_candidates_alone(runs: Path, monkeypatch: pytes
     texts = ["the cat", "", "a", "the dog ran to the cat. the mat was red", "tac eht", "the red mat" * 20]
     ids = [model.vocabulary.encode(text) for text in texts]
     prime = model.vocabulary.encode("d ")
-    together = candidate_nats(model.models, prime, ids)
+    together = candidate_nats(model.text_model, prime, ids)
     monkeypatch.setattr("charrnn.evaluation.scoring._CELLS", 20)
-    assert candidate_nats(model.models, prime, ids) == pytest.approx(together, rel=1e-4)
+    assert candidate_nats(model.text_model, prime, ids) == pytest.approx(together, rel=1e-4)
     for text, nats in zip(texts, together, strict=True):
-        assert nats == pytest.approx(-model.logprobs("d " + text)[1:].sum(), rel=1e-4, abs=1e-6)
+        assert nats == pytest.approx(model.score(text, "d ").nats, rel=1e-4, abs=1e-6)
+        if text:
+            alone = text_nats(model.text_model, model.vocabulary.encode(text)[:, None], prime)
+            assert nats == pytest.approx(alone.sum(), rel=1e-4)
 
 
 def test_rank(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:

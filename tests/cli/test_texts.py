@@ -100,7 +100,7 @@ def test_output_encodings_that_cannot_be(charrnn_here: Run, folder: Path) -> Non
     train(charrnn_here, "corpus.encoding=bytes", name="raw")
     sample = ("sample", "raw", "--seed", 1, "--output-encoding")
     assert_one_line_error(charrnn_here(*sample, "nonsense"), 2, "--output-encoding: 'nonsense'")
-    assert_one_line_error(charrnn_here(*sample, "latin-1", "--prime", "日"), 3, "--prime: '日' cannot be written")
+    assert_one_line_error(charrnn_here(*sample, "latin-1", "--prime", "日"), 3, "--prompt: '日' cannot be written")
     assert_one_line_error(charrnn_here("sample", "run", "--output-encoding", "latin-1"), 2, "for models of bytes")
 
 
@@ -205,10 +205,10 @@ def test_a_run_continues_without_its_settings_file(
     ("words", "message"),
     [
         (("train",), "give --config FILE, or --resume RUN"),
-        (("train", "run"), "a run is named to continue it"),
+        (("train", "run"), "a run can only be named to continue it"),
         (("train", "run", "--resume", "--run-dir", "other"), "give the run's directory once"),
-        (("train", "--resume", "nowhere"), "there is no run to resume"),
-        (("train", "-c", "c.yaml", "--corpus", "x"), "--corpus says where the text of a resumed run is"),
+        (("train", "--resume", "nowhere"), "no run to resume"),
+        (("train", "-c", "c.yaml", "--corpus", "x"), "--corpus is for the text of a resumed run"),
         (("train", "--resume", "run", "--set", "model.cell=lstm"), "model.cell: cannot change"),
     ],
 )

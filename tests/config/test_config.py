@@ -274,7 +274,7 @@ def test_overrides_win_over_the_file_and_later_over_earlier() -> None:
         ("training.epochs=.nan", ": training.epochs: found nan, allowed: finite number > 0, or null"),
         ("model.cell=ltsm", ": model.cell: found 'ltsm', allowed: gru, lstm, rnn (did you mean 'lstm'?)"),
         ("corpus.source=", ": corpus.source: found null, allowed: text, not empty"),
-        ("training.batch_size", ": no '=' in it"),
+        ("training.batch_size", ": no '=' found"),
         ("training={batch_size: 3}", ": training is a section"),
         ("=3", ": '': unknown setting"),
         ("seed=3", ": seed: unknown setting (did you mean training.seed?)"),
@@ -293,7 +293,7 @@ def test_a_file_is_read_and_a_missing_one_answered_with_near_names(tmp_path: Pat
     assert caught.value.hint == f"did you mean {tmp_path / 'tiny.yaml'}?"
     with pytest.raises(SettingsError) as caught:
         load_config(tmp_path / "completely-else")
-    assert caught.value.hint == f"in {tmp_path} there are: tiny.yaml"
+    assert caught.value.hint == f"{tmp_path} has: tiny.yaml"
     with pytest.raises(SettingsError) as caught:
         load_config(tmp_path / "no" / "a.yaml")
     assert caught.value.hint == f"there is no folder {tmp_path / 'no'}"

@@ -17,7 +17,7 @@ import pytest
 from charrnn.data import corpora
 from charrnn.data.download import download
 from charrnn.errors import DataError
-from charrnn.files import FileLock
+from charrnn.locks import FileLock
 from tests.conftest import ROOT
 
 CONTENT = b"To be, or not to be: that is the question.\n" * 5000

@@ -20,7 +20,8 @@ from charrnn.formats.load import ArrayNames, import_model, read_vocabulary
 from charrnn.nn.cells import CELLS
 from charrnn.nn.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from tests.checkpoints import TEXT, a_checkpoint
+from charrnn.runs.start import text_model
+from tests.checkpoints import TEXT, a_checkpoint, of_documents
 from tests.conftest import Run, assert_one_line_error
 
 every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
@@ -43,6 +44,7 @@ def test_json_there_and_back(tmp_path: Path, cell: str, model: dict[str, Any]) -
     back = import_model(tmp_path / "m.json", None, source="y")
     assert back.vocabulary == checkpoint.vocabulary
     assert back.config.corpus.source == "x"
+    assert back.opening == checkpoint.opening
     np.testing.assert_allclose(logits(back, IDS), logits(checkpoint, IDS), atol=1e-5)
     if not model:
         for name, values in checkpoint.params.items():
@@ -84,14 +86,22 @@ def test_onnx_runs_to_the_same_logits(tmp_path: Path, cell: str, layers: int, mo
         state = {name: out[f"new_{name}"] for name in names}
     facts = json.loads(session.get_modelmeta().custom_metadata_map["charrnn"])
     assert facts["vocabulary"] == checkpoint.vocabulary.to_meta()
+    start = {f"state_{k}_{n}": [v] for k, layer in enumerate(facts["start"]["state"]) for n, v in layer.items()}
+    symbol = checkpoint.vocabulary.encode("a").astype(np.int64)
+    first = session.run(["logits"], {"ids": symbol, **{k: np.array(v, np.float32) for k, v in start.items()}})[0]
+    _, after = text_model([checkpoint], [checkpoint.build_model()]).begin(symbol)
+    np.testing.assert_allclose(first.T, after, atol=1e-5)
 
 
 @pytest.mark.parity
 @every_cell
 @pytest.mark.parametrize("encoding", ["utf-8", "bytes"])
-def test_torch_and_its_script(tmp_path: Path, cell: str, encoding: str) -> None:
+@pytest.mark.parametrize("documents", [False, True])
+def test_torch_and_its_script(tmp_path: Path, cell: str, encoding: str, documents: bool) -> None:
     torch = pytest.importorskip("torch")
     checkpoint = a_checkpoint(cell, 2, encoding)
+    if documents:
+        checkpoint = of_documents(checkpoint)
     assert exporter("torch")(checkpoint, tmp_path / "m.pt") == [tmp_path / "m.pt", tmp_path / "m.py"]
     weights = torch.load(tmp_path / "m.pt", weights_only=True)
     kinds = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
@@ -107,7 +117,11 @@ def test_torch_and_its_script(tmp_path: Path, cell: str, encoding: str) -> None:
 
     expected = "ab" + "".join(TrainedModel([checkpoint]).sample("ab", length=40, temperature=0.0))
     assert done.stdout.rstrip("\n") == expected.rstrip("\n")
-    if (cell, encoding) != ("gru", "utf-8"):
+    if documents:
+        separator = checkpoint.config.corpus.document_separator
+        assert separator
+        assert expected.count(separator) > 1  # the state was zeroed on the way
+    if (cell, encoding, documents) != ("gru", "utf-8", False):
         return
     again = [subprocess.run([*words[:4], "--seed", "3"], cwd=tmp_path, capture_output=True, check=True) for _ in "ab"]
     assert again[0].stdout == again[1].stdout
@@ -177,7 +191,7 @@ def test_names_decide_where_shapes_do_not(tmp_path: Path) -> None:
         import_model(tmp_path / "m.pt", vocabulary, source="x", names=ArrayNames(rnn="b"))
     found = import_model(tmp_path / "m.pt", vocabulary, source="x", names=ArrayNames(rnn="b", head="y"))
     np.testing.assert_array_equal(found.params["head.weight"], network["y"].weight.detach().numpy())
-    with pytest.raises(CheckpointError, match="does not say"):
+    with pytest.raises(CheckpointError, match="contains no vocabulary"):
         import_model(tmp_path / "m.pt", None, source="x")
     both = torch.nn.ModuleDict({"r": torch.nn.LSTM(V, 7, bidirectional=True), "h": torch.nn.Linear(14, V)})
     torch.save(both.state_dict(), tmp_path / "b.pt")
@@ -233,19 +247,13 @@ def test_the_commands(charrnn_here: Run, config_file: Path, tmp_path: Path) -> N
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert_one_line_error(charrnn_here("import", "m.json", "--run-dir", "b"), 2, "holds a run already")
-    assert_one_line_error(charrnn_here("import", "text.txt", "--run-dir", "c"), 4 if _has_torch() else 6, "")
+    assert_one_line_error(charrnn_here("import", "text.txt", "--run-dir", "c"), 4, "not a PyTorch file")
     assert_one_line_error(
         charrnn_here("export", "a", "--to", "json", "--output", "no/where.json"), 2, "cannot be written"
     )
     assert not (tmp_path / "c").exists()
     assert find_checkpoint(tmp_path / "b") == tmp_path / "b" / "last.npz"
     assert load_checkpoint(tmp_path / "b" / "last.npz").config.model.cell == "gru"
-
-
-def _has_torch() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("torch") is not None
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))

@@ -13,7 +13,7 @@ from charrnn.api import TrainedModel
 from charrnn.formats import exporter
 from charrnn.nn.cells import CELLS
 from tests.browser import FLAGS
-from tests.checkpoints import a_checkpoint
+from tests.checkpoints import a_checkpoint, of_documents
 
 pytestmark = pytest.mark.extras
 
@@ -48,12 +48,19 @@ def made(browser: Any, **fields: str) -> str:
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("encoding", ["utf-8", "bytes"])
-def test_the_same_greedy_text_as_the_command_line(browser: Any, tmp_path: Path, cell: str, encoding: str) -> None:
+@pytest.mark.parametrize("documents", [False, True])
+def test_the_same_greedy_text_as_the_command_line(
+    browser: Any, tmp_path: Path, cell: str, encoding: str, documents: bool
+) -> None:
     checkpoint = a_checkpoint(cell, 2, encoding)
+    if documents:
+        checkpoint = of_documents(checkpoint)
     exporter("html")(checkpoint, tmp_path / "p.html")
     browser.get(f"file://{tmp_path / 'p.html'}")
     expected = "ab" + "".join(TrainedModel([checkpoint]).sample("ab", length=200, temperature=0.0))
     assert made(browser, prime="ab", temperature="0", length="200") == expected
+    begun = "".join(TrainedModel([checkpoint]).sample(length=200, temperature=0.0))
+    assert made(browser, prime="", temperature="0", length="200") == begun
     assert browser.get_log("browser") == []
 
 
@@ -64,7 +71,7 @@ def test_unknown_characters_are_told_and_passed_over(browser: Any, tmp_path: Pat
     fields = {"temperature": "0", "length": "50", "colours": ""}
     expected = "".join(TrainedModel([checkpoint]).sample("ab", length=50, temperature=0.0))
     assert made(browser, prime="aÜb☃Ü", **fields) == "aÜb☃Ü" + expected
-    assert browser.find_element("id", "unknown").text == "not known to the model and passed over: Ü ☃"
+    assert browser.find_element("id", "unknown").text == "unknown to the model and skipped: Ü ☃"
     made(browser, prime="ab", **fields)
     assert browser.find_element("id", "unknown").text == ""
 
@@ -78,7 +85,7 @@ def test_seeds_colours_and_a_small_screen(browser: Any, tmp_path: Path) -> None:
     assert made(browser, seed="6") != first
     marks = browser.execute_script("return document.querySelectorAll('#text span[title]').length")
     assert marks == 80
-    assert "surprise, bits a character" in browser.find_element("id", "legend").text
+    assert "surprise, bits per character" in browser.find_element("id", "legend").text
     assert "entropy" in (made(browser, colours="entropy") and browser.find_element("id", "legend").text)
     small = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", small)

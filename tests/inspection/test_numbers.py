@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from charrnn.data.vocabulary import Vocabulary
+from charrnn.data.windows import cut_window
 from charrnn.inspection import properties
 from charrnn.inspection.errors import NGRAM, by_character, by_frequency, by_place_in_word
 from charrnn.inspection.memory import gradient_memory, loss_by_context
@@ -102,6 +103,21 @@ def test_memory_gradients_equal_finite_differences(cell: str) -> None:
                     ends.append(float(model.loss(ids[step:9], ids[step + 1 : 10], state)[-1, 0]))
                 square += ((ends[0] - ends[1]) / (2 * epsilon)) ** 2
         assert norms_[step, 0] == pytest.approx(math.sqrt(square), rel=1e-5)
+
+
+def test_documents_are_traced_as_training_read_them() -> None:
+    model = make("gru", dtype=np.float32)
+    ids, separator = ids_of(model, 700).astype(np.uint8), np.array([3], np.uint8)
+    window = cut_window(ids, np.array([0]), len(ids) - 1, separator)
+    expected = model.loss(window.inputs, window.targets, model.zero_state(1), resets=window.resets)[:, 0]
+    trace = trace_text(model, ids, separator=separator)
+    np.testing.assert_allclose(trace.nats, expected, rtol=1e-4)
+    first = np.flatnonzero(ids == 3)[0] + 1
+    again = trace_text(model, ids[first : first + 1])
+    np.testing.assert_allclose(trace.activation("h")[first], again.activation("h")[0], rtol=1e-4)
+    context = loss_by_context(model, ids, steps=9, places=64, separator=separator)
+    assert context[0] == pytest.approx(loss_by_context(model, ids, steps=9, places=64)[0])
+    assert context[-1] != loss_by_context(model, ids, steps=9, places=64)[-1]
 
 
 def test_memory_curves_have_the_order_they_say() -> None:

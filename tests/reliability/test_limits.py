@@ -14,7 +14,8 @@ import pytest
 
 from charrnn.errors import CheckpointError
 from charrnn.runs.checkpoint import FORMAT, load_checkpoint
-from charrnn.sampling.draw import SamplingOptions, generate_text
+from charrnn.sampling.generate import generate_text
+from charrnn.sampling.options import SamplingOptions
 from tests.conftest import ROOT, Run, assert_one_line_error
 
 FIXTURE = ROOT / "tests" / "fixtures" / "format-1.npz"

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from charrnn.data.vocabulary import TextDecoder, Vocabulary
 from charrnn.evaluation.loss import evaluate
-from charrnn.sampling.draw import Chooser, SamplingOptions, generate_ids, generate_text, keep_top_k, keep_top_p, softmax
+from charrnn.sampling.draw import Sampler
+from charrnn.sampling.filters.cuts import keep_top_k, keep_top_p
+from charrnn.sampling.filters.filter import softmax
+from charrnn.sampling.generate import generate_ids, generate_text
+from charrnn.sampling.options import SamplingOptions
 from tests.strategies import make_case
 
 logits_of = st.lists(st.floats(-8, 8), min_size=1, max_size=12).map(lambda x: np.array(x)[:, None])
@@ -36,7 +40,7 @@ def test_draws_follow_the_tempered_distribution(temperature: float) -> None:
     logits = np.array([2.0, 1.0, 0.0, -1.0, -9.0])
     n = 40_000
     uniforms = np.random.default_rng(0).random(n)
-    ids = Chooser(len(logits), n, SamplingOptions(temperature=temperature)).choose(
+    ids = Sampler(len(logits), n, SamplingOptions(temperature=temperature)).draw(
         np.repeat(logits[:, None], n, axis=1), uniforms
     )
     p = softmax(logits[:, None] / temperature)[:, 0]
@@ -47,8 +51,8 @@ def test_draws_follow_the_tempered_distribution(temperature: float) -> None:
 def test_a_draw_at_the_edge_stays_inside_the_kept_symbols() -> None:
     logits = np.array([[0.0], [1.0], [5.0], [4.0]])
     for u in (0.0, 1.0 - 2**-53):
-        assert Chooser(len(logits), 1, SamplingOptions(top_k=2)).choose(logits, np.array([u]))[0] in (2, 3)
-    assert Chooser(len(logits), 1, SamplingOptions(temperature=0.0)).choose(logits, np.array([0.9]))[0] == 2
+        assert Sampler(len(logits), 1, SamplingOptions(top_k=2)).draw(logits, np.array([u]))[0] in (2, 3)
+    assert Sampler(len(logits), 1, SamplingOptions(temperature=0.0)).draw(logits, np.array([0.9]))[0] == 2
 
 
 def test_the_same_seed_gives_the_same_text_and_samples_differ() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,17 +10,18 @@ import pytest
 
 from charrnn.nn.network import CharRNN
 from charrnn.nn.stepper import Stepper
-from charrnn.sampling.draw import Chooser, SamplingOptions, generate_ids
+from charrnn.sampling.draw import Sampler
 from charrnn.sampling.filters.chain import build_chain
 from charrnn.sampling.filters.filter import softmax
-from charrnn.sampling.options import ORDER, SamplerOptions
+from charrnn.sampling.generate import generate_ids
+from charrnn.sampling.options import SamplingOptions, order_of
 from tests.sampling import reference
 from tests.strategies import make_case
 
 PRIME = np.array([1, 2, 3, 1, 2], np.uint8)
 V = 9
 # All filters on, each mild enough that several symbols stay.
-ALL = SamplerOptions(
+ALL = SamplingOptions(
     temperature=1.3, top_k=8, top_p=0.97, min_p=0.01, typical=0.98, top_n_sigma=3.0, mirostat_tau=2.0,
     repetition_penalty=1.1, presence_penalty=0.1, frequency_penalty=0.02, dry_multiplier=0.5, dry_allowed_length=2,
     dry_breakers=(7,), xtc_probability=0.3, xtc_threshold=0.15, logit_bias=((4, 0.5), (8, -math.inf)), ban=(6,),
@@ -45,11 +47,11 @@ def first_logits(model: CharRNN) -> list[float]:
     return [float(x) for x in logits[:, 0]]
 
 
-def expected_after(options: SamplerOptions, logits: list[float]) -> list[float]:
+def expected_after(options: SamplingOptions, logits: list[float]) -> list[float]:
     """Probabilities of the first draw by the reference, for the settings that the test below uses."""
     past = PRIME.tolist()
     x = [-math.inf if i in options.banned() else y for i, y in enumerate(logits)]
-    x = [y + dict(options.biases()).get(i, 0.0) for i, y in enumerate(x)]
+    x = [y + dict(options.logit_bias).get(i, 0.0) for i, y in enumerate(x)]
     x = reference.penalties(
         x, past, 64, options.repetition_penalty, options.presence_penalty, options.frequency_penalty
     )
@@ -88,7 +90,7 @@ def expected_after(options: SamplerOptions, logits: list[float]) -> list[float]:
     ids=lambda s: "+".join(s),
 )
 def test_draws_follow_the_reference(settings: dict[str, object]) -> None:
-    model, options, n = make_case("lstm", V=V, H=8, seed=3).model, SamplerOptions(**settings), 6000  # type: ignore[arg-type]
+    model, options, n = make_case("lstm", V=V, H=8, seed=3).model, SamplingOptions(**settings), 6000  # type: ignore[arg-type]
     p = np.array(expected_after(options, first_logits(model)))
     seen = np.bincount(draw(model, options, length=1, count=n)[:, 0], minlength=V)
     possible = p > 0
@@ -101,26 +103,27 @@ def test_draws_follow_the_reference(settings: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     "plain",
-    [SamplingOptions(), SamplingOptions(0.0), SamplingOptions(0.7, 5), SamplingOptions(1.4, 0, 0.8),
-     SamplingOptions(0.9, 4, 0.6)],
+    [SamplingOptions(), SamplingOptions(0.0), SamplingOptions(0.7, top_k=5), SamplingOptions(1.4, top_p=0.8),
+     SamplingOptions(0.9, top_k=4, top_p=0.6)],
 )  # fmt: skip
 def test_neutral_filters_change_no_bit(plain: SamplingOptions) -> None:
     model = peaked_model()
-    options = SamplerOptions(plain.temperature, plain.top_k, plain.top_p)
-    assert options.is_short()
-    np.testing.assert_array_equal(draw(model, plain, count=3), draw(model, options, count=3))
+    assert plain.is_plain()
+    idle = dataclasses.replace(plain, dry_multiplier=1.0, dry_allowed_length=500)
+    assert not idle.is_plain()
+    np.testing.assert_array_equal(draw(model, plain, count=3), draw(model, idle, count=3))
     # The same through the chain: every weight that is drawn from has the same bits.
     rng = np.random.default_rng(0)
     logits, uniforms = rng.normal(0.0, 3.0, (V, 50)), rng.random(50)
     filtered = logits.copy()
-    build_chain(options, V, 50, PRIME).apply(filtered)
-    through = Chooser(V, 50, SamplingOptions()).choose(filtered, uniforms)
-    np.testing.assert_array_equal(through, Chooser(V, 50, plain).choose(logits, uniforms))
+    build_chain(plain, V, 50, PRIME).apply(filtered)
+    through = Sampler(V, 50, SamplingOptions()).draw(filtered, uniforms)
+    np.testing.assert_array_equal(through, Sampler(V, 50, plain).draw(logits, uniforms))
 
 
 def test_a_filter_that_is_on_but_meets_nothing_changes_no_bit() -> None:
     model = peaked_model()
-    idle = SamplerOptions(
+    idle = SamplingOptions(
         dry_multiplier=1.0, dry_allowed_length=500, xtc_probability=1.0, xtc_threshold=1.0, min_p=1e-300,
         top_n_sigma=1e5, mirostat_tau=1e5, top_k=V, dynamic_temperature=(1.0, 1.0),
     )  # fmt: skip
@@ -129,15 +132,14 @@ def test_a_filter_that_is_on_but_meets_nothing_changes_no_bit() -> None:
 
 
 def test_the_short_way_is_left_only_when_needed() -> None:
-    assert SamplerOptions(order=("temperature", "top_k"), temperature=0.5).is_short()
-    assert SamplerOptions(dry_multiplier=1.0, dry_window=0).is_short()
-    assert SamplerOptions(presence_penalty=1.0, penalty_window=0).is_short()
-    assert SamplerOptions(logit_bias=((2, 0.0),)).is_short()
-    assert not SamplerOptions(order=("temperature", "top_p"), temperature=0.5, top_p=0.5).is_short()
-    assert not SamplerOptions(ban=(1,)).is_short()
-    assert not SamplerOptions(dynamic_temperature=(0.5, 1.5)).is_short()
-    assert not ALL.is_short()
-    assert set(ALL.active()) == set(ORDER)
+    assert SamplingOptions(order=("temperature", "top_k"), temperature=0.5).is_plain()
+    assert SamplingOptions(dry_multiplier=1.0, dry_window=0).is_plain()
+    assert SamplingOptions(presence_penalty=1.0, penalty_window=0).is_plain()
+    assert not SamplingOptions(order=("temperature", "top_p"), temperature=0.5, top_p=0.5).is_plain()
+    assert not SamplingOptions(ban=(1,)).is_plain()
+    assert not SamplingOptions(dynamic_temperature=(0.5, 1.5)).is_plain()
+    assert not ALL.is_plain()
+    assert set(ALL.active()) == set(order_of())
 
 
 def test_streams_do_not_depend_on_their_neighbours() -> None:
@@ -163,7 +165,7 @@ def test_no_bit_of_a_stream_depends_on_its_neighbours() -> None:
 
 def test_the_draws_use_the_same_numbers_with_and_without_xtc() -> None:
     model = peaked_model()
-    idle = SamplerOptions(xtc_probability=1e-12)
+    idle = SamplingOptions(xtc_probability=1e-12)
     np.testing.assert_array_equal(draw(model, idle), draw(model, SamplingOptions()))
 
 
@@ -172,7 +174,7 @@ def test_the_order_is_respected() -> None:
 
     def left(order: tuple[str, ...], **settings: object) -> list[int]:
         out = logits.copy()
-        build_chain(SamplerOptions(order=order, **settings), 4, 1, PRIME[:1]).apply(out)  # type: ignore[arg-type]
+        build_chain(SamplingOptions(order=order, **settings), 4, 1, PRIME[:1]).apply(out)  # type: ignore[arg-type]
         return np.flatnonzero(softmax(out)[:, 0]).tolist()
 
     # Hot logits are flatter, so a nucleus taken after the temperature is larger.
@@ -187,11 +189,11 @@ def test_the_order_is_respected() -> None:
 
 def test_greedy_obeys_bans_and_penalties() -> None:
     model = peaked_model()
-    plain = draw(model, SamplerOptions(temperature=0.0))[0]
+    plain = draw(model, SamplingOptions(temperature=0.0))[0]
     often = int(np.bincount(plain).argmax())
-    banned = draw(model, SamplerOptions(temperature=0.0, ban=(often,)))[0]
+    banned = draw(model, SamplingOptions(temperature=0.0, ban=(often,)))[0]
     assert often not in banned
-    varied = draw(model, SamplerOptions(temperature=0.0, frequency_penalty=5.0))[0]
+    varied = draw(model, SamplingOptions(temperature=0.0, frequency_penalty=5.0))[0]
     assert len(set(varied.tolist())) > len(set(plain.tolist()))
 
 
@@ -204,8 +206,8 @@ def test_dry_ends_a_loop() -> None:
             n += 1
         return n - 1
 
-    looped = draw(model, SamplerOptions(temperature=0.0), length=120)[0].tolist()
-    dried = draw(model, SamplerOptions(temperature=0.0, dry_multiplier=20.0, dry_allowed_length=3), length=120)[
+    looped = draw(model, SamplingOptions(temperature=0.0), length=120)[0].tolist()
+    dried = draw(model, SamplingOptions(temperature=0.0, dry_multiplier=20.0, dry_allowed_length=3), length=120)[
         0
     ].tolist()
     assert longest_repeat(looped) > 40
@@ -215,13 +217,13 @@ def test_dry_ends_a_loop() -> None:
 def test_mirostat_holds_the_surprise() -> None:
     model = make_case("gru", V=40, H=16).model
     model.params.flat *= 3.0
-    stepper, chain = Stepper(model), build_chain(SamplerOptions(mirostat_tau=2.0), 40, 1, PRIME)
-    chooser, rng, surprises = Chooser(40, 1, SamplingOptions()), np.random.default_rng(0), []
+    stepper, chain = Stepper(model), build_chain(SamplingOptions(mirostat_tau=2.0), 40, 1, PRIME)
+    chooser, rng, surprises = Sampler(40, 1, SamplingOptions()), np.random.default_rng(0), []
     logits = stepper.step(1)
     for _ in range(1500):
         scores = logits.astype(np.float64)
         chain.apply(scores)
-        ids = chooser.choose(scores, rng.random(1))
+        ids = chooser.draw(scores, rng.random(1))
         surprises.append(-np.log2(softmax(scores)[ids[0], 0]))
         chain.accept(ids)
         logits = stepper.step(int(ids[0]))

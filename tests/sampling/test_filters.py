@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.sampling.filters.chain import Chain, Memory
+from charrnn.sampling.filters.chain import FilterChain, RecentIds
 from charrnn.sampling.filters.cuts import XTC, Ban, MinP, TopK, TopNSigma, TopP, Typical
-from charrnn.sampling.filters.filter import Filter, Moment, softmax
+from charrnn.sampling.filters.filter import LogitsFilter, StepContext, softmax
 from charrnn.sampling.filters.mirostat import Mirostat
 from charrnn.sampling.filters.repetition import Dry, Penalties
-from charrnn.sampling.filters.scaling import Bias, DynamicTemperature, Temperature
+from charrnn.sampling.filters.scaling import Bias, Temperature
 from tests.sampling import reference
 
 NO_IDS = np.zeros(0, np.intp)
@@ -31,10 +31,10 @@ def streams(draw: st.DrawFn, min_symbols: int = 1) -> np.ndarray:
     return logits
 
 
-def applied(step: Filter, logits: np.ndarray, uniforms: np.ndarray | None = None) -> np.ndarray:
+def applied(step: LogitsFilter, logits: np.ndarray, uniforms: np.ndarray | None = None) -> np.ndarray:
     out = logits.copy()
     empty = np.zeros((0, logits.shape[1]), np.intp)
-    step.apply(out, Moment(empty, np.zeros(logits.shape[1]) if uniforms is None else uniforms))
+    step.apply(out, StepContext(empty, np.zeros(logits.shape[1]) if uniforms is None else uniforms))
     return out
 
 
@@ -86,12 +86,12 @@ def test_temperature(logits: np.ndarray, value: float) -> None:
 @given(streams(), st.floats(0.01, 2.0), st.floats(0.0, 2.0), st.floats(0.1, 3.0))
 def test_dynamic_temperature(logits: np.ndarray, low: float, more: float, exponent: float) -> None:
     expected = [reference.dynamic_temperature(c, low, low + more, exponent) for c in logits.T.tolist()]
-    assert_columns(applied(DynamicTemperature(low, low + more, exponent), logits), expected)
+    assert_columns(applied(Temperature(1.0, (low, low + more), exponent), logits), expected)
 
 
 def test_a_dynamic_temperature_may_start_at_0() -> None:
     certain, open_ = [50.0, -800.0, -900.0], [1.0, 1.0, 1.0]
-    seen = applied(DynamicTemperature(0.0, 2.0), np.array([certain, open_]).T)
+    seen = applied(Temperature(dynamic_temperature=(0.0, 2.0)), np.array([certain, open_]).T)
     np.testing.assert_array_equal(seen, np.array([[0.0, -np.inf, -np.inf], [0.0, 0.0, 0.0]]).T)
 
 
@@ -122,9 +122,9 @@ def pasts(draw: st.DrawFn, symbols: int = 3) -> np.ndarray:
     return np.array(ids, np.intp).reshape(M, N)
 
 
-def after(step: Filter, past: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def after(step: LogitsFilter, past: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Logits after a chain of one filter has been told the past, symbol by symbol."""
-    chain = Chain([step], past.shape[1], NO_IDS)
+    chain = FilterChain([step], past.shape[1], NO_IDS)
     out = logits.copy()
     for ids in past:
         chain.accept(ids)
@@ -156,11 +156,12 @@ def test_dry(past: np.ndarray, window: int, allowed: int, multiplier: float, bas
         reference.dry(logits[:, n].tolist(), past[:, n].tolist(), **settings)  # type: ignore[arg-type]
         for n in range(past.shape[1])
     ]
-    assert_columns(after(Dry(past.shape[1], **settings), past, logits), expected)  # type: ignore[arg-type]
+    named = {f"dry_{name}": value for name, value in settings.items()}
+    assert_columns(after(Dry(**named), past, logits), expected)  # type: ignore[arg-type]
 
 
 def test_a_huge_dry_penalty_stays_finite() -> None:
-    step = Dry(1, multiplier=5.0, base=100.0, allowed_length=1, window=1000)
+    step = Dry(dry_multiplier=5.0, dry_base=100.0, dry_allowed_length=1, dry_window=1000)
     seen = after(step, np.zeros((1000, 1), np.intp), np.zeros((1, 1)))
     assert np.isfinite(seen).all()
     assert seen[0, 0] < -1e5
@@ -170,8 +171,8 @@ def test_a_huge_dry_penalty_stays_finite() -> None:
 def test_mirostat(logits: np.ndarray, tau: float, eta: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     N = logits.shape[1]
-    step = Mirostat(N, tau, eta)
-    chain = Chain([step], N, np.array([0, 1]))  # the prime moves nothing
+    step = Mirostat(tau, eta)
+    chain = FilterChain([step], N, np.array([0, 1]))  # the prime moves nothing
     bounds = [2 * tau] * N
     for _ in range(8):
         out = logits.copy()
@@ -187,7 +188,7 @@ def test_mirostat(logits: np.ndarray, tau: float, eta: float, seed: int) -> None
 
 
 def test_mirostat_survives_what_it_thought_impossible() -> None:
-    chain = Chain([Mirostat(1, 2000.0, 0.1), Temperature(1000.0)], 1, NO_IDS)
+    chain = FilterChain([Mirostat(2000.0, 0.1), Temperature(1000.0)], 1, NO_IDS)
     out = np.array([[0.0], [-900.0]])
     chain.apply(out)
     chain.accept(np.array([1]))
@@ -197,7 +198,7 @@ def test_mirostat_survives_what_it_thought_impossible() -> None:
 
 @pytest.mark.parametrize("window", [1, 2, 7, 30])
 def test_the_memory_holds_the_last_ids(window: int) -> None:
-    memory, told = Memory(window, 2), []
+    memory, told = RecentIds(window, 2), []
     for ids in np.random.default_rng(0).integers(0, 99, (100, 2)):
         memory.add(ids)
         told.append(ids.tolist())
@@ -205,7 +206,7 @@ def test_the_memory_holds_the_last_ids(window: int) -> None:
 
 
 # Worked out by hand; llama.cpp's own tests expect the same of its samplers.
-CASES: dict[str, tuple[Filter, list[float], list[int], list[float]]] = {
+CASES: dict[str, tuple[LogitsFilter, list[float], list[int], list[float]]] = {
     "xtc, threshold 0.09": (XTC(1.0, 0.09), [0.4, 0.3, 0.2, 0.1], [], [0, 0, 0, 1]),
     "xtc, threshold 0.19": (XTC(1.0, 0.19), [0.4, 0.3, 0.2, 0.1], [], [0, 0, 2 / 3, 1 / 3]),
     "xtc, threshold 0.39": (XTC(1.0, 0.39), [0.4, 0.3, 0.2, 0.1], [], [0.4, 0.3, 0.2, 0.1]),
@@ -217,15 +218,16 @@ CASES: dict[str, tuple[Filter, list[float], list[int], list[float]]] = {
     "presence": (Penalties(9, 1.0, math.log(2), 0.0), [0.25] * 4, [0, 0], [1 / 7, 2 / 7, 2 / 7, 2 / 7]),
     "frequency": (Penalties(9, 1.0, 0.0, math.log(2)), [0.25] * 4, [0, 0], [1 / 13, 4 / 13, 4 / 13, 4 / 13]),
     "dry": (
-        Dry(1, multiplier=math.log(2), base=1.1, allowed_length=2, window=9), [0.25] * 4, [0, 1, 2, 0, 1],
+        Dry(dry_multiplier=math.log(2), dry_base=1.1, dry_allowed_length=2, dry_window=9), [0.25] * 4, [0, 1, 2, 0, 1],
         [2 / 7, 2 / 7, 1 / 7, 2 / 7],
     ),
     "dry, too short": (
-        Dry(1, multiplier=1.0, base=1.1, allowed_length=4, window=9), [0.2] * 5, [0, 1, 2, 3, 4, 0, 1], [0.2] * 5,
+        Dry(dry_multiplier=1.0, dry_base=1.1, dry_allowed_length=4, dry_window=9), [0.2] * 5, [0, 1, 2, 3, 4, 0, 1],
+        [0.2] * 5,
     ),
     "dry, broken": (
-        Dry(1, multiplier=1.0, base=1.1, allowed_length=2, window=9, breakers=[0]), [0.2] * 5, [1, 0, 3, 4, 1, 0],
-        [0.2] * 5,
+        Dry(dry_multiplier=1.0, dry_base=1.1, dry_allowed_length=2, dry_window=9, dry_breakers=[0]), [0.2] * 5,
+        [1, 0, 3, 4, 1, 0], [0.2] * 5,
     ),
 }  # fmt: skip
 

@@ -15,10 +15,19 @@ from charrnn.evaluation.loss import evaluate, mixed_surprisals
 from charrnn.nn.ensemble import EnsembleStepper
 from charrnn.nn.network import CharRNN
 from charrnn.nn.stepper import Stepper
+from charrnn.runs.start import TextModel, TextStart
 from charrnn.sampling.beam import beam_search
-from charrnn.sampling.draw import generate_text
-from charrnn.sampling.generate import Character, Control, Sample, generate
-from charrnn.sampling.options import SamplerOptions
+from charrnn.sampling.constraint import Constraint
+from charrnn.sampling.generate import (
+    GeneratedChar,
+    Request,
+    Sample,
+    StopConditions,
+    generate,
+    generate_samples,
+    generate_text,
+)
+from charrnn.sampling.options import SamplingOptions
 
 TEXT = "abcde .\n"
 VOCABULARY = Vocabulary.of(TEXT)
@@ -35,14 +44,20 @@ def a_model(seed: int = 0, cell: str = "gru", hidden: int = 12) -> CharRNN:
 MODEL = a_model()
 
 
-def run(control: Control, *, count: int = 1, seed: int = 3, models: list[CharRNN] | None = None) -> list[Sample]:
+def bare(*models: CharRNN) -> TextModel:
+    """Networks that read from a zero state, as the plain references do."""
+    return TextModel(models, VOCABULARY, [TextStart(m.zero_state(1), None, PRIME[:0]) for m in models])
+
+
+def run(stop: StopConditions, *, count: int = 1, seed: int = 3, measure: bool = False) -> list[Sample]:
     samples: list[Sample] = []
-    seen: list[list[Character]] = [[] for _ in range(count)]
-    for k, character in generate(
-        models or [MODEL], VOCABULARY, PRIME, seed=seed, control=control, num_samples=count, samples=samples
-    ):
+    seen: list[list[GeneratedChar]] = [[] for _ in range(count)]
+    request = Request(PRIME, seed, stop, num_samples=count, measure=measure)
+    for k, character in generate(bare(MODEL), request, samples=samples):
         seen[k].append(character)
-    assert seen == [sample.characters for sample in samples] or control.measure
+    assert [s.text for s in samples] == ["".join(c.text for c in characters) for characters in seen]
+    whole = generate_samples(bare(MODEL), request)
+    assert [(s.text, s.finish_reason) for s in whole] == [(s.text, s.finish_reason) for s in samples]
     return samples
 
 
@@ -51,26 +66,26 @@ def plain(length: int, seed: int = 3) -> str:
 
 
 def test_without_an_end_it_is_the_plain_sample() -> None:
-    (sample,) = run(Control(length=80))
+    (sample,) = run(StopConditions(length=80))
     assert sample.text == plain(80)
-    assert sample.finish == "length"
+    assert sample.finish_reason == "length"
 
 
 @pytest.mark.parametrize("stops", [("e",), ("d ", "ab"), ("\n",), ("abc", "bca", "cab"), ("nothing",), ("aa", "aaa")])
 @pytest.mark.parametrize("seed", range(6))
 def test_a_stop_cuts_before_its_first_occurrence(stops: tuple[str, ...], seed: int) -> None:
     whole = plain(120, seed)
-    (sample,) = run(Control(length=120, stop=stops), seed=seed)
+    (sample,) = run(StopConditions(length=120, stop=stops), seed=seed)
     ends = [(whole.find(stop) + len(stop), whole.find(stop)) for stop in stops if stop in whole]
     assert sample.text == (whole[: min(ends)[1]] if ends else whole)
-    assert sample.finish == ("stop" if ends else "length")
+    assert sample.finish_reason == ("stop" if ends else "length")
 
 
 def test_nothing_is_held_back_longer_than_needed() -> None:
     stop = "e.e.e."
     released = ""
     for made, (_, character) in enumerate(
-        generate([MODEL], VOCABULARY, PRIME, seed=3, control=Control(length=60, stop=(stop,)))
+        generate(bare(MODEL), Request(PRIME, 3, StopConditions(length=60, stop=(stop,))))
     ):
         released += character.text
         assert len(released) == made + 1
@@ -80,25 +95,25 @@ def test_nothing_is_held_back_longer_than_needed() -> None:
 @pytest.mark.parametrize("words", [1, 2, 5])
 def test_words(words: int) -> None:
     whole = plain(400)
-    (sample,) = run(Control(length=400, until_words=words))
+    (sample,) = run(StopConditions(length=400, until_words=words))
     assert len(sample.text.split()) == words
     assert whole.startswith(sample.text)
     assert whole[len(sample.text)].isspace()
-    assert sample.finish == "words"
+    assert sample.finish_reason == "words"
 
 
 def test_a_sample_does_not_depend_on_its_neighbours() -> None:
-    control = Control(length=60, stop=("e.",), measure=True)
-    many = run(control, count=7)
+    control = StopConditions(length=60, stop=("e.",))
+    many = run(control, count=7, measure=True)
     assert len({sample.text for sample in many}) > 3
-    assert [s.text for s in run(control, count=2)] == [s.text for s in many[:2]]
-    one = run(control)[0]
+    assert [s.text for s in run(control, count=2, measure=True)] == [s.text for s in many[:2]]
+    one = run(control, measure=True)[0]
     assert one.text == many[0].text
     assert one.nats == pytest.approx(many[0].nats, rel=1e-4)
 
 
 def test_nats_are_those_of_evaluation_and_entropy_is_its_mean() -> None:
-    (sample,) = run(Control(length=50, measure=True))
+    (sample,) = run(StopConditions(length=50), measure=True)
     ids = VOCABULARY.encode("ab" + sample.text)
     assert sample.nats == pytest.approx(evaluate(MODEL, ids, streams=1).nats - evaluate(MODEL, PRIME).nats, rel=1e-4)
     stepper = Stepper(MODEL)
@@ -140,7 +155,7 @@ def test_an_ensemble_is_the_mean_of_probabilities() -> None:
 
 def test_a_wide_beam_finds_the_likeliest_of_all_texts() -> None:
     V, length = len(VOCABULARY), 3
-    best = beam_search([MODEL], PRIME, length=length, width=V**length)
+    best = beam_search(bare(MODEL), PRIME, length=length, width=V**length)
     assert len(best) == V**length
     scores = {}
     for text in itertools.product(range(V), repeat=length):
@@ -150,50 +165,41 @@ def test_a_wide_beam_finds_the_likeliest_of_all_texts() -> None:
     assert best[0].ids == likeliest
     assert best[0].score == pytest.approx(scores[likeliest], rel=1e-4)
     assert [h.score for h in best] == sorted((h.score for h in best), reverse=True)
-    narrow = beam_search([MODEL], PRIME, length=length, width=1)
+    narrow = beam_search(bare(MODEL), PRIME, length=length, width=1)
     greedy = list(
-        generate_text(MODEL, VOCABULARY, PRIME, length=length, seed=0, options=SamplerOptions(temperature=0.0))
+        generate_text(MODEL, VOCABULARY, PRIME, length=length, seed=0, options=SamplingOptions(temperature=0.0))
     )
     assert VOCABULARY.decode(np.array(narrow[0].ids)) == "".join(greedy)
 
 
 def test_beams_end_and_obey_bans() -> None:
     end = int(np.argmax(probabilities(MODEL, PRIME)))  # the likeliest, so that one text is over at once
-    found = beam_search([MODEL], PRIME, length=12, width=6, ends=(end,), banned=(2,), length_penalty=0.0)
+    found = beam_search(bare(MODEL), PRIME, length=12, width=6, ends=(end,), banned=(2,), length_penalty=0.0)
     assert len({h.ids for h in found}) == 6
     assert found[0].ids == ()
     for hypothesis in found:
         assert end not in hypothesis.ids
         assert 2 not in hypothesis.ids
         assert len(hypothesis.nats) == len(hypothesis.ids)
-    assert beam_search([MODEL], PRIME, length=5, width=3, banned=range(len(VOCABULARY))) == []
+    assert beam_search(bare(MODEL), PRIME, length=5, width=3, banned=range(len(VOCABULARY))) == []
 
 
-@pytest.mark.extras
 class TestConstraints:
-    @pytest.fixture(autouse=True)
-    def _needs_interegular(self) -> None:
-        pytest.importorskip("interegular")
-
     @pytest.mark.parametrize(
         "expression",
         ["[abc]{3}", "a+b|c*d", "(ab|cd)+\\.", "[^e]*", "[a-e]+( [a-e]+){1,4}\\.", "a?", ".*dead.*", "x|b"],
     )
     def test_every_sample_matches_as_a_whole(self, expression: str) -> None:
-        from charrnn.sampling.constraint import Constraint
-
         constraint = Constraint(expression, VOCABULARY)
         for length in (max(1, constraint.shortest), 9, 30):
-            for sample in run(Control(length=length, constraint=constraint), count=20):
+            for sample in run(StopConditions(length=length, constraint=constraint), count=20):
                 assert re.fullmatch(expression, sample.text), (expression, sample.text)
-                assert sample.finish in ("match", "length")
+                assert sample.finish_reason in ("match", "length")
 
     def test_it_ends_where_nothing_can_follow_and_stays_likely(self) -> None:
-        from charrnn.sampling.constraint import Constraint
-
-        (sample,) = run(Control(length=50, constraint=Constraint("[a-e]{4}", VOCABULARY)))
-        assert (len(sample.text), sample.finish) == (4, "match")
-        (free,) = run(Control(length=40, constraint=Constraint("(.|\\n)*", VOCABULARY)))
+        (sample,) = run(StopConditions(length=50, constraint=Constraint("[a-e]{4}", VOCABULARY)))
+        assert (len(sample.text), sample.finish_reason) == (4, "match")
+        (free,) = run(StopConditions(length=40, constraint=Constraint("(.|\\n)*", VOCABULARY)))
         assert free.text == plain(40)
 
     @pytest.mark.parametrize(
@@ -201,15 +207,11 @@ class TestConstraints:
         [("(", "is no regular expression"), ("(?<=a)b", "cannot be used"), ("[x-z]+", "no text"), ("z", "no text")],
     )
     def test_what_cannot_be(self, expression: str, part: str) -> None:
-        from charrnn.sampling.constraint import Constraint
-
         with pytest.raises(SettingsError, match=part):
             Constraint(expression, VOCABULARY)
 
     def test_too_short_a_length_and_bytes(self) -> None:
-        from charrnn.sampling.constraint import Constraint
-
         with pytest.raises(SettingsError, match="shortest match has 5"):
-            run(Control(length=4, constraint=Constraint("abcde", VOCABULARY)))
+            run(StopConditions(length=4, constraint=Constraint("abcde", VOCABULARY)))
         with pytest.raises(SettingsError, match="bytes"):
             Constraint("a", Vocabulary.of(b"abc"))

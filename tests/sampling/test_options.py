@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from pathlib import Path
@@ -10,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.cli.commands.sampling.flags import SamplerFlags
+import charrnn as package
+from charrnn.cli.commands.sampling.flags import SamplingFlags, flag_parameters
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import SettingsError
 from charrnn.sampling.filters.chain import build_chain
-from charrnn.sampling.options import FIELDS, ORDER, SamplerOptions, SamplingOptions
+from charrnn.sampling.options import SamplingOptions, declarations, order_of
 from tests.conftest import ROOT, Run, assert_one_line_error
 
 WRONG: list[tuple[dict[str, object], str]] = [
@@ -58,41 +58,41 @@ WRONG: list[tuple[dict[str, object], str]] = [
 @pytest.mark.parametrize(("settings", "message"), WRONG, ids=lambda x: str(x)[:50])
 def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(message)) as caught:
-        SamplerOptions(**settings)  # type: ignore[arg-type]
+        SamplingOptions(**settings)  # type: ignore[arg-type]
     # The command line turns the name before the colon into a flag's.
-    assert caught.value.message.split(":")[0] in FIELDS
+    assert caught.value.message.split(":")[0] in declarations()
 
 
 def test_a_wrong_order_is_told_the_allowed_names() -> None:
     with pytest.raises(SettingsError) as caught:
-        SamplerOptions(order=("nonsense",))
-    assert all(name in (caught.value.hint or "") for name in ORDER)
+        SamplingOptions(order=("nonsense",))
+    assert all(name in (caught.value.hint or "") for name in order_of())
 
 
-def test_the_defaults_are_neutral_and_extend_the_plain_ones() -> None:
-    options = SamplerOptions()
-    assert options.active() == ()
-    assert isinstance(options, SamplingOptions)
-    for field in dataclasses.fields(SamplingOptions):
-        assert getattr(options, field.name) == getattr(SamplingOptions(), field.name)
-    assert [n for n in ORDER if n in ("top_k", "top_p", "temperature")] == ["top_k", "top_p", "temperature"]
+def test_the_defaults_are_neutral_and_the_order_is_llama_cpps() -> None:
+    assert SamplingOptions().active() == ()
+    assert package.SamplerOptions is SamplingOptions
+    assert order_of() == (
+        "bias", "penalties", "dry", "top_n_sigma", "top_k", "typical", "top_p", "min_p", "xtc", "temperature",
+        "mirostat",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("settings", [{"ban": (9,)}, {"logit_bias": ((9, 1.0),)}, {"dry_breakers": (9,), "min_p": 0.1}])
 def test_ids_must_be_the_models(settings: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match="id 9 is not among"):
-        build_chain(SamplerOptions(**settings), 9, 1, np.array([0]))  # type: ignore[arg-type]
+        build_chain(SamplingOptions(**settings), 9, 1, np.array([0]))  # type: ignore[arg-type]
 
 
 def test_one_symbol_must_stay() -> None:
-    options = SamplerOptions(ban=(0, 1), logit_bias=((2, -math.inf),))
+    options = SamplingOptions(ban=(0, 1), logit_bias=((2, -math.inf),))
     with pytest.raises(SettingsError, match="every symbol"):
         build_chain(options, 3, 1, np.array([0]))
 
 
 def test_every_setting_has_a_flag_and_the_same_default() -> None:
-    assert tuple(f.name for f in dataclasses.fields(SamplerFlags)) == FIELDS
-    assert SamplerFlags().options(Vocabulary.of("ab")) == SamplerOptions()
+    assert [p.name for p in flag_parameters(SamplingOptions)] == list(declarations())
+    assert SamplingFlags().options(Vocabulary.of("ab")) == SamplingOptions()
 
 
 def test_characters_become_ids() -> None:
@@ -100,7 +100,7 @@ def test_characters_become_ids() -> None:
     found = {c: int(vocabulary.encode(c)[0]) for c in "\n=\\abé☃"}
 
     def bias(text: str) -> tuple[tuple[int, float], ...]:
-        return SamplerFlags(logit_bias=[text]).options(vocabulary).logit_bias
+        return SamplingFlags(logit_bias=[text]).options(vocabulary).logit_bias
 
     assert bias("a=-2.5") == ((found["a"], -2.5),)
     assert bias(r"\n=-inf") == bias("\n=-inf") == ((found["\n"], -math.inf),)
@@ -108,47 +108,47 @@ def test_characters_become_ids() -> None:
     assert bias(r"\\=1") == bias("\\=1") == ((found["\\"], 1.0),)
     assert bias(r"\xe9=1") == bias("é=1") == ((found["é"], 1.0),)
     assert bias(r"\u2603=1") == bias(r"\U00002603=1") == ((found["☃"], 1.0),)
-    flags = SamplerFlags(ban=r"ab\nzzz", dry_breakers=r"\n", order="top-k, min_p,dry,bias")
+    flags = SamplingFlags(ban=r"ab\nzzz", dry_breakers=r"\n", order="top-k, min_p,dry,bias")
     options = flags.options(vocabulary)
     assert options.ban == (found["a"], found["b"], found["\n"])  # no model writes characters it does not know
     assert options.dry_breakers == (found["\n"],)
     assert options.order == ("top_k", "min_p", "dry", "bias")
-    assert SamplerFlags(dynamic_temperature="0.5:1.5").options(vocabulary).dynamic_temperature == (0.5, 1.5)
+    assert SamplingFlags(dynamic_temperature="0.5:1.5").options(vocabulary).dynamic_temperature == (0.5, 1.5)
 
 
 def test_bytes_become_ids() -> None:
     vocabulary = Vocabulary.of("aé".encode())
-    assert SamplerFlags(ban=r"a\xa9").options(vocabulary).ban == (0, 1)
+    assert SamplingFlags(ban=r"a\xa9").options(vocabulary).ban == (0, 1)
     with pytest.raises(SettingsError, match="'é' is 2 bytes to this model"):
-        SamplerFlags(ban="é").options(vocabulary)
+        SamplingFlags(ban="é").options(vocabulary)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (SamplerFlags(logit_bias=["e"]), "--logit-bias: 'e' is not a character"),
-        (SamplerFlags(logit_bias=["=2"]), "--logit-bias"),
-        (SamplerFlags(logit_bias=["ab=2"]), "--logit-bias"),
-        (SamplerFlags(logit_bias=["a=x"]), "--logit-bias"),
-        (SamplerFlags(logit_bias=["a=inf"]), "--logit-bias"),
-        (SamplerFlags(logit_bias=["z=1"]), "--logit-bias: the model has no 'z'"),
-        (SamplerFlags(ban=r"\U001fffff"), "a character that does not exist"),
-        (SamplerFlags(dynamic_temperature="1"), "--dynamic-temperature: '1' is not LOW:HIGH"),
-        (SamplerFlags(dynamic_temperature="a:b"), "--dynamic-temperature"),
-        (SamplerFlags(dynamic_temperature="1:2:3"), "--dynamic-temperature"),
-        (SamplerFlags(top_n_sigma=-1.0), "--top-n-sigma: must be between"),
-        (SamplerFlags(order=""), "--order"),
+        ({"logit_bias": ["e"]}, "--logit-bias: 'e' is not a character"),
+        ({"logit_bias": ["=2"]}, "--logit-bias"),
+        ({"logit_bias": ["ab=2"]}, "--logit-bias"),
+        ({"logit_bias": ["a=x"]}, "--logit-bias"),
+        ({"logit_bias": ["a=inf"]}, "--logit-bias"),
+        ({"logit_bias": ["z=1"]}, "--logit-bias: the model has no 'z'"),
+        ({"ban": r"\U001fffff"}, "a character that does not exist"),
+        ({"dynamic_temperature": "1"}, "--dynamic-temperature: '1' is not LOW:HIGH"),
+        ({"dynamic_temperature": "a:b"}, "--dynamic-temperature"),
+        ({"dynamic_temperature": "1:2:3"}, "--dynamic-temperature"),
+        ({"top_n_sigma": -1.0}, "--top-n-sigma: must be between"),
+        ({"order": ""}, "--order"),
     ],
     ids=str,
 )
-def test_wrong_flags_are_refused(flags: SamplerFlags, message: str) -> None:
+def test_wrong_flags_are_refused(flags: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(message)):
-        flags.options(Vocabulary.of("ab"))
+        SamplingFlags(**flags).options(Vocabulary.of("ab"))
 
 
 def test_the_page_on_sampling_names_every_filter_and_flag() -> None:
     page = (ROOT / "docs" / "sampling.md").read_text(encoding="utf-8")
-    for name in (*FIELDS, *ORDER):
+    for name in (*declarations(), *order_of()):
         assert name.replace("_", "-") in page, name
 
 

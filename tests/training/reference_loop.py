@@ -33,6 +33,7 @@ from tests.training.reference_rules import (
     update,
     weight_mask,
 )
+from tests.training.reference_start import Text, begun, opening
 from tests.training.reference_text import parts_of, symbols_of
 
 TEMPERATURE = 0.8  # of the samples that a run shows
@@ -226,12 +227,16 @@ class Loop:
 
     def _sample(self) -> str:
         newline: Any = 10 if isinstance(self.symbols[0], int) else "\n"
-        symbol = self.symbols.index(newline) if newline in self.symbols else 0
-        rng, state, made = np.random.default_rng([self.t["seed"], 0]), self._zeros(1), []
+        line_end = self.symbols.index(newline) if newline in self.symbols else 0
+        text, log_p = begun(
+            lambda state: Text(self.network, self._shown(), state, self.separator),
+            opening(self.train, line_end, self.separator), self.now.state,
+        )  # fmt: skip
+        rng, made = np.random.default_rng([self.t["seed"], 0]), []
         for _ in range(self.t["sample_length"]):
-            log_p = self.network.predict(self._shown(), np.array([[symbol]]), state)[0, :, 0]
             symbol = drawn(log_p, TEMPERATURE, rng.random())
             made.append(self.symbols[symbol])
+            log_p = text.read(symbol)
         return bytes(made).decode("utf-8", "replace") if isinstance(made[0], int) else "".join(made)
 
     def _roll_back(self) -> Event:

@@ -25,6 +25,7 @@ from charrnn.nn.cells import CELLS
 from charrnn.nn.clip import CLIPPERS
 from charrnn.nn.optim import OPTIMIZERS
 from charrnn.nn.schedule import SCHEDULES
+from charrnn.training import tensorboard
 from tests.conftest import Run
 from tests.training.reference_loop import Loop
 from tests.training.runs_as_events import Outcome, run, step_seconds
@@ -311,23 +312,14 @@ def literals(kind: Any) -> set[str]:
 def test_tensorboard_gets_every_report(folder: Path, charrnn_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[tuple[str, float, int]] = []
 
-    class Writer:
-        def __init__(self, folder: str) -> None:
-            assert Path(folder).name == "tensorboard"
+    def begin(self: object, folder: Path) -> None:
+        assert folder.name == "tensorboard"
 
-        def add_scalar(self, tag: str, value: float, step: int) -> None:
-            written.append((tag, value, step))
-
-        def flush(self) -> None:
-            """Nothing is held back."""
-
-        close = flush
-
-    for name in ("tensorboard", "tensorboard.summary"):  # stands in for the extra
-        module = ModuleType(name)
-        module.__spec__ = ModuleSpec(name, None)
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(sys.modules["tensorboard.summary"], "Writer", Writer, raising=False)
+    monkeypatch.setitem(sys.modules, "tensorboard", module := ModuleType("tensorboard"))  # stands in for the extra
+    module.__spec__ = ModuleSpec("tensorboard", None)
+    monkeypatch.setattr(tensorboard, "_scalar", lambda tag, value, step: written.append((tag, value, step)))
+    monkeypatch.setattr(tensorboard.TensorBoardLog, "__init__", begin)
+    monkeypatch.setattr(tensorboard.TensorBoardLog, "_write", lambda self, records: None)
     (folder / "base.yaml").write_text(BASE.replace("text.txt", str(folder / "text.txt")), encoding="utf-8")
     command = ("train", "-c", folder / "base.yaml", "-q", "--set", "training.tensorboard=true")
     done = charrnn_here(*command, "--run-dir", folder / "board")

@@ -27,17 +27,20 @@ def compress(
     quiet: _Quiet = False,
 ) -> None:
     """Compress a file with a model's predictions; without loss, back on the same machine with the same model."""
+    from charrnn.api import load
     from charrnn.cli.output import write_json
     from charrnn.cli.views.training import byte_progress, print_table
     from charrnn.evaluation.compression import codec
     from charrnn.evaluation.compressors import compressed_bits_per_char
-    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
 
-    loaded = load_checkpoint(find_checkpoint(checkpoint))
+    loaded = load(checkpoint)
+    start = loaded.text_model.starts[0]
     data = _read(file)
     _check_folder(output)
     with byte_progress("compressing", quiet=quiet) as tick:
-        packed, bits = codec.compress(data, loaded.build_model(), loaded.vocabulary, streams=streams, tick=tick)
+        packed, bits = codec.compress(
+            data, loaded.models[0], loaded.vocabulary, start=start, streams=streams, tick=tick
+        )
     _write(output, packed)
     sizes = {"content": len(data), "compressed": len(packed), "entropy": bits / 8}
     if baselines and data:
@@ -57,17 +60,18 @@ def decompress(
     quiet: _Quiet = False,
 ) -> None:
     """Bring a compressed file back, byte by byte."""
+    from charrnn.api import load
     from charrnn.cli.views.training import byte_progress
     from charrnn.errors import CharRNNError
     from charrnn.evaluation.compression import codec
-    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
 
-    loaded = load_checkpoint(find_checkpoint(checkpoint))
+    loaded = load(checkpoint)
+    start = loaded.text_model.starts[0]
     packed = _read(file)
     _check_folder(output)
     try:
         with byte_progress("decompressing", quiet=quiet) as tick:
-            data = codec.decompress(packed, loaded.build_model(), loaded.vocabulary, tick=tick)
+            data = codec.decompress(packed, loaded.models[0], loaded.vocabulary, start=start, tick=tick)
     except CharRNNError as error:
         raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
     _write(output, data)

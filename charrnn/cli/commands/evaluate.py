@@ -48,7 +48,7 @@ def evaluate(
     ] = None,
     split: Annotated[Split, typer.Option(help="Part of the run's own corpus.")] = Split.val,
     baselines: Annotated[
-        bool, typer.Option(help="Also gzip, xz, bz2 and a character n-gram model fitted to the training part.")
+        bool, typer.Option(help="Also measure gzip, xz, bz2 and a character n-gram model fitted to the training part.")
     ] = True,
     dynamic: Annotated[
         bool,
@@ -57,7 +57,7 @@ def evaluate(
         ),
     ] = False,
     dynamic_rate: Annotated[
-        float | None, typer.Option(min=0.0, help="Learning rate of --dynamic; 0.0003 where not given.")
+        float | None, typer.Option(min=0.0, help="Learning rate of --dynamic. Default: 0.0003.")
     ] = None,
     memorisation: Annotated[
         bool,
@@ -68,14 +68,14 @@ def evaluate(
         ),
     ] = False,
     per_char: Annotated[
-        PerCharacter | None, typer.Option("--per-char", help="The surprise of every character, and nothing else.")
+        PerCharacter | None, typer.Option("--per-char", help="Show the surprise of every character instead.")
     ] = None,
-    per_line: Annotated[bool, typer.Option("--per-line", help="Line by line instead.")] = False,
+    per_line: Annotated[bool, typer.Option("--per-line", help="Show the loss line by line instead.")] = False,
     surprising: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="The N most surprising places instead, in their context.")
+        int | None, typer.Option(min=1, metavar="N", help="Show the N most surprising positions in context instead.")
     ] = None,
     unknown: Annotated[
-        str, typer.Option(help="Characters of --text that the model does not know: error, skip, replace.")
+        str, typer.Option(help="How to treat characters of --text that the model does not know: error, skip, replace.")
     ] = "error",
     corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
@@ -146,7 +146,7 @@ def _closely(
     model: TrainedModel, ids: IdArray, around: Around, per_char: PerCharacter | None, count: int | None, *,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Characters, places or lines instead of the whole."""
+    """Characters, positions or lines instead of the whole."""
     from charrnn.cli.views import scores as scored
     from charrnn.evaluation.scoring import character_nats
 
@@ -242,11 +242,11 @@ def _show(report: dict[str, Any]) -> None:
     if "entropy_bound" in report:
         a = report["entropy_bound"]
         numbers = (f"{a['bits_per_char']:.4f}", f"{a['loss']:.4f}", f"{2 ** a['bits_per_char']:.3f}")
-        rows.append(("the lowest possible (the generator itself)", *numbers))
+        rows.append(("lowest possible (the generator itself)", *numbers))
     if "dynamic" in report:
         d = report["dynamic"]
         numbers = (f"{d['bits_per_char']:.4f}", f"{d['loss']:.4f}", f"{d['perplexity']:.3f}")
-        rows.append(("the same, learning while it reads (dynamic)", *numbers))
+        rows.append(("this model, learning while it reads (dynamic)", *numbers))
     baselines = dict(report.get("baselines", {}))
     order, counted = baselines.pop("ngram_order", None), baselines.pop("ngram_chars", 0)
     for name, bits in baselines.items():

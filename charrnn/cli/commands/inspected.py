@@ -1,4 +1,4 @@
-"""What all views of `charrnn inspect` begin with: a checkpoint and a piece of text it can read."""
+"""What all views of `charrnn inspect` start from: a checkpoint and a text it can read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Checkpoints = Annotated[
 OneCheckpoint = Annotated[
     Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
 ]
-TextFile = Annotated[Path | None, typer.Option("--text", help="A file to read; default: the run's validation part.")]
-Start = Annotated[int, typer.Option(min=0, help="Characters to leave out at the beginning.")]
-Length = Annotated[int, typer.Option(min=2, help="Characters to read.")]
+TextFile = Annotated[Path | None, typer.Option("--text", help="Text file to read. Default: the run's validation part.")]
+Start = Annotated[int, typer.Option(min=0, help="Number of characters to skip at the beginning.")]
+Length = Annotated[int, typer.Option(min=2, help="Number of characters to read.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write the numbers as one JSON object.")]
 
-_ENOUGH = 1 << 16  # symbols before a text, for their state not to depend on where they began
+_ENOUGH = 1 << 16  # symbols read before a text, so that its state does not depend on where reading started
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look inside a trained network.", no_args_is_help=True)
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a picture (.png, .svg, .pdf).")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a plot (.png, .svg, .pdf).")]
 
 
 class Property(str, Enum):
@@ -43,7 +43,7 @@ class Property(str, Enum):
 @app.command(epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect units --unit 17 --signal c")
 def units(
     checkpoint: OneCheckpoint = None,
-    unit: Annotated[int, typer.Option(min=0, help="Unit to colour the text by.")] = 0,
+    unit: Annotated[int, typer.Option(min=0, help="Unit that colours the text.")] = 0,
     layer: Annotated[int, typer.Option(help="Layer, from 0; -1 is the top one.")] = -1,
     of: Annotated[
         str,
@@ -62,13 +62,13 @@ def units(
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
-    """Colour a text by one unit's activation, or find the units that keep track of something."""
+    """Colour a text by one unit's activation, or find the units that track a property."""
     from charrnn.cli.views import inspection as views
     from charrnn.errors import SettingsError
     from charrnn.inspection.trace import trace_text
 
     seen = inspected(checkpoint, text, start, max(length, 20_000) if find and length == 2000 else length, corpus)
-    trace = trace_text(seen.model, seen.ids)
+    trace = trace_text(seen.model, seen.ids, **seen.around)
     if find is not None:
         views.show_ranking(seen, trace, find.value, of, as_json=as_json)
         return
@@ -106,7 +106,7 @@ def predictions(
     from charrnn.inspection.trace import trace_text
 
     seen = inspected(checkpoint, text, start, length, corpus)
-    found = predict(trace_text(seen.model, seen.ids))
+    found = predict(trace_text(seen.model, seen.ids, **seen.around))
     best, bad = best_and_worst(found, extremes)
     if as_json:
         groups: dict[str, list[Prediction]] = {"predictions": found, "best": best, "worst": bad}
@@ -120,7 +120,7 @@ def predictions(
 def memory(
     checkpoints: Checkpoints = None,
     text: TextFile = None,
-    steps: Annotated[int, typer.Option(min=2, help="How far back to look.")] = 200,
+    steps: Annotated[int, typer.Option(min=2, help="Number of steps to look back.")] = 200,
     positions: Annotated[
         int, typer.Option("--positions", "--places", min=1, help="Positions in the text to average over.")
     ] = 32,
@@ -138,8 +138,10 @@ def memory(
     for path in paths:
         seen = inspected(path, text, 0, 10**9, corpus)
         try:
-            gradient = gradient_memory(seen.model, seen.ids, steps=steps, places=positions)
-            context = loss_by_context(seen.model, seen.ids, steps=steps)
+            gradient = gradient_memory(
+                seen.model, seen.ids, steps=steps, places=positions, separator=seen.around["separator"]
+            )
+            context = loss_by_context(seen.model, seen.ids, steps=steps, separator=seen.around["separator"])
         except ValueError as error:
             raise views.too_short(error) from None
         cell = seen.checkpoint.config.model.cell

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from charrnn.cli.commands.sample import Unknown
+
 EXAMPLE = "Example: charrnn rank candidates.txt checkpoints/quickstart; grep -h import *.py | charrnn rank - --top 10"
 
 
@@ -20,7 +22,7 @@ class By(str, Enum):
 
 
 def rank(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Candidates, one a line; - is standard input.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Candidates, one per line; - reads standard input.")],
     checkpoints: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -28,20 +30,23 @@ def rank(
             help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
         ),
     ] = None,
-    by: Annotated[By, typer.Option("--by", help="Mean surprise a character, or that of the whole line.")] = By.per_char,
-    prime: Annotated[str, typer.Option(help="Text that stands before each candidate; default: a line end.")] = "",
-    top: Annotated[int | None, typer.Option(min=1, help="Only the likeliest.")] = None,
+    by: Annotated[
+        By, typer.Option("--by", help="Rank by mean surprise per character, or by that of the whole line.")
+    ] = By.per_char,
+    prompt: Annotated[
+        str, typer.Option("--prompt", "--prime", help="Text before each candidate; default: the beginning of a text.")
+    ] = "",
+    top: Annotated[int | None, typer.Option(min=1, help="Show only the most likely candidates.")] = None,
     unknown: Annotated[
-        str, typer.Option(help="Characters that the model does not know: error, skip, replace.")
-    ] = "error",
+        Unknown, typer.Option(help="What to do with characters that the model does not know.")
+    ] = Unknown.error,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Rank lines by how likely they are to a model, the likeliest first."""
+    """Rank lines by how likely they are to a model, most likely first."""
     from charrnn.api import load
     from charrnn.cli.output import write_json
     from charrnn.cli.views.training import print_table
     from charrnn.data.decoding import TextRules
-    from charrnn.data.vocabulary import default_prime
     from charrnn.errors import DataError
     from charrnn.evaluation.scoring import candidate_nats
     from charrnn.runs.text import read_text
@@ -51,15 +56,15 @@ def rank(
     newline = b"\n" if isinstance(text, bytes) else "\n"
     lines = [line for line in text.split(newline) if line.strip()]  # type: ignore[arg-type]
     if not lines:
-        raise DataError(f"{name}: there are no candidates in it", hint="write one a line")
-    candidates = [model.vocabulary.encode(line, what=name, unknown=unknown) for line in lines]
-    start = (
-        model.vocabulary.encode(prime, what="--prime", unknown=unknown) if prime else default_prime(model.vocabulary)
-    )
-    nats = candidate_nats(model.models, start, candidates)
+        raise DataError(f"{name}: there are no candidates in it", hint="write one per line")
+    candidates = [model.vocabulary.encode(line, what=name, unknown=unknown.value) for line in lines]
+    before = model.vocabulary.encode(prompt, what="--prompt", unknown=unknown.value)
+    end = model.text_model.separator
+    ends = 0 if end is None else len(end)  # the end of a document is scored, and counts
+    nats = candidate_nats(model.text_model, before, candidates, end=end)
     rows: list[dict[str, Any]] = [
         {"text": line if isinstance(line, str) else line.decode("utf-8", "replace"), "characters": len(ids),
-         "nats": x, "bits_per_char": x / len(ids) / math.log(2) if len(ids) else math.nan}
+         "nats": x, "bits_per_char": x / (len(ids) + ends) / math.log(2) if len(ids) + ends else math.nan}
         for line, ids, x in zip(lines, candidates, nats, strict=True)
     ]  # fmt: skip
     key = "nats" if by is By.total else "bits_per_char"

@@ -29,8 +29,8 @@ _POINTS = 2000  # of a curve; more than a page is wide
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
-    length: Annotated[int, typer.Option(min=2, help="Characters of the coloured text.")] = 1200,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML page to write.")] = Path("report.html"),
+    length: Annotated[int, typer.Option(min=2, help="Number of characters of coloured text.")] = 1200,
     activations: Annotated[
         bool,
         typer.Option(
@@ -40,9 +40,11 @@ def report(
         ),
     ] = True,
     corpus: Corpus = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the data of the page to standard output too.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Also write the page's data to standard output as JSON.")
+    ] = False,
 ) -> None:
-    """Write one page about runs: settings, curves, samples, comparison, coloured text, memory, errors."""
+    """Write an HTML page about runs: settings, curves, samples, comparison, coloured text, memory, errors."""
     from charrnn.cli.output import write_json
     from charrnn.files import write_output, writing
     from charrnn.inspection.report import finite, render
@@ -67,7 +69,7 @@ def report(
 
 
 def _run(history: History) -> dict[str, Any]:
-    """What the page tells about one run without its weights."""
+    """What the page shows of one run without its weights."""
     from charrnn.config.load import config_to_dict
     from charrnn.runs.reading import Row
 
@@ -125,11 +127,12 @@ def _look_inside(history: History, data: dict[str, Any], length: int, corpus: li
     from charrnn.inspection.trace import trace_text
 
     piece = inspected(history.path, None, 0, length, corpus)
-    data["texts"].append(units_data(history.name, piece.text, trace_text(piece.model, piece.ids)))
+    data["texts"].append(units_data(history.name, piece.text, trace_text(piece.model, piece.ids, **piece.around)))
     whole: ModelAndText = inspected(history.path, None, 0, 200_000, corpus)
     try:
-        gradient = gradient_memory(whole.model, whole.ids, places=16).tolist()
-        loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256)]
+        separator = whole.around["separator"]
+        gradient = gradient_memory(whole.model, whole.ids, places=16, separator=separator).tolist()
+        loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256, separator=separator)]
         data["memory"].append({"name": history.name, "gradient": gradient, "loss": loss})
     except ValueError as error:
         sys.stderr.write(f"note: {history.name}: no memory curves: {error}\n")

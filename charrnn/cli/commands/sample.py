@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.commands.sampling.flags import SamplerFlags, with_sampler_flags
+from charrnn.cli.commands.sampling.flags import SamplingFlags, with_sampling_flags
 from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from charrnn.data.vocabulary import Vocabulary
     from charrnn.nn.params import IdArray
     from charrnn.sampling.constraint import Constraint
-    from charrnn.sampling.generate import Control
-    from charrnn.sampling.options import SamplerOptions
+    from charrnn.sampling.generate import StopConditions
+    from charrnn.sampling.options import SamplingOptions
 
-EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prime "The "'
+EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prompt "The "'
 
 
 class Unknown(str, Enum):
@@ -39,9 +39,9 @@ class Colour(str, Enum):
     entropy = "entropy"
 
 
-@with_sampler_flags
+@with_sampling_flags
 def sample(
-    flags: SamplerFlags,
+    flags: SamplingFlags,
     checkpoints: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -49,9 +49,17 @@ def sample(
             help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
         ),
     ] = None,
-    length: Annotated[int, typer.Option(min=0, help="Characters to make, at most.")] = 500,
-    prime: Annotated[str | None, typer.Option(help="Text to continue; - reads standard input.")] = None,
-    prime_file: Annotated[Path | None, typer.Option(help="File to continue; - reads standard input.")] = None,
+    length: Annotated[int, typer.Option(min=0, help="Characters to generate, at most.")] = 500,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "--prime", help="Text to continue; - reads standard input.")
+    ] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option("--prompt-file", "--prime-file", help="File to continue; - reads standard input.")
+    ] = None,
+    cold: Annotated[
+        bool,
+        typer.Option("--cold", help="Begin from the bare zero state instead of one that training has seen."),
+    ] = False,
     fill: Annotated[
         Path | None, typer.Option(help="File with blanks {{line}}, {{word}} or {{40}} (characters) to fill in; or -.")
     ] = None,
@@ -59,7 +67,14 @@ def sample(
         int | None,
         typer.Option(min=0, help="Random seed. Default: random, printed to stderr so you can repeat the sample."),
     ] = None,
-    num_samples: Annotated[int, typer.Option(min=1, help="Samples to make at once.")] = 1,
+    num_samples: Annotated[int, typer.Option(min=1, help="Samples to generate at once.")] = 1,
+    num_items: Annotated[
+        int | None, typer.Option(min=1, help="Write this many whole items: documents, or else lines, one per line.")
+    ] = None,
+    unique: Annotated[bool, typer.Option("--unique", help="With --num-items: write no item twice.")] = False,
+    not_in_training: Annotated[
+        bool, typer.Option("--not-in-training", help="With --num-items: leave out items of the training text.")
+    ] = False,
     best_of: Annotated[
         int, typer.Option(min=0, help="Generate N samples and show the --num-samples most likely ones.")
     ] = 0,
@@ -67,12 +82,12 @@ def sample(
         list[str] | None, typer.Option(help=r"End before this text; \n is a line end. May be repeated.")
     ] = None,
     stop_on_newline: Annotated[bool, typer.Option("--stop-on-newline", help="End before a line end.")] = False,
-    until_words: Annotated[int | None, typer.Option(min=1, help="End after so many words.")] = None,
+    until_words: Annotated[int | None, typer.Option(min=1, help="End after this many words.")] = None,
     constrain: Annotated[
         str | None,
         typer.Option(
             metavar="REGEX",
-            help="Generate only text that fully matches this regular expression (needs the extra constrain).",
+            help="Generate only text that fully matches this regular expression.",
         ),
     ] = None,
     beam: Annotated[int, typer.Option(min=0, help="Beam search with this many beams (deterministic).")] = 0,
@@ -80,16 +95,25 @@ def sample(
         float, typer.Option(min=0.0, help="Beam score: 1 ranks by mean log-probability per character, 0 by total.")
     ] = 1.0,
     separator: Annotated[str, typer.Option(help="Line between two samples.")] = "---",
-    unknown: Annotated[Unknown, typer.Option(help="Prompt characters that the model does not know.")] = Unknown.error,
-    include_prime: Annotated[bool, typer.Option(help="Write the prime before its continuation.")] = True,
+    unknown: Annotated[
+        Unknown, typer.Option(help="What to do with prompt characters that the model does not know.")
+    ] = Unknown.error,
+    include_prompt: Annotated[
+        bool,
+        typer.Option(
+            "--include-prompt/--no-include-prompt",
+            "--include-prime/--no-include-prime",
+            help="Write the prompt before its continuation.",
+        ),
+    ] = True,
     colour: Annotated[
-        Colour | None, typer.Option("--color", help="Colour characters by surprise or by the entropy there.")
+        Colour | None, typer.Option("--color", help="Color characters by surprise or by the entropy there.")
     ] = None,
     interactive: Annotated[
-        bool, typer.Option("--interactive", "-i", help="Type primes, see continuations; :help lists commands.")
+        bool, typer.Option("--interactive", "-i", help="Type prompts, see continuations; :help lists commands.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object with every character's log-probability.")
+        bool, typer.Option("--json", help="Write one JSON object with every character's log-probability.")
     ] = False,
     memorisation: Annotated[
         bool,
@@ -106,8 +130,8 @@ def sample(
             metavar="NAME", help="For a model of bytes: show its output in this encoding on a terminal; default utf-8."
         ),
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Control characters as they are, even on a terminal.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell the seed.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Write control characters unchanged, even to a terminal.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the seed.")] = False,
 ) -> None:
     """Write text, character by character as it is made. docs/sampling.md explains how characters are chosen."""
     from charrnn.api import load
@@ -116,22 +140,27 @@ def sample(
     from charrnn.data.decoding import TextRules
 
     _check_together(locals())
-    loaded = load(*(checkpoints or []))
+    loaded = load(*(checkpoints or []), cold=cold)
     encoding = keep_bytes(loaded.vocabulary, output_encoding)
     rules = TextRules.of(loaded.checkpoints[0].config.corpus)
     stop = [typed(text, loaded.vocabulary, encoding, what="--stop") for text in stop or []]
-    if prime not in (None, "-"):
-        prime = typed(rules.convert(prime), loaded.vocabulary, encoding, what="--prime")
+    if prompt not in (None, "-"):
+        prompt = typed(rules.convert(prompt), loaded.vocabulary, encoding, what="--prompt")
     options = flags.options(loaded.vocabulary)
     constraint = None if constrain is None else _constraint(constrain, loaded.vocabulary, options)
     job = jobs.Job(
-        loaded, options, _prime_ids(prime, prime_file, loaded.vocabulary, unknown.value, rules),
-        _control(length, stop, stop_on_newline, until_words, constraint),
+        loaded, options, _prompt_ids(prompt, prompt_file, loaded.vocabulary, unknown.value, rules),
+        _stop_conditions(length, stop, stop_on_newline, until_words, constraint),
         _seed(seed, quiet, beam), count=num_samples, best_of=best_of, separator=separator,
-        include_prime=include_prime, raw=raw, output_encoding=encoding,
+        include_prime=include_prompt, raw=raw, output_encoding=encoding,
         colour=None if colour is None else colour.value,
     )  # fmt: skip
-    _do(job, fill, beam, length_penalty, unknown.value, interactive=interactive, as_json=as_json)
+    if num_items is not None:
+        from charrnn.cli.commands.sampling.items import write_items
+
+        write_items(job, num_items, corpus, unique=unique, not_in_training=not_in_training, as_json=as_json)
+    else:
+        _do(job, fill, beam, length_penalty, unknown.value, interactive=interactive, as_json=as_json)
     if memorisation:
         jobs.tell_copied(job, corpus)
 
@@ -163,38 +192,43 @@ def _check_together(given: dict[str, object]) -> None:
     from charrnn.errors import SettingsError
 
     given = given | {"num_samples": given["num_samples"] != 1}
-    whole = [name for name in ("interactive", "fill", "beam", "as_json") if given[name]]
-    refused = {
-        "interactive": ("prime", "prime_file", "best_of", "memorisation", "num_samples"),
+    whole = ("interactive", "fill", "beam", "num_items")
+    refused: dict[str, tuple[str, ...]] = {
+        "interactive": ("prompt", "prompt_file", "best_of", "memorisation", "num_samples", "as_json"),
         "fill": (
-            "prime", "prime_file", "best_of", "num_samples", "colour", "constrain", "stop", "stop_on_newline",
-            "until_words",
+            "prompt", "prompt_file", "best_of", "num_samples", "colour", "constrain", "stop", "stop_on_newline",
+            "until_words", "as_json",
         ),
         "beam": ("best_of", "constrain", "until_words", "colour"),
-        "as_json": ("interactive", "fill", "colour"),
+        "num_items": ("num_samples", "best_of", "colour"),
+        "as_json": ("colour",),
     }  # fmt: skip
     spelled = {"as_json": "json", "colour": "color"}
-    for name in whole:
-        modes = [other for other in ("interactive", "fill", "beam") if other != name and name != "as_json"]
-        others = [other for other in (*refused[name], *modes) if given[other]]
-        if others:
-            flags = [spelled.get(option, option).replace("_", "-") for option in (name, others[0])]
+    for name in (*whole, "as_json"):
+        others = (*refused[name], *(other for other in whole if name in whole and other != name))
+        if given[name] and (found := [other for other in others if given[other]]):
+            flags = [spelled.get(option, option).replace("_", "-") for option in (name, found[0])]
             raise SettingsError(f"--{flags[0]} and --{flags[1]} cannot both be given")
+    for name in ("unique", "not_in_training"):
+        if given[name] and not given["num_items"]:
+            raise SettingsError(f"--{name.replace('_', '-')} needs --num-items")
     if given["beam"] and any(len(text) != 1 for text in _unescaped(given["stop"] or [])):  # type: ignore[arg-type]
         raise SettingsError("--beam ends at single characters only: --stop of one character, or --stop-on-newline")
 
 
-def _control(length: int, stop: list[str], newline: bool, words: int | None, constraint: Constraint | None) -> Control:
+def _stop_conditions(
+    length: int, stop: list[str], newline: bool, words: int | None, constraint: Constraint | None
+) -> StopConditions:
     from charrnn.errors import SettingsError
-    from charrnn.sampling.generate import Control
+    from charrnn.sampling.generate import StopConditions
 
     stops = _unescaped(stop) + (["\n"] if newline else [])
     if "" in stops:
         raise SettingsError("--stop must not be empty")
-    return Control(length, tuple(stops), words, constraint)
+    return StopConditions(length, tuple(stops), words, constraint)
 
 
-def _constraint(expression: str, vocabulary: Vocabulary, options: SamplerOptions) -> Constraint:
+def _constraint(expression: str, vocabulary: Vocabulary, options: SamplingOptions) -> Constraint:
     from charrnn.sampling.constraint import Constraint
 
     return Constraint(expression, vocabulary, banned=options.banned())
@@ -207,17 +241,17 @@ def _unescaped(texts: list[str]) -> list[str]:
     return [re.sub(r"\\[nt\\]", lambda m: escapes[m[0]], text) for text in texts]
 
 
-def _prime_ids(
-    prime: str | None, prime_file: Path | None, vocabulary: Vocabulary, unknown: str, rules: TextRules
+def _prompt_ids(
+    prompt: str | None, prompt_file: Path | None, vocabulary: Vocabulary, unknown: str, rules: TextRules
 ) -> IdArray:
     from charrnn.errors import SettingsError
     from charrnn.runs.text import read_text
 
-    if prime is not None and prime_file is not None:
-        raise SettingsError("--prime and --prime-file cannot both be given")
-    if prime_file is None and prime != "-":
-        return vocabulary.encode(prime or "", what="--prime", unknown=unknown)
-    name, text = read_text(prime_file or Path("-"), rules)
+    if prompt is not None and prompt_file is not None:
+        raise SettingsError("--prompt and --prompt-file cannot both be given")
+    if prompt_file is None and prompt != "-":
+        return vocabulary.encode(prompt or "", what="--prompt", unknown=unknown)
+    name, text = read_text(prompt_file or Path("-"), rules)
     return vocabulary.encode(text, what=name, unknown=unknown)
 
 

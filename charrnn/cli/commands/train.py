@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import time
 from collections.abc import Callable
-from contextlib import closing
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -50,7 +49,7 @@ def train(
     ] = None,
     run_dir: Annotated[
         Path | None,
-        typer.Option("--run-dir", callback=at_home, help="Where to write; default checkpoints/<config name>."),
+        typer.Option("--run-dir", callback=at_home, help="Directory for the run. Default: checkpoints/<config name>."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run RUN, or the one in the run directory.")
@@ -59,17 +58,18 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the run directory.")] = False,
     init_from: Annotated[
         Path | None,
-        typer.Option("--init-from", metavar="CKPT", help="Start a new run with these weights; new symbols are added."),
+        typer.Option("--init-from", metavar="CKPT", help="Start a new run from these weights; new symbols are added."),
     ] = None,
     progress: Annotated[
-        ProgressKind, typer.Option("--progress", help="Display: auto is rich on a terminal, plain lines elsewhere.")
+        ProgressKind,
+        typer.Option("--progress", help="Progress display; auto is rich on a terminal, plain lines elsewhere."),
     ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON summary to standard output at the end.")
     ] = False,
 ) -> None:
-    """Train a network on a text, as a settings file says. Under mpirun, ranks share each batch (docs/scaling.md)."""
+    """Train a network on a text as set in a settings file. Under mpirun, ranks share each batch (docs/scaling.md)."""
     from charrnn.cli.output import write_json
     from charrnn.runs.directory import RunDirectory
     from charrnn.training.session import leads
@@ -107,13 +107,15 @@ def train_here(
         init_from: checkpoint whose weights a new run starts with.
         quiet: show nothing.
         progress: one of `ProgressKind`.
-        announce: is given the summary.
+        announce: called with the summary.
 
     Raises:
         CharRNNError: as the session does; InterruptedRun and its like after a signal.
     """
+    from charrnn.cli.output import ReaderGoneError
     from charrnn.cli.signals import stop_signals
     from charrnn.cli.views.training import byte_progress, train_view
+    from charrnn.errors import StorageError
     from charrnn.runs.events import RunFinished
     from charrnn.training.progress import StopFlag
     from charrnn.training.session import train
@@ -123,7 +125,7 @@ def train_here(
         settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, stop=stop,
         bar=partial(byte_progress, quiet=quiet),
     )  # fmt: skip
-    with closing(events):
+    with contextlib.closing(events):
         started = next(events)  # until then there is nothing to save, and Ctrl-C ends at once
         with stop_signals(stop) as caught, train_view("none" if quiet else progress) as show:
             show(started)
@@ -131,10 +133,12 @@ def train_here(
                 show(event)
                 if isinstance(event, RunFinished):
                     finished = event
+    if finished and finished.reason == "stopped":
+        with contextlib.suppress(ReaderGoneError, StorageError):  # it was stopped, whoever may hear of it
+            announce(finished.summary)
+        raise _stopped(caught, finished, folder)
     if finished:
         announce(finished.summary)
-        if finished.reason == "stopped":
-            raise _stopped(caught, finished, folder)
 
 
 def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
@@ -154,15 +158,17 @@ def _chosen(
     resume: bool,
     corpus: list[str],
 ) -> tuple[Config, Path]:  # fmt: skip
-    """Settings and directory of the run that the arguments mean."""
+    """Settings and directory of the run selected by the arguments."""
     from charrnn.errors import SettingsError
 
     if run is not None and run_dir is not None:
         raise SettingsError(f"{run}: give the run's directory once, here or as --run-dir")
     if run is not None and not resume:
-        raise SettingsError(f"{run}: a run is named to continue it", hint="add --resume, or use --config and --run-dir")
+        raise SettingsError(
+            f"{run}: a run can only be named to continue it", hint="add --resume, or use --config and --run-dir"
+        )
     if corpus and not resume:
-        raise SettingsError("--corpus says where the text of a resumed run is", hint="set corpus.source for a new run")
+        raise SettingsError("--corpus is for the text of a resumed run", hint="set corpus.source for a new run")
     folder = run or run_dir
     if config is not None:
         settings, name = _settings(config, overrides)
@@ -170,12 +176,12 @@ def _chosen(
     elif resume and folder is not None:
         settings = _saved_settings(folder, overrides)
     else:
-        raise SettingsError("there are no settings", hint="give --config FILE, or --resume RUN to continue a run")
+        raise SettingsError("no settings given", hint="give --config FILE, or --resume RUN to continue a run")
     return _with_corpus(settings, corpus), folder
 
 
 def _saved_settings(folder: Path, overrides: list[str]) -> Config:
-    """The settings that a run was last saved with, and what overrides them."""
+    """The settings that a run was last saved with, with the overrides applied."""
     from charrnn.config.load import dump_config, parse_config
     from charrnn.errors import SettingsError
     from charrnn.runs.checkpoint import load_checkpoint
@@ -183,7 +189,7 @@ def _saved_settings(folder: Path, overrides: list[str]) -> Config:
 
     last = RunDirectory(folder).last
     if not last.is_file():
-        raise SettingsError(f"{folder}: there is no run to resume (no last.npz)", hint="start it with --config")
+        raise SettingsError(f"{folder}: no run to resume (no last.npz)", hint="start it with --config")
     return parse_config(dump_config(load_checkpoint(last).config), where=str(last), overrides=overrides)
 
 
@@ -198,7 +204,7 @@ def _with_corpus(settings: Config, corpus: list[str]) -> Config:
 
 
 def _follow() -> None:
-    """Train along with the process that leads, which alone writes and speaks."""
+    """Train along with the leading process, the only one that writes files and prints."""
     from charrnn.cli.signals import stop_signals
     from charrnn.errors import DivergenceError
     from charrnn.runs.events import RunFinished
@@ -211,7 +217,7 @@ def _follow() -> None:
             for event in follow(stop=stop):
                 if isinstance(event, RunFinished) and event.reason == "stopped":
                     raise typer.Exit(143)
-    except DivergenceError as error:  # the same where the leader is, who tells it and ends all: let it speak first
+    except DivergenceError as error:  # the leader has it too, reports it and ends all ranks: let it print first
         time.sleep(10)
         raise typer.Exit(error.exit_code) from None
 
@@ -219,7 +225,6 @@ def _follow() -> None:
 def _stopped(caught: list[int], finished: RunFinished, folder: RunDirectory) -> Exception:
     from charrnn.cli.signals import stopped_by
 
-    sys.stdout.flush()
     return stopped_by(
         caught,
         f"stopped after step {finished.summary['steps']}; saved in {folder.last}",

@@ -1,14 +1,15 @@
 """Compression by a network: each symbol costs the bits of its surprise under the model.
 
-The text is cut into segments that are read side by side, as columns of one step, because single steps would take many
-times as long; each begins without a past. One coder takes the symbols of all segments, step by step. Probabilities
-become integer frequencies of a fixed total, at least 1 each, with one more for the escape.
+The text is cut into segments that are read in parallel, as columns of one step, because single steps would take many
+times as long. Each begins as `charrnn.runs.start` says (version 2), or from a zero state after a line end (version 1).
+One coder takes the symbols of all segments, step by step. Probabilities become integer frequencies of a fixed total, at
+least 1 each, with one more for the escape.
 
     header   magic, version, mode, streams, number of symbols, model (8 bytes of a hash), CRC-32 of the content
     body     the coder's bytes
 
-Decoding repeats the same products in the same order: it needs the same machine and libraries, or it may lose its way in
-a rounding; the check sum tells.
+Decoding repeats the same products in the same order: it needs the same machine and libraries, or a different rounding
+may derail it; the checksum detects that.
 """
 
 from __future__ import annotations
@@ -22,28 +23,31 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.data.vocabulary import Vocabulary, default_prime
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, DataError
 from charrnn.evaluation.compression.arithmetic import LARGEST_TOTAL, Decoder, Encoder
 from charrnn.evaluation.compression.symbols import largest, to_bytes, to_values
 from charrnn.nn.head import log_softmax
 from charrnn.nn.network import CharRNN
-from charrnn.nn.stepper import Stepper
+from charrnn.runs.start import TextModel, TextStart, cold_start
 
 MAGIC = b"CRNN"
 _HEADER = struct.Struct("<4sBBHQ8sI")
 _TOTAL = LARGEST_TOTAL
-# A segment without a past costs some 200 bits more than one with it; so many symbols make that small.
+# A segment without context costs some 200 bits more than one with it; this many symbols make that negligible.
 _SEGMENT = 20_000
 _MOST_STREAMS = 64
-_LEAST_SEGMENT = 16  # bytes of a segment, on average, where there are more than `_MOST_STREAMS`
+_LEAST_SEGMENT = 16  # average bytes per segment if there are more than `_MOST_STREAMS`
 
 Tick = Callable[[int, int], None]
 
 
-def model_mark(model: CharRNN) -> bytes:
-    """8 bytes that tell one model from another."""
-    return hashlib.sha256(model.params.flat.tobytes()).digest()[:8]
+def model_mark(model: CharRNN, start: TextStart | None = None) -> bytes:
+    """8 bytes that identify a model and where its texts begin."""
+    mark = hashlib.sha256(model.params.flat.tobytes())
+    for layer in start.state if start else ():
+        mark.update(layer.tobytes())
+    return mark.digest()[:8]
 
 
 def compress(
@@ -51,6 +55,7 @@ def compress(
     model: CharRNN,
     vocabulary: Vocabulary,
     *,
+    start: TextStart | None = None,
     streams: int | None = None,
     tick: Tick = lambda done, of: None,
 ) -> tuple[bytes, float]:
@@ -58,77 +63,88 @@ def compress(
 
     Args:
         data: the content.
-        model: that predicts.
+        model: makes the predictions.
         vocabulary: of the model.
-        streams: segments; None: one for each `_SEGMENT` symbols, at most 64. Fewer where more would be nearly empty.
-        tick: is told the symbols done and in all.
+        start: where segments begin; None for the zero state.
+        streams: segments; None: one per `_SEGMENT` symbols, at most 64. Fewer if more would be nearly empty.
+        tick: called with (symbols done, total symbols).
 
     Returns:
-        The compressed file, and the bits that the model's probabilities say it needs.
+        The compressed file, and the bits it needs according to the model's probabilities.
     """
     mode, values = to_values(data, vocabulary)
     streams = streams or min(_MOST_STREAMS, len(values) // _SEGMENT)
     streams = max(1, min(streams, len(values)))
+    segments = _segment_start(model, vocabulary, start)
     while True:
-        body, bits = _encode(mode, values, model, vocabulary, streams, tick)
+        body, bits = _encode(mode, values, segments, streams, tick)
         if streams <= _room_for(len(body)):
             break
-        streams = _room_for(len(body))  # fewer segments with something in them: it becomes smaller, too
-    header = _HEADER.pack(MAGIC, 1, mode, streams, len(values), model_mark(model), zlib.crc32(data))
+        streams = _room_for(len(body))  # fewer, non-empty segments; the file becomes smaller, too
+    version, mark = 2 if start else 1, model_mark(model, start)
+    header = _HEADER.pack(MAGIC, version, mode, streams, len(values), mark, zlib.crc32(data))
     return header + body, bits
 
 
 def _room_for(body: int) -> int:
-    """How many segments a file of so many bytes may have: each takes memory, so none may be next to nothing."""
+    """The most segments that a file of this size may have: each takes memory, so none may be nearly empty."""
     return max(_MOST_STREAMS, body // _LEAST_SEGMENT)
 
 
 def _encode(
-    mode: int, values: npt.NDArray[np.uint32], model: CharRNN, vocabulary: Vocabulary, streams: int, tick: Tick
+    mode: int, values: npt.NDArray[np.uint32], model: TextModel, streams: int, tick: Tick
 ) -> tuple[bytes, float]:
     """The coder's bytes, and the model's bits."""
-    # Bytes that are no text have, to a model of characters, the ids of the ASCII characters that it knows.
+    vocabulary = model.vocabulary
+    # For a model of characters, bytes that are not text have the ids of the ASCII characters that it knows.
     ids = vocabulary.lookup(values)
     known = ids != vocabulary.unknown_id
     encoder, bits, width = Encoder(), 0.0, largest(mode)
-    for frequencies, places, feed in _walk(model, vocabulary, len(values), streams, tick):
+    for frequencies, places, feed in _walk(model, len(values), streams, tick):
         for column, place in enumerate(places):
             ends = np.cumsum(frequencies[:, column])
             symbol = int(ids[place]) if known[place] else len(ends) - 1
-            start = int(ends[symbol - 1]) if symbol else 0
-            encoder.encode(start, int(ends[symbol]), _TOTAL)
+            encoder.encode(int(ends[symbol - 1]) if symbol else 0, int(ends[symbol]), _TOTAL)
             bits -= float(np.log2(frequencies[symbol, column] / _TOTAL))
             if not known[place]:
-                for start, total in _spelled(int(values[place]), width):
-                    encoder.encode(start, start + 1, total)
+                for piece, total in _spelled(int(values[place]), width):
+                    encoder.encode(piece, piece + 1, total)
                     bits += float(np.log2(total))
         feed(np.where(known[places], ids[places], 0).astype(np.intp))
     return encoder.finish(), bits
 
 
-def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: Tick = lambda done, of: None) -> bytes:
-    """The content of a compressed file.
+def decompress(
+    packed: bytes,
+    model: CharRNN,
+    vocabulary: Vocabulary,
+    *,
+    start: TextStart | None = None,
+    tick: Tick = lambda done, of: None,
+) -> bytes:
+    """The content of a compressed file; the arguments are those of `compress`.
 
     Raises:
-        DataError: not such a file, cut short or damaged.
+        DataError: not such a file, truncated or damaged.
         CheckpointError: made with another model.
     """
     if len(packed) < _HEADER.size or packed[:4] != MAGIC:
-        raise DataError("not a file that `charrnn compress` has made")
+        raise DataError("not a file made by `charrnn compress`")
     _, version, mode, streams, count, mark, check = _HEADER.unpack(packed[: _HEADER.size])
-    if version != 1 or mode not in (0, 1) or not 1 <= streams <= max(1, count):
+    if version not in (1, 2) or mode not in (0, 1) or not 1 <= streams <= max(1, count):
         raise DataError("the file's header is damaged, or of a newer version")
-    if mark != model_mark(model):
+    start = start if version == 2 else None
+    if mark != model_mark(model, start):
         raise CheckpointError(
             "the file was compressed with another model", hint="give the checkpoint that compressed it"
         )
     decoder, width = Decoder(packed[_HEADER.size :]), largest(mode)
     if count > _most_symbols(len(packed) - _HEADER.size, len(vocabulary)):
-        raise DataError("the file is cut short")
+        raise DataError("the file is truncated")
     if streams > _room_for(len(packed) - _HEADER.size):
-        raise DataError("the file claims more segments than it has room for: it is cut short or damaged")
-    found = bytearray()  # grows with what is really there, whatever a damaged header promises
-    for frequencies, places, feed in _walk(model, vocabulary, count, streams, tick):
+        raise DataError("the file claims more segments than it has room for: it is truncated or damaged")
+    found = bytearray()  # grows with the actual content, whatever a damaged header promises
+    for frequencies, places, feed in _walk(_segment_start(model, vocabulary, start), count, streams, tick):
         fed, row = np.zeros(len(places), np.intp), np.zeros(len(places), np.uint32)
         for column in range(len(places)):
             ends = np.cumsum(frequencies[:, column])
@@ -139,7 +155,7 @@ def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: T
             else:
                 row[column] = _read_value(decoder, width)
         if decoder.overrun:
-            raise DataError("the file is cut short or damaged")
+            raise DataError("the file is truncated or damaged")
         found += row.tobytes()
         feed(fed)
     try:
@@ -147,18 +163,18 @@ def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: T
     except (ValueError, UnicodeError):
         raise DataError("the file is damaged") from None
     if zlib.crc32(data) != check:
-        raise DataError("the check sum is wrong: the file is damaged, or was made on a machine that rounds otherwise")
+        raise DataError("the checksum is wrong: the file is damaged, or was made on a machine that rounds differently")
     return data
 
 
 def _most_symbols(body: int, vocab_size: int) -> int:
-    """How many symbols so many bytes can hold, at most: even the likeliest leaves each other one a share of 1."""
+    """The most symbols that this many bytes can hold: even the most likely one leaves each other a share of 1."""
     least_bits = vocab_size / _TOTAL / math.log(2)  # log2(total / (total - V)) and less
     return int(8 * (body + 8) / least_bits)
 
 
 def _in_order(found: npt.NDArray[np.uint32], streams: int) -> npt.NDArray[np.uint32]:
-    """Symbols as `_walk` meets them, step by step through all segments -> one segment after the other."""
+    """Symbols in `_walk`'s order, step by step through all segments -> one segment after the other."""
     starts, lengths = _segments(len(found), streams)
     out, whole = np.empty_like(found), int(lengths.min())  # steps that all segments have; some have one more
     out[(starts + np.arange(whole)[:, None]).ravel()] = found[: whole * streams]
@@ -167,19 +183,21 @@ def _in_order(found: npt.NDArray[np.uint32], streams: int) -> npt.NDArray[np.uin
 
 
 def _segments(count: int, streams: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Where segments begin, and how long they are."""
+    """Where the segments begin, and their lengths."""
     starts = np.arange(streams, dtype=np.int64) * count // streams
     return starts, np.diff(np.append(starts, count))
 
 
+def _segment_start(model: CharRNN, vocabulary: Vocabulary, start: TextStart | None) -> TextModel:
+    return TextModel([model], vocabulary, [start or cold_start(model, vocabulary)])
+
+
 def _walk(
-    model: CharRNN, vocabulary: Vocabulary, count: int, streams: int, tick: Tick
+    model: TextModel, count: int, streams: int, tick: Tick
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Callable[[npt.NDArray[np.intp]], None]]]:
-    """Step by step: (V + 1, n) frequencies, the (n,) places they are for, and what to call with the ids found there."""
+    """Step by step: (V + 1, n) frequencies, the (n,) positions they are for, and what to call with the ids found."""
     starts, lengths = _segments(count, streams)
-    stepper = Stepper(model, streams)
-    prime = int(default_prime(vocabulary)[0])
-    logits = stepper.step(np.full(streams, prime) if streams > 1 else prime)
+    stepper, logits = model.begin(batch_size=streams)
     for step in range(int(lengths.max(initial=0))):
         active = np.flatnonzero(lengths > step)
 
@@ -197,11 +215,11 @@ def _walk(
 def frequencies_of(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     """(V, B) logits -> (V + 1, B) frequencies that add up to the coder's total, each at least 1.
 
-    The last is the escape's; what rounding leaves over goes to the likeliest symbol.
+    The last is the escape's; the rounding remainder goes to the most likely symbol.
     """
     with np.errstate(
         over="ignore", invalid="ignore"
-    ):  # weights without measure: any frequencies do, if always the same
+    ):  # weights beyond measure: any frequencies will do, as long as they are always the same
         p = np.nan_to_num(np.exp(log_softmax(logits)))
     room = _TOTAL - len(p) - 1
     out = np.ones((len(p) + 1, p.shape[1]), np.int64)
@@ -212,7 +230,7 @@ def frequencies_of(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
 
 
 def _spelled(value: int, width: int) -> Iterator[tuple[int, int]]:
-    """A value below `width`, uniformly, in pieces that the coder takes."""
+    """A value below `width`, coded uniformly, in pieces that the coder can take."""
     for shift, size in ((16, -(-width // (1 << 16))), (8, 1 << 8), (0, 1 << 8)) if width > 1 << 8 else ((0, width),):
         yield (value >> shift) % size, size
 

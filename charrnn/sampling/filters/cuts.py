@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.sampling.filters.filter import Filter, FloatArray, Moment, entropies, softmax, surprises
+from charrnn.sampling.filters.filter import FloatArray, LogitsFilter, StepContext, entropies, softmax, surprises
 
 
 def keep_top_k(logits: FloatArray, k: int) -> FloatArray:
@@ -39,7 +39,7 @@ def _keep_until(logits: FloatArray, probabilities: FloatArray, order: npt.NDArra
     return out
 
 
-class Ban(Filter):
+class Ban(LogitsFilter):
     """Takes symbols out for good.
 
     Args:
@@ -49,74 +49,74 @@ class Ban(Filter):
     def __init__(self, ids: Sequence[int]) -> None:
         self._ids = np.array(ids, np.intp)
 
-    def apply(self, logits: FloatArray, moment: Moment) -> None:
+    def apply(self, logits: FloatArray, context: StepContext) -> None:
         """Change (V, N) logits in place."""
         logits[self._ids] = -np.inf
 
 
-class TopK(Filter):
+class TopK(LogitsFilter):
     """Keeps the k most likely symbols; of equally likely ones those with the lower id.
 
     Args:
-        k: how many; 0 keeps all.
+        top_k: how many; 0 keeps all.
     """
 
-    def __init__(self, k: int) -> None:
-        self.k = k
+    def __init__(self, top_k: int) -> None:
+        self.k = top_k
 
-    def apply(self, logits: FloatArray, moment: Moment) -> None:
+    def apply(self, logits: FloatArray, context: StepContext) -> None:
         """Change (V, N) logits in place."""
         logits[...] = keep_top_k(logits, self.k)
 
 
-class TopP(Filter):
+class TopP(LogitsFilter):
     """Keeps the fewest most likely symbols that together reach a probability.
 
     Source: Holtzman et al. (2020), The Curious Case of Neural Text Degeneration.
 
     Args:
-        p: that probability; 1 keeps all.
+        top_p: that probability; 1 keeps all.
     """
 
-    def __init__(self, p: float) -> None:
-        self.p = p
+    def __init__(self, top_p: float) -> None:
+        self.p = top_p
 
-    def apply(self, logits: FloatArray, moment: Moment) -> None:
+    def apply(self, logits: FloatArray, context: StepContext) -> None:
         """Change (V, N) logits in place."""
         logits[...] = keep_top_p(logits, self.p)
 
 
-class MinP(Filter):
-    """Drops symbols that are less likely than a share of the most likely one.
+class MinP(LogitsFilter):
+    """Drops symbols that are less likely than a fraction of the most likely one.
 
     Source: Nguyen et al. (2024), Turning Up the Heat: Min-p Sampling.
 
     Args:
-        p: that share; 0 keeps all.
+        min_p: that fraction; 0 keeps all.
     """
 
-    def __init__(self, p: float) -> None:
-        self._below = -np.log(p) if p > 0.0 else np.inf
+    def __init__(self, min_p: float) -> None:
+        self._below = -np.log(min_p) if min_p > 0.0 else np.inf
 
-    def apply(self, logits: FloatArray, moment: Moment) -> None:
+    def apply(self, logits: FloatArray, context: StepContext) -> None:
         """Change (V, N) logits in place."""
         # Probabilities divided by the largest are exp(logit - largest logit), so no softmax is needed.
         logits[logits < logits.max(axis=0) - self._below] = -np.inf
 
 
-class Typical(Filter):
+class Typical(LogitsFilter):
     """Keeps the symbols whose surprise is closest to the entropy until they reach a probability.
 
     Source: Meister et al. (2023), Locally Typical Sampling.
 
     Args:
-        p: that probability; 1 keeps all.
+        typical: that probability; 1 keeps all.
     """
 
-    def __init__(self, p: float) -> None:
-        self.p = p
+    def __init__(self, typical: float) -> None:
+        self.p = typical
 
-    def apply(self, logits: FloatArray, moment: Moment) -> None:
+    def apply(self, logits: FloatArray, context: StepContext) -> None:
         """Change (V, N) logits in place."""
         if self.p >= 1.0:
             return
@@ -126,19 +126,19 @@ class Typical(Filter):
         logits[...] = _keep_until(logits, probabilities, order, self.p)
 
 
-class TopNSigma(Filter):
+class TopNSigma(LogitsFilter):
     """Keeps logits at most n standard deviations below the largest; symbols already left out do not count.
 
     Source: Tang et al. (2024), Top-nσ: Not All Logits Are You Need.
 
     Args:
-        n: how many; 0 keeps all.
+        top_n_sigma: how many; 0 keeps all.
     """
 
-    def __init__(self, n: float) -> None:
-        self.n = n
+    def __init__(self, top_n_sigma: float) -> None:
+        self.n = top_n_sigma
 
-    def apply(self, logits: FloatArray, moment: Moment) -> None:
+    def apply(self, logits: FloatArray, context: StepContext) -> None:
         """Change (V, N) logits in place."""
         if self.n <= 0.0:
             return
@@ -146,24 +146,24 @@ class TopNSigma(Filter):
         logits[logits < logits.max(axis=0) - self.n * sigma] = -np.inf
 
 
-class XTC(Filter):
+class XTC(LogitsFilter):
     """Now and then leaves out all symbols above a threshold but the least likely of them.
 
     Source: p-e-w (2024), text-generation-webui pull request 6335.
 
     Args:
-        probability: how often, decided by `Moment.uniforms`.
-        threshold: symbols of at least this probability are meant.
+        xtc_probability: how often, decided by `StepContext.uniforms`.
+        xtc_threshold: symbols of at least this probability are meant.
     """
 
     random = True
 
-    def __init__(self, probability: float, threshold: float) -> None:
-        self.probability, self.threshold = probability, threshold
+    def __init__(self, xtc_probability: float, xtc_threshold: float) -> None:
+        self.probability, self.threshold = xtc_probability, xtc_threshold
 
-    def apply(self, logits: FloatArray, moment: Moment) -> None:
+    def apply(self, logits: FloatArray, context: StepContext) -> None:
         """Change (V, N) logits in place."""
-        now = moment.uniforms < self.probability
+        now = context.uniforms < self.probability
         if not now.any():
             return
         order = np.argsort(-logits, axis=0, kind="stable")

@@ -14,38 +14,39 @@ LOWEST_TEMPERATURE = 1e-290
 
 
 @dataclass
-class Moment:
-    """What a filter may look at beside the logits.
+class StepContext:
+    """What a filter may look at next to the logits.
 
     Attributes:
-        history: (M, N) ids read or drawn so far, the newest last; as many as the filters asked for with `window`,
-            or fewer in the beginning.
-        uniforms: (N,) numbers in [0, 1), one a stream; a new row each step.
+        history: (M, N) ids read or drawn, the newest last; as many as the filters asked for with `window`, or fewer in
+            the beginning.
+        uniforms: (N,) numbers in [0, 1), one per stream; new ones at each step.
     """
 
     history: History
     uniforms: FloatArray
 
 
-class Filter:
+class LogitsFilter:
     """One change of the logits, the same for each of N independent streams.
 
-    A filter always leaves at least one symbol of a stream above minus infinity, if one came in.
+    The constructor takes the filter's options (see `charrnn.sampling.options`) as keyword arguments. A filter always
+    leaves at least one symbol of a stream above minus infinity, if one came in.
 
     Attributes:
         window: how many of the last symbols it wants to see.
-        random: whether it uses `Moment.uniforms`.
+        random: whether it uses `StepContext.uniforms`.
     """
 
     window: int = 0
     random: bool = False
 
-    def apply(self, logits: FloatArray, moment: Moment) -> None:
+    def apply(self, logits: FloatArray, context: StepContext) -> None:
         """Change (V, N) logits in place."""
         raise NotImplementedError
 
     def accept(self, history: History) -> None:
-        """Be told that history[-1] was read or drawn; filters without a memory need not care."""
+        """Called after history[-1] was read or drawn; override it to keep state."""
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from charrnn.sampling.filters.filter import Filter, FloatArray, History, Moment, softmax
+from charrnn.sampling.filters.filter import FloatArray, History, LogitsFilter, StepContext, softmax
 
 
-class Mirostat(Filter):
+class Mirostat(LogitsFilter):
     """Drops symbols more surprising than a bound, and moves the bound by how surprising the drawn symbol was.
 
     Source: Basu et al. (2021), Mirostat, version 2; as in llama.cpp, the surprise is that of the draw, after the cut.
 
     Args:
-        columns: N streams, each with a bound of its own.
-        tau: surprise to aim at, in bits.
-        eta: share of the error that the bound moves by.
+        mirostat_tau: surprise to aim at, in bits.
+        mirostat_eta: fraction of the error that the bound moves by.
 
     Attributes:
-        bound: (N,) bits; starts at twice tau.
+        bound: (N,) bits, one per stream once the first logits came; starts at twice tau.
     """
 
-    def __init__(self, columns: int, tau: float, eta: float) -> None:
-        self.tau, self.eta = tau, eta
-        self.bound: FloatArray = np.full(columns, 2.0 * tau)
+    def __init__(self, mirostat_tau: float, mirostat_eta: float = 0.1) -> None:
+        self.tau, self.eta = mirostat_tau, mirostat_eta
+        self.bound: FloatArray = np.full(1, 2.0 * mirostat_tau)
         self._drawn_from: FloatArray | None = None
 
-    def apply(self, logits: FloatArray, moment: Moment) -> None:
+    def apply(self, logits: FloatArray, context: StepContext) -> None:
         """Change (V, N) logits in place."""
+        if self.bound.size != logits.shape[1]:
+            self.bound = np.full(logits.shape[1], 2.0 * self.tau)
         # exp2(-bound) is a probability; the most likely symbol stays however low the bound has gone.
         probabilities = softmax(logits)
         with np.errstate(over="ignore", under="ignore"):

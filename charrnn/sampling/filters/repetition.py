@@ -6,32 +6,39 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from charrnn.sampling.filters.filter import Filter, FloatArray, History, Moment
+from charrnn.sampling.filters.filter import FloatArray, History, LogitsFilter, StepContext
 
 _MOST = 1e6  # of a DRY penalty: more than any logit, and still finite where all symbols are penalised
 
 
-class Penalties(Filter):
+class Penalties(LogitsFilter):
     """Makes symbols less likely that stand among the last ones.
 
     Source: Keskar et al. (2019), CTRL, for the first penalty (with llama.cpp's care for negative logits); the other
     two are those of OpenAI's interface.
 
     Args:
-        window: how many of the last symbols count.
-        repetition: divides positive logits and multiplies negative ones; 1 changes nothing.
-        presence: subtracted once from the logit of each symbol in the window.
-        frequency: subtracted as often as the symbol stands there.
+        penalty_window: how many of the last symbols count.
+        repetition_penalty: divides positive logits and multiplies negative ones; 1 changes nothing.
+        presence_penalty: subtracted once from the logit of each symbol in the window.
+        frequency_penalty: subtracted once per occurrence there.
     """
 
-    def __init__(self, window: int, repetition: float = 1.0, presence: float = 0.0, frequency: float = 0.0) -> None:
-        self.window, self.repetition, self.presence, self.frequency = window, repetition, presence, frequency
+    def __init__(
+        self,
+        penalty_window: int,
+        repetition_penalty: float = 1.0,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+    ) -> None:
+        self.window, self.repetition = penalty_window, repetition_penalty
+        self.presence, self.frequency = presence_penalty, frequency_penalty
 
-    def apply(self, logits: FloatArray, moment: Moment) -> None:
+    def apply(self, logits: FloatArray, context: StepContext) -> None:
         """Change (V, N) logits in place."""
         if not self.window:
             return
-        recent, columns = moment.history[-self.window :], logits.shape[1]
+        recent, columns = context.history[-self.window :], logits.shape[1]
         places = recent * columns + np.arange(columns)
         counts = np.bincount(places.ravel(), minlength=logits.size).reshape(logits.shape)
         there = counts > 0
@@ -40,7 +47,7 @@ class Penalties(Filter):
         logits -= counts * self.frequency + there * self.presence
 
 
-class Dry(Filter):
+class Dry(LogitsFilter):
     """Penalises symbols that would prolong a repeat of something said before ("don't repeat yourself").
 
     If the last n symbols stood in the window before, and n is at least the allowed length, the symbol that followed
@@ -48,36 +55,38 @@ class Dry(Filter):
     Source: p-e-w (2024), text-generation-webui pull request 5677.
 
     Args:
-        columns: N streams.
-        multiplier: strength.
-        base: growth; at least 1.
-        allowed_length: the shortest repeat that counts.
-        window: how many of the last symbols are searched.
-        breakers: ids that no repeat contains, and that are never penalised.
+        dry_multiplier: strength.
+        dry_base: growth; at least 1.
+        dry_allowed_length: the shortest repeat that counts.
+        dry_window: how many of the last symbols are searched.
+        dry_breakers: ids that no repeat contains, and that are never penalised.
     """
 
     def __init__(
         self,
-        columns: int,
         *,
-        multiplier: float,
-        base: float,
-        allowed_length: int,
-        window: int,
-        breakers: Sequence[int] = (),
+        dry_multiplier: float,
+        dry_base: float,
+        dry_allowed_length: int,
+        dry_window: int,
+        dry_breakers: Sequence[int] = (),
     ) -> None:
-        self.multiplier, self.base, self.allowed_length, self.window = multiplier, base, allowed_length, window
-        self._breakers = np.array(breakers, np.intp)
+        self.multiplier, self.base = dry_multiplier, dry_base
+        self.allowed_length, self.window = dry_allowed_length, dry_window
+        self._breakers = np.array(dry_breakers, np.intp)
         # Row d - 1: how many symbols at the end agree with those d places before. One more symbol makes such a run
         # longer by one or ends it, so nothing is searched twice.
-        self._runs = np.zeros((max(window - 1, 0), columns), np.intp)
-        self._since_breaker = np.zeros(columns, np.intp)
+        self._runs = np.zeros((max(self.window - 1, 0), 0), np.intp)
+        self._since_breaker = np.zeros(0, np.intp)
 
     def accept(self, history: History) -> None:
         """Count on; history[-1] is new."""
         recent = history[-self.window :] if self.window else history[:0]
         if not len(recent):
             return
+        if self._since_breaker.size != recent.shape[1]:
+            self._runs = np.zeros((len(self._runs), recent.shape[1]), np.intp)
+            self._since_breaker = np.zeros(recent.shape[1], np.intp)
         newest, earlier = recent[-1], recent[-2::-1]
         runs = self._runs[: len(earlier)]
         runs += 1
@@ -85,9 +94,11 @@ class Dry(Filter):
         self._since_breaker += 1
         self._since_breaker[np.isin(newest, self._breakers)] = 0
 
-    def apply(self, logits: FloatArray, moment: Moment) -> None:
+    def apply(self, logits: FloatArray, context: StepContext) -> None:
         """Change (V, N) logits in place."""
-        recent = moment.history[-self.window :] if self.window else moment.history[:0]
+        recent = context.history[-self.window :] if self.window else context.history[:0]
+        if len(recent) < 2:
+            return
         lags = np.arange(1, len(recent))[:, None]
         # A run may have begun before the window did; only what lies inside counts.
         lengths = np.minimum(self._runs[: len(lags)], len(recent) - lags)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from charrnn.cli.commands.sampling.job import Job
+
+if TYPE_CHECKING:
+    from charrnn.sampling.generate import StopConditions
 
 _BLANK = re.compile(r"\{\{(line|word|[1-9]\d{0,5})\}\}")
 
@@ -36,20 +40,17 @@ def fill_in(job: Job, data: bytes, name: str, unknown: str) -> None:
         put(literal)
         before, end = before + literal, blank.end()
         prime = job.model.vocabulary.encode(before, what=name, unknown=unknown)
-        start = prime if len(prime) else job.start
-        for _, character in generate(
-            job.model.models, job.model.vocabulary, start, seed=job.seed + number, control=_until(job, blank[1]),
-            options=job.options,
-        ):  # fmt: skip
+        wanted = job.request(prime=prime, seed=job.seed + number, stop=_until(job, blank[1]))
+        for _, character in generate(job.model.text_model, wanted):
             put(character.text)
             before += character.text
     put(text[end:])
     job.texts.append(before + text[end:])
 
 
-def _until(job: Job, kind: str):  # type: ignore[no-untyped-def]
+def _until(job: Job, kind: str) -> StopConditions:
     if kind == "line":
-        return replace(job.control, stop=("\n",))
+        return replace(job.stop, stop=("\n",))
     if kind == "word":
-        return replace(job.control, until_words=1)
-    return replace(job.control, length=int(kind))
+        return replace(job.stop, until_words=1)
+    return replace(job.stop, length=int(kind))

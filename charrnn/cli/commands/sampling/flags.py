@@ -1,4 +1,4 @@
-"""The flags that say how a character is chosen, for every command that makes text."""
+"""The flags that say how a character is chosen, made from the declarations in `charrnn.sampling.options`."""
 
 from __future__ import annotations
 
@@ -6,137 +6,88 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn.errors import DataError, SettingsError, shown
-from charrnn.sampling.options import FIELDS, SamplerOptions
+from charrnn.sampling.options import Declaration, SamplingOptions, declarations, order_of
 
 if TYPE_CHECKING:
     from charrnn.data.vocabulary import Vocabulary
 
 _PANEL = "How a character is chosen"
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\\": "\\"}
+# What a flag's text is, and what stands for an option that was not given.
+_TYPES: dict[str, tuple[Any, Any]] = {
+    "symbols": (str, ""), "biases": (list[str] | None, None), "range": (str | None, None), "names": (str | None, None),
+}  # fmt: skip
 
 
-def _flag(text: str, **settings: Any) -> Any:
-    return typer.Option(help=text, rich_help_panel=_PANEL, **settings)
+class SamplingFlags:
+    """The flags as they were typed; `options` checks them and turns characters into ids.
 
+    Args:
+        kind: of the options.
+        values: option name -> what was typed; those left out have their defaults.
+    """
 
-@dataclass(frozen=True)
-class SamplerFlags:
-    """The flags as they were typed; `options` checks them and turns characters into ids."""
+    def __init__(self, kind: type[SamplingOptions] = SamplingOptions, **values: Any) -> None:
+        self.kind, self.values = kind, {p.name: p.default for p in flag_parameters(kind)} | values
 
-    temperature: Annotated[
-        float, _flag("Below 1 safer, above 1 wilder; 0 always takes the most likely character.", min=0.0)
-    ] = SamplerOptions.temperature
-    top_k: Annotated[int, _flag("Keep the k most likely characters; 0 keeps all.", min=0)] = SamplerOptions.top_k
-    top_p: Annotated[float, _flag("Keep the likeliest that reach this probability.", min=0.0, max=1.0)] = (
-        SamplerOptions.top_p
-    )
-    min_p: Annotated[float, _flag("Drop characters below this share of the largest probability; 0 is off.")] = (
-        SamplerOptions.min_p
-    )
-    typical: Annotated[float, _flag("Keep the most typical that reach this probability; 1 is off.")] = (
-        SamplerOptions.typical
-    )
-    top_n_sigma: Annotated[float, _flag("Keep logits this many standard deviations below the largest; 0 is off.")] = (
-        SamplerOptions.top_n_sigma
-    )
-    mirostat_tau: Annotated[float, _flag("Mirostat 2: surprise to aim at, bits a character; 0 is off.")] = (
-        SamplerOptions.mirostat_tau
-    )
-    mirostat_eta: Annotated[float, _flag("Mirostat 2: how fast it corrects itself.")] = SamplerOptions.mirostat_eta
-    repetition_penalty: Annotated[
-        float, _flag("Divides positive and multiplies negative logits of characters in the window; 1 is off.")
-    ] = SamplerOptions.repetition_penalty
-    presence_penalty: Annotated[float, _flag("Taken from logits of characters in the window; 0 is off.")] = (
-        SamplerOptions.presence_penalty
-    )
-    frequency_penalty: Annotated[float, _flag("The same, once for each time they are there; 0 is off.")] = (
-        SamplerOptions.frequency_penalty
-    )
-    penalty_window: Annotated[
-        int, _flag("How many of the last characters these penalties look at, prime included.")
-    ] = SamplerOptions.penalty_window
-    dry_multiplier: Annotated[float, _flag("Strength of the penalty on prolonging a repeat (DRY); 0 is off.")] = (
-        SamplerOptions.dry_multiplier
-    )
-    dry_base: Annotated[float, _flag("DRY: growth of the penalty with each character of the repeat.")] = (
-        SamplerOptions.dry_base
-    )
-    dry_allowed_length: Annotated[int, _flag("DRY: the shortest repeat whose prolongation is penalised.")] = (
-        SamplerOptions.dry_allowed_length
-    )
-    dry_window: Annotated[int, _flag("DRY: how many of the last characters are searched, prime included.")] = (
-        SamplerOptions.dry_window
-    )
-    dry_breakers: Annotated[str, _flag(r"DRY: characters that no repeat reaches across; \n is a line end.")] = ""
-    xtc_probability: Annotated[float, _flag("How often the top choices are left out (XTC); 0 is off.")] = (
-        SamplerOptions.xtc_probability
-    )
-    xtc_threshold: Annotated[
-        float, _flag("XTC: leave out all characters of at least this probability but the last of them.")
-    ] = SamplerOptions.xtc_threshold
-    logit_bias: Annotated[
-        list[str] | None,
-        _flag(r"Add to a character's logit, as in 'e=-2.5' or '\n=-inf'; may be repeated.", metavar="CHARACTER=NUMBER"),
-    ] = None
-    ban: Annotated[str, _flag(r"Characters that are never written; \n is a line end.")] = ""
-    dynamic_temperature: Annotated[
-        str | None, _flag("A temperature from LOW to HIGH that grows with the entropy.", metavar="LOW:HIGH")
-    ] = None
-    dynamic_exponent: Annotated[float, _flag("Bends the way from entropy to temperature.")] = (
-        SamplerOptions.dynamic_exponent
-    )
-    order: Annotated[
-        str | None,
-        _flag(f"The order of the filters; default: {','.join(SamplerOptions.order)}.", metavar="NAME,NAME,..."),
-    ] = None
-
-    def options(self, vocabulary: Vocabulary) -> SamplerOptions:
+    def options(self, vocabulary: Vocabulary) -> SamplingOptions:
         """What the flags mean to a model with this vocabulary.
 
         Raises:
             SettingsError: a value that is not possible or not understood.
         """
-        values = {name: getattr(self, name) for name in FIELDS}
-        values["dry_breakers"] = _ids("--dry-breakers", self.dry_breakers, vocabulary)
-        values["ban"] = _ids("--ban", self.ban, vocabulary)
-        values["logit_bias"] = tuple(_bias(text, vocabulary) for text in self.logit_bias or ())
-        values["dynamic_temperature"] = _low_and_high(self.dynamic_temperature)
-        if self.order is None:
-            del values["order"]
-        else:
-            values["order"] = tuple(name.strip().replace("-", "_") for name in self.order.split(","))
+        values = {}
+        for name, declared in declarations(self.kind).items():
+            flag, typed = f"--{name.replace('_', '-')}", self.values[name]
+            values[name] = _READERS[declared.kind](flag, typed, vocabulary)
         try:
-            return SamplerOptions(**values)
+            return self.kind(**values)
         except SettingsError as error:  # settings begin with their name; here it is a flag's
             name, _, rest = error.message.partition(":")
             hint = error.hint and error.hint.replace("_", "-")
             raise SettingsError(f"--{name.replace('_', '-')}:{rest}", hint=hint) from None
 
 
-def with_sampler_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command all flags of `SamplerFlags` behind its own; they come as its first argument."""
+def flag_parameters(kind: type[SamplingOptions]) -> list[inspect.Parameter]:
+    """One parameter of a command for each option."""
+    order = ",".join(order_of(kind)).replace("_", "-")
+    out = []
+    for f in fields(kind):
+        declared: Declaration = f.metadata["declaration"]
+        annotation, default = _TYPES.get(declared.kind, ({"int": int}.get(str(f.type), float), f.default))
+        settings: dict[str, Any] = {"metavar": declared.metavar}
+        if declared.low is not None and not declared.not_zero and type(default) is int:
+            settings["min"] = int(declared.low)
+        flag = typer.Option(help=declared.help.replace("{order}", order), rich_help_panel=_PANEL, **settings)
+        out.append(
+            inspect.Parameter(
+                f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, flag]
+            )
+        )
+    return out
+
+
+def with_sampling_flags(
+    command: Callable[..., None], kind: type[SamplingOptions] = SamplingOptions
+) -> Callable[..., None]:
+    """Give a command a flag for each option behind its own; they come as its first argument, `SamplingFlags`."""
     # Not typing.get_type_hints: Python 3.10's puts Optional around the Annotated of all that default to None, and
     # Typer then no longer finds what the Annotated says.
     own = inspect.signature(command, eval_str=True)
-    flag_hints = inspect.get_annotations(SamplerFlags, eval_str=True)
+    flags = flag_parameters(kind)
 
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> None:
-        flags = {field.name: arguments.pop(field.name) for field in fields(SamplerFlags)}
-        command(SamplerFlags(**flags), **arguments)
+        typed = {parameter.name: arguments.pop(parameter.name) for parameter in flags}
+        command(SamplingFlags(kind, **typed), **arguments)
 
-    parameters = list(own.parameters.values())[1:]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters += [
-        inspect.Parameter(f.name, keyword, default=f.default, annotation=flag_hints[f.name])
-        for f in fields(SamplerFlags)
-    ]
+    parameters = [*list(own.parameters.values())[1:], *flags]
     wrapped.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
     return wrapped
@@ -159,7 +110,11 @@ def _symbol(flag: str, character: str, vocabulary: Vocabulary) -> int | None:
     return int(ids[0])
 
 
-def _bias(text: str, vocabulary: Vocabulary) -> tuple[int, float]:
+def _biases(flag: str, texts: list[str] | None, vocabulary: Vocabulary) -> tuple[tuple[int, float], ...]:
+    return tuple(_bias(flag, text, vocabulary) for text in texts or ())
+
+
+def _bias(flag: str, text: str, vocabulary: Vocabulary) -> tuple[int, float]:
     spelled, equals, number = text.rpartition("=")
     characters = _characters(spelled, vocabulary.encoding)
     try:
@@ -167,21 +122,25 @@ def _bias(text: str, vocabulary: Vocabulary) -> tuple[int, float]:
     except ValueError:
         value = None
     if not equals or len(characters) != 1 or value is None:
-        raise SettingsError(f"--logit-bias: {shown(text)} is not a character, =, and a number, as in 'e=-2.5'")
-    symbol = _symbol("--logit-bias", characters[0], vocabulary)
+        raise SettingsError(f"{flag}: {shown(text)} is not a character, =, and a number, as in 'e=-2.5'")
+    symbol = _symbol(flag, characters[0], vocabulary)
     if symbol is None:
-        raise SettingsError(f"--logit-bias: the model has no {shown(characters[0])}")
+        raise SettingsError(f"{flag}: the model has no {shown(characters[0])}")
     return symbol, value
 
 
-def _low_and_high(text: str | None) -> tuple[float, float] | None:
+def _low_and_high(flag: str, text: str | None, vocabulary: Vocabulary) -> tuple[float, float] | None:
     if text is None:
         return None
     try:
         low, high = (float(part) for part in text.split(":"))
     except ValueError:
-        raise SettingsError(f"--dynamic-temperature: {shown(text)} is not LOW:HIGH, as in 0.5:1.5") from None
+        raise SettingsError(f"{flag}: {shown(text)} is not LOW:HIGH, as in 0.5:1.5") from None
     return low, high
+
+
+def _names(flag: str, text: str | None, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip().replace("-", "_") for name in text.split(","))
 
 
 def _characters(text: str, encoding: str) -> list[str]:
@@ -199,3 +158,12 @@ def _characters(text: str, encoding: str) -> list[str]:
         return [read(piece) for piece in pieces]
     except ValueError:
         raise SettingsError(f"{shown(text)} names a character that does not exist") from None
+
+
+_READERS: dict[str, Callable[[str, Any, Vocabulary], Any]] = {
+    "number": lambda flag, value, vocabulary: value,
+    "symbols": _ids,
+    "biases": _biases,
+    "range": _low_and_high,
+    "names": _names,
+}

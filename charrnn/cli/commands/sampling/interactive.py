@@ -67,10 +67,10 @@ def _command(job: Job, text: str) -> None:
     if key == "help":
         sys.stderr.write(HELP)
     elif key == "settings":
-        own = {"length": job.control.length, "seed": job.seed}
+        own = {"length": job.stop.length, "seed": job.seed}
         sys.stderr.write("".join(f"{k.replace('_', '-')} {v}\n" for k, v in (own | numbers).items()))
     elif key == "length":
-        job.control = replace(job.control, length=int(_number(name, value, whole=True)))
+        job.stop = replace(job.stop, length=int(_number(name, value, whole=True)))
     elif key == "seed":
         job.seed = int(_number(name, value, whole=True))
     elif key in numbers:

@@ -1,4 +1,4 @@
-"""What `charrnn sample` does once its flags are read: a stream, a batch, JSON, beams."""
+"""What `charrnn sample` does once its flags are read: a stream, a batch, items, JSON, beams."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from charrnn.api import TrainedModel
     from charrnn.cli.views.colour import Painter
     from charrnn.nn.params import IdArray
-    from charrnn.sampling.generate import Control, Sample
-    from charrnn.sampling.options import SamplerOptions
+    from charrnn.sampling.generate import Request, Sample, StopConditions
+    from charrnn.sampling.options import SamplingOptions
 
 _LN2 = 0.6931471805599453
 
@@ -28,7 +28,7 @@ class Job:
         model: one model or several.
         options: filters and temperature.
         prime: (P,) ids, perhaps none.
-        control: when samples end.
+        stop: when samples end.
         seed: of all draws.
         count: samples to show.
         best_of: samples to make for that, if more.
@@ -41,9 +41,9 @@ class Job:
     """
 
     model: TrainedModel
-    options: SamplerOptions
+    options: SamplingOptions
     prime: IdArray
-    control: Control
+    stop: StopConditions
     seed: int
     count: int = 1
     best_of: int = 0
@@ -53,13 +53,6 @@ class Job:
     colour: str | None = None
     output_encoding: str = "utf-8"
     texts: list[str] = field(default_factory=list)
-
-    @property
-    def start(self) -> IdArray:
-        """What the model reads first."""
-        from charrnn.data.vocabulary import default_prime
-
-        return self.prime if len(self.prime) else default_prime(self.model.vocabulary)
 
     @property
     def shown_prime(self) -> str:
@@ -72,10 +65,11 @@ class Job:
         """Whether symbols are bytes."""
         return self.model.vocabulary.encoding == "bytes"
 
-    def is_plain(self) -> bool:
-        """Whether it is one model's, and nothing but the length ends it."""
-        c = self.control
-        return len(self.model.models) == 1 and not (c.stop or c.until_words or c.constraint)
+    def request(self, **changes: Any) -> Request:
+        """What the generator is asked for: one sample, unless `changes` say otherwise."""
+        from charrnn.sampling.generate import Request
+
+        return replace(Request(self.prime, self.seed, self.stop, self.options), **changes)
 
     def writer(self) -> Callable[[str], None]:
         """Writes to standard output, harmless on a terminal."""
@@ -86,31 +80,20 @@ class Job:
 
 def stream(job: Job) -> None:
     """One sample, each character as soon as it is certain."""
+    from charrnn.sampling.generate import generate
+
     put = job.writer()
     put(job.shown_prime)
     if job.colour is not None:
         _stream_coloured(job)
         return
     pieces = []
-    for piece in _pieces(job):
-        put(piece)
-        pieces.append(piece)
+    for _, character in generate(job.model.text_model, job.request()):
+        put(character.text)
+        pieces.append(character.text)
     job.texts.append("".join(pieces))
     if sys.stdout.isatty() or not job.of_bytes:  # a pipe gets the bytes that were made, and no other
         put("\n")
-
-
-def _pieces(job: Job) -> Any:
-    from charrnn.sampling.draw import generate_text
-    from charrnn.sampling.generate import generate
-
-    c, model = job.control, job.model
-    if job.is_plain():  # the short way is faster
-        return generate_text(
-            model.models[0], model.vocabulary, job.start, length=c.length, seed=job.seed, options=job.options
-        )
-    made = generate(model.models, model.vocabulary, job.start, seed=job.seed, control=c, options=job.options)
-    return (character.text for _, character in made)
 
 
 def _stream_coloured(job: Job) -> None:
@@ -118,11 +101,7 @@ def _stream_coloured(job: Job) -> None:
     from charrnn.sampling.generate import generate
 
     painter, pieces = Painter(str(job.colour), enabled=colours_wanted()), []
-    control = replace(job.control, measure=True)
-    made = generate(
-        job.model.models, job.model.vocabulary, job.start, seed=job.seed, control=control, options=job.options
-    )
-    for _, character in made:
+    for _, character in generate(job.model.text_model, job.request(measure=True)):
         nats = character.nats if job.colour == "surprise" else character.entropy
         write(painter.paint(character.text, nats / _LN2))
         pieces.append(character.text)
@@ -132,37 +111,15 @@ def _stream_coloured(job: Job) -> None:
 
 
 def run_batch(job: Job, *, measure: bool) -> list[Sample]:
-    """All samples at once; with `best_of` the likeliest a character, best first."""
-    from charrnn.sampling.generate import generate
+    """All samples at once; with `best_of` those most likely per character, best first."""
+    from charrnn.sampling.generate import generate_samples
 
-    samples: list[Sample] = []
-    control = replace(job.control, measure=measure or bool(job.best_of))
-    for _ in generate(
-        job.model.models, job.model.vocabulary, job.start, seed=job.seed, control=control, options=job.options,
-        num_samples=max(job.count, job.best_of), samples=samples,
-    ):  # fmt: skip
-        pass
+    wanted = job.request(num_samples=max(job.count, job.best_of), measure=measure or bool(job.best_of))
+    samples = generate_samples(job.model.text_model, wanted)
     if job.best_of:
         samples.sort(key=lambda s: s.nats_per_char if s.characters else float("inf"))
     job.texts += [sample.text for sample in samples[: job.count]]
     return samples[: job.count]
-
-
-def _plain_texts(job: Job) -> list[str]:
-    """The texts of `run_batch` where nothing is measured or ends a sample early, without a look at each symbol."""
-    import numpy as np
-
-    from charrnn.data.vocabulary import TextDecoder
-    from charrnn.sampling.draw import generate_ids
-
-    steps = generate_ids(
-        job.model.models[0], job.start, length=job.control.length, seed=job.seed, num_samples=job.count,
-        options=job.options,
-    )  # fmt: skip
-    decoder = TextDecoder(job.model.vocabulary)  # one for all: `finish` leaves nothing behind
-    made = [ids.copy() for ids in steps]
-    rows = np.stack(made, axis=1).tolist() if made else [[]] * job.count
-    return ["".join(map(decoder.feed, row)) + decoder.finish() for row in rows]
 
 
 def write_batch(job: Job) -> None:
@@ -170,10 +127,7 @@ def write_batch(job: Job) -> None:
     from charrnn.cli.views.colour import Painter, colours_wanted
 
     painter = Painter(str(job.colour), enabled=colours_wanted())
-    if job.colour is None and not job.best_of and job.is_plain():
-        job.texts += _plain_texts(job)
-        shown, put = job.texts, job.writer()
-    elif job.colour is None:
+    if job.colour is None:
         shown, put = [sample.text for sample in run_batch(job, measure=False)], job.writer()
     else:
         shown, put = [_painted(job.colour, s, painter) for s in run_batch(job, measure=True)], write
@@ -200,7 +154,7 @@ def write_as_json(job: Job) -> None:
                 {
                     "text": sample.text,
                     **({"bytes": as_base64(sample.text)} if job.of_bytes else {}),
-                    "finish": sample.finish,
+                    "finish_reason": sample.finish_reason,
                     "nats": sample.nats,
                     "bits_per_char": sample.nats_per_char / _LN2,
                     "characters": [
@@ -219,9 +173,9 @@ def write_beams(job: Job, width: int, penalty: float, *, as_json: bool) -> None:
     from charrnn.sampling.beam import beam_search
 
     vocabulary = job.model.vocabulary
-    ends = [int(k) for text in job.control.stop for k in vocabulary.encode(text, what="--stop", unknown="skip")]
+    ends = [int(k) for text in job.stop.stop for k in vocabulary.encode(text, what="--stop", unknown="skip")]
     found = beam_search(
-        job.model.models, job.start, length=job.control.length, width=max(width, job.count), length_penalty=penalty,
+        job.model.text_model, job.prime, length=job.stop.length, width=max(width, job.count), length_penalty=penalty,
         ends=ends, banned=job.options.banned(),
     )[: job.count]  # fmt: skip
     beams = []

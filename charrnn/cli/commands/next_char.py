@@ -1,0 +1,38 @@
+"""`charrnn next`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = 'Example: charrnn next checkpoints/quickstart --prompt "The " --top 5'
+
+
+def next_char(
+    checkpoints: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[CKPT...]",
+            help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
+        ),
+    ] = None,
+    prompt: Annotated[
+        str, typer.Option("--prompt", "--prime", help="Text before the character; default: the beginning of a text.")
+    ] = "",
+    top: Annotated[int, typer.Option(min=1, help="Show this many characters.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+) -> None:
+    """Show the most likely next characters and their probabilities."""
+    from charrnn.api import load
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views.training import print_table
+
+    found = load(*(checkpoints or [])).next(prompt, top=top)
+    if as_json:
+        write_json({"prompt": prompt, "next": [c._asdict() for c in found]})
+        return
+    rows = [(repr(c.text), f"{c.probability:.4f}", f"{-math.log2(max(c.probability, 1e-300)):.2f}") for c in found]
+    print_table(f"after {prompt!r}" if prompt else "first", ("character", "probability", "bits"), rows)
