@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, DataError
 from charrnn.evaluation.compression.arithmetic import LARGEST_TOTAL, Decoder, Encoder
-from charrnn.evaluation.compression.codec import _HEADER, _most_symbols, compress, decompress, frequencies_of
+from charrnn.evaluation.compression.codec import _HEADER, _most_symbols, compress, decompress, is_stored
+from charrnn.evaluation.compression.segments import frequencies_of
 from charrnn.evaluation.loss import evaluate
 from charrnn.nn.network import CharRNN
+from charrnn.runs.checkpoint import save_checkpoint
+from tests.checkpoints import make
 from tests.conftest import Run, assert_one_line_error
 
 WORDS = Vocabulary.of("abcdefgh .\né")
@@ -48,7 +51,11 @@ def test_any_bytes_come_back(data: bytes, kind: str, streams: int | None) -> Non
     model, vocabulary = MODELS[kind]
     packed, bits = compress(data, model, vocabulary, streams=streams)
     assert decompress(packed, model, vocabulary) == data
-    assert 8 * (len(packed) - 28) == pytest.approx(bits, abs=24)
+    if is_stored(packed):
+        assert len(packed) == 28 + len(data)
+        assert bits > 8 * len(data) - 24
+    else:
+        assert 8 * (len(packed) - 28) == pytest.approx(bits, abs=24)
 
 
 @pytest.mark.parametrize("kind", sorted(MODELS))
@@ -89,7 +96,9 @@ def test_a_hostile_header_asks_for_no_memory(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(DataError, match="cut short"):  # the bytes end long before so many symbols
         decompress(with_header(1, 1 << 30), model, vocabulary)
-    monkeypatch.setattr("charrnn.evaluation.compression.codec._walk", lambda *arguments: pytest.fail("it has begun"))
+    monkeypatch.setattr(
+        "charrnn.evaluation.compression.codec.Walker.walk", lambda *arguments: pytest.fail("it has begun")
+    )
     for streams, count in ((65535, 3), (1, 1 << 63), (0, 5)):
         with pytest.raises(DataError):
             decompress(with_header(streams, count), model, vocabulary)
@@ -130,6 +139,66 @@ def test_the_size_is_the_models_entropy() -> None:
     assert 8 * len(packed) == pytest.approx(expected, rel=1e-3, abs=8 * 28 + 16)  # header, last byte
     several, _ = compress(text.encode(), model, vocabulary, streams=8)
     assert len(several) < 1.01 * len(packed)
+
+
+def test_what_cannot_be_shrunk_is_stored(charrnn_here: Run, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).bytes(3000)
+    for model, vocabulary in MODELS.values():
+        packed, bits = compress(noise, model, vocabulary)
+        assert is_stored(packed)
+        assert len(packed) == len(noise) + 28
+        assert bits > 8 * len(noise)
+        assert decompress(packed, model, vocabulary) == noise
+        broken = bytearray(packed)
+        broken[40] ^= 1
+        with pytest.raises(DataError, match="check sum"):
+            decompress(bytes(broken), model, vocabulary)
+    save_checkpoint(tmp_path / "m.npz", make())
+    (tmp_path / "noise").write_bytes(noise)
+    words = ("compress", "m.npz", "noise", "-o", "noise.crnn")
+    assert "stored as it is" in charrnn_here(*words).stdout
+    report = json.loads(charrnn_here(*words, "--json").stdout)
+    assert report["stored"] is True
+    assert report["bytes"]["compressed"] == 3028
+    assert charrnn_here("decompress", "m.npz", "noise.crnn", "-o", "back").returncode == 0
+    assert (tmp_path / "back").read_bytes() == noise
+
+
+SEPARATOR = ".\n"
+
+
+@pytest.mark.parametrize("streams", [1, 3, None])
+def test_documents_are_compressed_as_training_reads_them(streams: int | None) -> None:
+    model, vocabulary = MODELS["characters"]
+    rng = random.Random(2)
+    text = "".join("".join(rng.choice("abcdefgh ") for _ in range(rng.randint(3, 90))) + SEPARATOR for _ in range(200))
+    end = vocabulary.encode(SEPARATOR)
+    packed, bits = compress(text.encode(), model, vocabulary, streams=streams, separator=end)
+    assert decompress(packed, model, vocabulary, separator=end) == text.encode()
+    if streams != 3:
+        expected = evaluate(model, vocabulary.encode(SEPARATOR + text), separator=end).nats / math.log(2)
+        first = evaluate(model, vocabulary.encode(SEPARATOR)).nats / math.log(2)
+        assert bits == pytest.approx(expected - first, rel=1e-3)
+    apart, _ = compress(text.encode(), model, vocabulary, streams=streams)
+    assert apart != packed
+    assert decompress(apart, model, vocabulary, separator=end) == text.encode()  # version 1 has no documents
+
+
+def test_a_network_that_freezes_without_a_past_is_given_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From zeros a unit falls into a state with useless predictions, until the first ` `, which is rare."""
+    monkeypatch.setattr("charrnn.evaluation.compression.segments._SEGMENT", 500)
+    vocabulary = Vocabulary.of("ab \n")
+    model = CharRNN(4, cell="rnn", hidden_size=2)
+    p = model.params
+    p["layers.0.weight_hh"][0, 0], p["layers.0.bias"][0] = 6.0, -1.0
+    p["layers.0.weight_ih"][0, int(vocabulary.encode(" ")[0])] = 30.0
+    p["head.weight"][:, 0] = [4.0 if s in "ab" else -4.0 for s in "\n ab"]
+    rng = random.Random(3)
+    text = " " + "".join(rng.choice("ab") for _ in range(8000))
+    packed, bits = compress(text.encode(), model, vocabulary)
+    assert bits < 1.001 * (len(text) + 20)
+    assert compress(text.encode(), model, vocabulary, streams=16)[1] > 5 * bits
+    assert decompress(packed, model, vocabulary) == text.encode()
 
 
 def test_frequencies_fill_the_total_and_none_is_zero() -> None:

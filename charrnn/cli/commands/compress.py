@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from charrnn.nn.params import IdArray
+    from charrnn.runs.checkpoint import Checkpoint
 
 EXAMPLE = "Example: charrnn compress checkpoints/quickstart chapter.txt -o chapter.crnn"
 EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart chapter.crnn -o chapter.txt"
@@ -37,15 +41,19 @@ def compress(
     data = _read(file)
     _check_folder(output)
     with byte_progress("compressing", quiet=quiet) as tick:
-        packed, bits = codec.compress(data, loaded.build_model(), loaded.vocabulary, streams=streams, tick=tick)
+        packed, bits = codec.compress(
+            data, loaded.build_model(), loaded.vocabulary, streams=streams, separator=_separator(loaded), tick=tick
+        )
     _write(output, packed)
+    stored = codec.is_stored(packed)
     sizes = {"content": len(data), "compressed": len(packed), "entropy": bits / 8}
     if baselines and data:
         sizes |= {name: round(b * len(data) / 8) for name, b in compressed_bits_per_char(data, len(data)).items()}
     if as_json:
-        write_json({"file": str(file), "output": str(output), "bytes": sizes})
+        write_json({"file": str(file), "output": str(output), "stored": stored, "bytes": sizes})
     elif not quiet:
-        labels = {"content": "as it is", "compressed": "compressed by the model", "entropy": "the model's entropy"}
+        written = "stored as it is, which is smaller" if stored else "compressed by the model"
+        labels = {"content": "as it is", "compressed": written, "entropy": "the model's entropy"}
         rows = [(labels.get(k, k), f"{v:,.0f}", f"{v / max(1, len(data)):.4f}") for k, v in sizes.items()]
         print_table(str(file), ("", "bytes", "of the content"), rows)
 
@@ -67,12 +75,19 @@ def decompress(
     _check_folder(output)
     try:
         with byte_progress("decompressing", quiet=quiet) as tick:
-            data = codec.decompress(packed, loaded.build_model(), loaded.vocabulary, tick=tick)
+            data = codec.decompress(
+                packed, loaded.build_model(), loaded.vocabulary, separator=_separator(loaded), tick=tick
+            )
     except CharRNNError as error:
         raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
     _write(output, data)
     if not quiet:
         sys.stderr.write(f"wrote {output}, {len(data):,} bytes\n")
+
+
+def _separator(loaded: Checkpoint) -> IdArray | None:
+    end = loaded.config.corpus.document_separator
+    return None if end is None else loaded.vocabulary.encode(end)
 
 
 def _read(file: Path) -> bytes:

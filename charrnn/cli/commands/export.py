@@ -23,6 +23,13 @@ class Format(str, Enum):
     torch = "torch"
 
 
+class Nonlinearity(str, Enum):
+    """What PyTorch's nn.RNN can have."""
+
+    tanh = "tanh"
+    relu = "relu"
+
+
 def export(
     checkpoint: Annotated[
         Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
@@ -48,6 +55,10 @@ def export(
     sys.stderr.write("".join(f"wrote {file}\n" for file in written))
 
 
+def _note(text: str) -> None:
+    sys.stderr.write(f"note: {text}\n")
+
+
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="PyTorch state_dict, .safetensors, or our .json.")],
     run_dir: Annotated[Path, typer.Option("--run-dir", help="Where to put the checkpoint.")],
@@ -60,6 +71,9 @@ def import_(
     ] = None,
     head: Annotated[str | None, typer.Option(help="Name of the output layer, if it cannot be detected.")] = None,
     embedding: Annotated[str | None, typer.Option(help="Name of the embedding, where it is not plain.")] = None,
+    nonlinearity: Annotated[
+        Nonlinearity | None, typer.Option(help="What an nn.RNN was made with; its weights do not show it.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the directory.")] = False,
 ) -> None:
     """Make a checkpoint of a network from elsewhere: nn.RNN, nn.LSTM or nn.GRU with a linear layer behind."""
@@ -70,7 +84,10 @@ def import_(
 
     vocabulary = None if vocab is None else read_vocabulary(vocab)
     source = str(vocab) if vocab is not None and vocab.suffix.lower() != ".json" else "imported"
-    loaded = import_model(file, vocabulary, source=source, names=ArrayNames(rnn, head, embedding))
+    loaded = import_model(
+        file, vocabulary, source=source, names=ArrayNames(rnn, head, embedding),
+        nonlinearity=nonlinearity and nonlinearity.value, note=_note,
+    )  # fmt: skip
     folder = RunDirectory(run_dir)
     folder.open_new(loaded.config, overwrite=overwrite)
     with writing(folder.last):

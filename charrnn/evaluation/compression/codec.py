@@ -1,11 +1,13 @@
 """Compression by a network: each symbol costs the bits of its surprise under the model.
 
-The text is cut into segments that are read side by side, as columns of one step, because single steps would take many
-times as long; each begins without a past. One coder takes the symbols of all segments, step by step. Probabilities
-become integer frequencies of a fixed total, at least 1 each, with one more for the escape.
+A long text is cut into segments that are read side by side, as columns of one step, because single steps would take
+many times as long; each begins without a past, where that costs little. One coder takes the symbols of all segments,
+step by step. Probabilities become integer frequencies of a fixed total, at least 1 each, with one more for the escape.
 
     header   magic, version, mode, streams, number of symbols, model (8 bytes of a hash), CRC-32 of the content
-    body     the coder's bytes
+    body     the coder's bytes; in the mode `STORED`, which is chosen where they would be more, the content
+
+In version 2 the state is zeroed where a document begins, as in training; version 1 knows no documents.
 
 Decoding repeats the same products in the same order: it needs the same machine and libraries, or it may lose its way in
 a rounding; the check sum tells.
@@ -17,28 +19,24 @@ import hashlib
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.data.vocabulary import Vocabulary, default_prime
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, DataError
 from charrnn.evaluation.compression.arithmetic import LARGEST_TOTAL, Decoder, Encoder
+from charrnn.evaluation.compression.segments import MOST_STREAMS, Tick, Walker, segments
 from charrnn.evaluation.compression.symbols import largest, to_bytes, to_values
-from charrnn.nn.head import log_softmax
 from charrnn.nn.network import CharRNN
-from charrnn.nn.stepper import Stepper
+from charrnn.nn.params import IdArray
 
 MAGIC = b"CRNN"
 _HEADER = struct.Struct("<4sBBHQ8sI")
 _TOTAL = LARGEST_TOTAL
-# A segment without a past costs some 200 bits more than one with it; so many symbols make that small.
-_SEGMENT = 20_000
-_MOST_STREAMS = 64
-_LEAST_SEGMENT = 16  # bytes of a segment, on average, where there are more than `_MOST_STREAMS`
-
-Tick = Callable[[int, int], None]
+STORED = 2  # the mode after those of `symbols`
+_LEAST_SEGMENT = 16  # bytes of a segment, on average, where there are more than `MOST_STREAMS`
 
 
 def model_mark(model: CharRNN) -> bytes:
@@ -52,6 +50,7 @@ def compress(
     vocabulary: Vocabulary,
     *,
     streams: int | None = None,
+    separator: IdArray | None = None,
     tick: Tick = lambda done, of: None,
 ) -> tuple[bytes, float]:
     """Compress any bytes.
@@ -60,38 +59,45 @@ def compress(
         data: the content.
         model: that predicts.
         vocabulary: of the model.
-        streams: segments; None: one for each `_SEGMENT` symbols, at most 64. Fewer where more would be nearly empty.
+        streams: segments; None: one for each `_SEGMENT` symbols, at most 64, but fewer where they cost too much. Fewer
+            where more would be nearly empty.
+        separator: ids that end a document.
         tick: is told the symbols done and in all.
 
     Returns:
-        The compressed file, and the bits that the model's probabilities say it needs.
+        The compressed file, and the bits that the model's probabilities say it needs. See `is_stored`.
     """
     mode, values = to_values(data, vocabulary)
-    streams = streams or min(_MOST_STREAMS, len(values) // _SEGMENT)
-    streams = max(1, min(streams, len(values)))
+    walker = Walker(model, vocabulary, separator)
+    streams = max(1, min(streams or walker.streams_for(values), len(values)))
     while True:
-        body, bits = _encode(mode, values, model, vocabulary, streams, tick)
+        body, bits = _encode(mode, values, walker, streams, tick)
         if streams <= _room_for(len(body)):
             break
         streams = _room_for(len(body))  # fewer segments with something in them: it becomes smaller, too
-    header = _HEADER.pack(MAGIC, 1, mode, streams, len(values), model_mark(model), zlib.crc32(data))
+    count = len(values)
+    if len(body) > len(data):
+        mode, streams, count, body = STORED, 1, len(data), data
+    version = 1 if separator is None else 2
+    header = _HEADER.pack(MAGIC, version, mode, streams, count, model_mark(model), zlib.crc32(data))
     return header + body, bits
+
+
+def is_stored(packed: bytes) -> bool:
+    """Whether the file holds its content as it was, because the model would have made it larger."""
+    return bool(_HEADER.unpack(packed[: _HEADER.size])[2] == STORED)
 
 
 def _room_for(body: int) -> int:
     """How many segments a file of so many bytes may have: each takes memory, so none may be next to nothing."""
-    return max(_MOST_STREAMS, body // _LEAST_SEGMENT)
+    return max(MOST_STREAMS, body // _LEAST_SEGMENT)
 
 
-def _encode(
-    mode: int, values: npt.NDArray[np.uint32], model: CharRNN, vocabulary: Vocabulary, streams: int, tick: Tick
-) -> tuple[bytes, float]:
+def _encode(mode: int, values: npt.NDArray[np.uint32], walker: Walker, streams: int, tick: Tick) -> tuple[bytes, float]:
     """The coder's bytes, and the model's bits."""
-    # Bytes that are no text have, to a model of characters, the ids of the ASCII characters that it knows.
-    ids = vocabulary.lookup(values)
-    known = ids != vocabulary.unknown_id
+    ids, known = walker.ids_of(values)
     encoder, bits, width = Encoder(), 0.0, largest(mode)
-    for frequencies, places, feed in _walk(model, vocabulary, len(values), streams, tick):
+    for frequencies, places, feed in walker.walk(len(values), streams, tick):
         for column, place in enumerate(places):
             ends = np.cumsum(frequencies[:, column])
             symbol = int(ids[place]) if known[place] else len(ends) - 1
@@ -102,12 +108,26 @@ def _encode(
                 for start, total in _spelled(int(values[place]), width):
                     encoder.encode(start, start + 1, total)
                     bits += float(np.log2(total))
-        feed(np.where(known[places], ids[places], 0).astype(np.intp))
+        feed(ids[places])
     return encoder.finish(), bits
 
 
-def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: Tick = lambda done, of: None) -> bytes:
+def decompress(
+    packed: bytes,
+    model: CharRNN,
+    vocabulary: Vocabulary,
+    *,
+    separator: IdArray | None = None,
+    tick: Tick = lambda done, of: None,
+) -> bytes:
     """The content of a compressed file.
+
+    Args:
+        packed: the file.
+        model: that predicts.
+        vocabulary: of the model.
+        separator: ids that end a document; not used for files of version 1.
+        tick: is told the symbols done and in all.
 
     Raises:
         DataError: not such a file, cut short or damaged.
@@ -116,19 +136,22 @@ def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: T
     if len(packed) < _HEADER.size or packed[:4] != MAGIC:
         raise DataError("not a file that `charrnn compress` has made")
     _, version, mode, streams, count, mark, check = _HEADER.unpack(packed[: _HEADER.size])
-    if version != 1 or mode not in (0, 1) or not 1 <= streams <= max(1, count):
+    if version not in (1, 2) or mode not in (0, 1, STORED) or not 1 <= streams <= max(1, count):
         raise DataError("the file's header is damaged, or of a newer version")
     if mark != model_mark(model):
         raise CheckpointError(
             "the file was compressed with another model", hint="give the checkpoint that compressed it"
         )
+    if mode == STORED:
+        return _checked(packed[_HEADER.size :], check)
     decoder, width = Decoder(packed[_HEADER.size :]), largest(mode)
     if count > _most_symbols(len(packed) - _HEADER.size, len(vocabulary)):
         raise DataError("the file is cut short")
     if streams > _room_for(len(packed) - _HEADER.size):
         raise DataError("the file claims more segments than it has room for: it is cut short or damaged")
     found = bytearray()  # grows with what is really there, whatever a damaged header promises
-    for frequencies, places, feed in _walk(model, vocabulary, count, streams, tick):
+    walker = Walker(model, vocabulary, separator if version > 1 else None)
+    for frequencies, places, feed in walker.walk(count, streams, tick):
         fed, row = np.zeros(len(places), np.intp), np.zeros(len(places), np.uint32)
         for column in range(len(places)):
             ends = np.cumsum(frequencies[:, column])
@@ -146,6 +169,10 @@ def decompress(packed: bytes, model: CharRNN, vocabulary: Vocabulary, *, tick: T
         data = to_bytes(mode, _in_order(np.frombuffer(found, np.uint32), streams))
     except (ValueError, UnicodeError):
         raise DataError("the file is damaged") from None
+    return _checked(data, check)
+
+
+def _checked(data: bytes, check: int) -> bytes:
     if zlib.crc32(data) != check:
         raise DataError("the check sum is wrong: the file is damaged, or was made on a machine that rounds otherwise")
     return data
@@ -159,55 +186,10 @@ def _most_symbols(body: int, vocab_size: int) -> int:
 
 def _in_order(found: npt.NDArray[np.uint32], streams: int) -> npt.NDArray[np.uint32]:
     """Symbols as `_walk` meets them, step by step through all segments -> one segment after the other."""
-    starts, lengths = _segments(len(found), streams)
+    starts, lengths = segments(len(found), streams)
     out, whole = np.empty_like(found), int(lengths.min())  # steps that all segments have; some have one more
     out[(starts + np.arange(whole)[:, None]).ravel()] = found[: whole * streams]
     out[starts[lengths > whole] + whole] = found[whole * streams :]
-    return out
-
-
-def _segments(count: int, streams: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Where segments begin, and how long they are."""
-    starts = np.arange(streams, dtype=np.int64) * count // streams
-    return starts, np.diff(np.append(starts, count))
-
-
-def _walk(
-    model: CharRNN, vocabulary: Vocabulary, count: int, streams: int, tick: Tick
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Callable[[npt.NDArray[np.intp]], None]]]:
-    """Step by step: (V + 1, n) frequencies, the (n,) places they are for, and what to call with the ids found there."""
-    starts, lengths = _segments(count, streams)
-    stepper = Stepper(model, streams)
-    prime = int(default_prime(vocabulary)[0])
-    logits = stepper.step(np.full(streams, prime) if streams > 1 else prime)
-    for step in range(int(lengths.max(initial=0))):
-        active = np.flatnonzero(lengths > step)
-
-        def feed(ids: npt.NDArray[np.intp], active: npt.NDArray[np.intp] = active) -> None:
-            nonlocal logits
-            whole = np.zeros(streams, np.intp)
-            whole[active] = ids
-            logits = stepper.step(whole if streams > 1 else int(whole[0]))
-
-        yield frequencies_of(logits)[:, active], starts[active] + step, feed
-        if step % 64 == 0:
-            tick(min(count, step * streams), count)
-
-
-def frequencies_of(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """(V, B) logits -> (V + 1, B) frequencies that add up to the coder's total, each at least 1.
-
-    The last is the escape's; what rounding leaves over goes to the likeliest symbol.
-    """
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # weights without measure: any frequencies do, if always the same
-        p = np.nan_to_num(np.exp(log_softmax(logits)))
-    room = _TOTAL - len(p) - 1
-    out = np.ones((len(p) + 1, p.shape[1]), np.int64)
-    out[:-1] += np.floor(p * room).astype(np.int64)
-    best, columns = p.argmax(axis=0), np.arange(p.shape[1])
-    out[best, columns] += _TOTAL - out.sum(axis=0)
     return out
 
 
