@@ -62,16 +62,16 @@ def main() -> None:
     """Build the wheel, make the environments, run what is to be run in each."""
     begin = time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the environments are removed
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT])
         promise = promised(next(folder.glob("charrnn-*.whl")))
         pythons = interpreters(promise.python)
         say(f"found {', '.join(map(str, pythons))}")
         if len(pythons) == 1:
-            say(f"only one Python here: both ends are proved on {pythons[0]} alone")
+            say(f"only one Python here, {pythons[0]}: both ends run on it")
         prove(promise, pythons, folder)
-    say(f"proved in {time.monotonic() - begin:.0f} s")
+    say(f"done in {time.monotonic() - begin:.0f} s")
 
 
 def prove(promise: Promise, pythons: Sequence[Interpreter], folder: Path) -> None:

@@ -8,6 +8,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy loads: xdist 
 
 import contextlib
 import io
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+# What a shell runs in the background ignores Ctrl-C, and so would every program that these tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow machine is no failure: nothing in the tests is timed.
 hypothesis.settings.register_profile("charrnn", deadline=None)

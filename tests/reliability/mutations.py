@@ -12,6 +12,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from charrnn.errors import CharRNNError
+
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 _NUMBERS = [
@@ -184,3 +186,9 @@ def torch_pickle(shapes: dict[str, tuple[int, ...]]) -> bytes:
         arguments = b"(" + storage + b"K\x00" + numbers(shape) + numbers(tuple(strides)) + b"\x89h\x00)Rt"
         out += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
     return out + b"u}" + text("_metadata") + b"h\x00)Rsb."
+
+
+def assert_one_line(error: CharRNNError, code: int) -> None:
+    """The error of that exit code, whose message is one printable line."""
+    assert error.exit_code == code
+    assert error.message.isprintable(), error.message

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from charrnn.config.load import parse_config
-from charrnn.errors import CharRNNError, CheckpointError, SettingsError
+from charrnn.errors import CheckpointError, SettingsError
 from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from tests.checkpoints import make
 from tests.conftest import ROOT
+from tests.reliability.mutations import assert_one_line
 
 HEADERS = (
     b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3), }",
@@ -98,11 +99,6 @@ def mutate_json(value: object, rng: random.Random) -> object:
         key = rng.choice(list(value))
         return {**value, key: mutate_json(value[key], rng)}
     return rng.choice(JUNK)
-
-
-def assert_one_line(error: CharRNNError, code: int) -> None:
-    assert error.exit_code == code
-    assert error.message.isprintable(), error.message
 
 
 def load_or_refuse(path: Path) -> bool:

@@ -34,7 +34,9 @@ from charrnn.runs.history import read_history
 from charrnn.runs.reading import Note, Row
 from charrnn.runs.table import find_runs, ranked
 from charrnn.sweep.directory import SweepDirectory
+from tests.checkpoints import make
 from tests.reliability.mutations import (
+    assert_one_line,
     damaged_bytes,
     json_bytes,
     json_values,
@@ -43,8 +45,6 @@ from tests.reliability.mutations import (
     repacked,
     torch_pickle,
 )
-from tests.reliability.test_fuzz import assert_one_line
-from tests.runs.test_checkpoint import make
 
 ROWS: list[dict[str, Any]] = [
     {"step": 2 * k, "epoch": k / 7, "chars": 512 * k, "train_loss": 4.0 - k / 5, "val_loss": 3.9 if k % 2 else None,

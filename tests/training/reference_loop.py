@@ -203,10 +203,10 @@ class Loop:
         return self.now.params if self.now.mean is None else self.now.mean
 
     def _evaluate(self, events: list[Event]) -> None:
-        n, inputs, targets = self.now, self.val[:-1], self.val[1:]
-        resets = [(place, 0) for place in range(len(inputs)) if begins_document(self.val, place, self.separator)]
-        log_p = self.network.predict(self._shown(), np.array(inputs)[:, None], self._zeros(1), resets)
-        self.val_loss = -float(np.mean([log_p[place, symbol, 0] for place, symbol in enumerate(targets)]))
+        n, text, first = self.now, self.train + self.val, len(self.train) + 1
+        resets = [(place, 0) for place in range(len(text) - 1) if begins_document(text, place, self.separator)]
+        log_p = self.network.predict(self._shown(), np.array(text[:-1])[:, None], self._zeros(1), resets)
+        self.val_loss = -float(np.mean([log_p[place - 1, text[place], 0] for place in range(first, len(text))]))
         best = self.best_loss is None or self.val_loss < self.best_loss
         n.bad = 0 if best else n.bad + 1
         if n.bad and n.bad % self.t["plateau_patience"] == 0:

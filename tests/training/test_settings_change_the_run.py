@@ -273,8 +273,10 @@ def test_every_setting_has_a_row_and_every_row_a_setting() -> None:
 
 
 def test_every_choice_has_a_row() -> None:
+    # Not those of other packages, of which another test may have left one behind.
+    own = {name for name, cell in CELLS.items() if cell.__module__.startswith("charrnn.")}
     choices: dict[str, set[str]] = {
-        "model.cell": set(CELLS), "training.optimizer": set(OPTIMIZERS), "training.schedule": set(SCHEDULES),
+        "model.cell": own, "training.optimizer": set(OPTIMIZERS), "training.schedule": set(SCHEDULES),
         "training.grad_clip_mode": set(CLIPPERS),
     }  # fmt: skip
     for section, struct in (("corpus", CorpusSettings), ("model", ModelSettings), ("training", TrainingSettings)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
 import typing
 from enum import Enum
@@ -15,6 +16,7 @@ import typer
 
 from charrnn.cli.commands.sampling import flags
 from tests.cli_reference import commands
+from tests.conftest import ROOT
 
 
 def loaded_anew(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -55,3 +57,18 @@ def test_choices_are_strings_as_click_before_8_2_needs_them() -> None:
     choices = [c for c in Enum.__subclasses__() if c.__module__.startswith("charrnn.cli")]
     assert len(choices) > 3
     assert [c.__name__ for c in choices if not issubclass(c, str)] == []
+
+
+def test_the_readme_and_the_checkers_name_the_lowest_python_and_numpy() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+    def promised(pattern: str) -> str:
+        found = re.search(pattern, project)
+        assert found is not None, pattern
+        return found[1]
+
+    python, numpy = promised(r'requires-python = ">=([\d.]+)"'), promised(r'"numpy>=([\d.]+)"')
+    assert f"Python {python} and NumPy {numpy} or newer" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert promised(r'\npython_version = "([\d.]+)"') == python
+    assert promised(r'\ntarget-version = "py(\d+)"') == python.replace(".", "")
+    assert promised(r'"Programming Language :: Python :: (3\.\d+)"') == python
