@@ -45,7 +45,7 @@ from charrnn.runs.transfer import transplant
 from charrnn.sampling.draw import SamplingOptions, generate_text
 from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
 from charrnn.training.progress import Counters, StopFlag
-from charrnn.training.snapshot import capture, check_text, restore, summarise
+from charrnn.training.snapshot import capture, check_text, health_summary, restore, summarise
 
 T = TypeVar("T")
 
@@ -154,6 +154,10 @@ class Trainer:
                 yield self._roll_back(error)
         summary = summarise(self.counters, self.stream, self.model, self.run_dir)
         if self._reason != "stopped":
+            with self._averaged():
+                ids = self.val_ids if len(self.val_ids) > 1 else self.stream.ids
+                look = partial(health_summary, self.model, ids, self.counters, self.config.training.seed)
+                summary |= self.group.once(ignore_float_warnings(look))
             self._write(self.run_dir.write_summary, self._reason, summary)
         yield RunFinished(self._reason, summary)
 
