@@ -1,8 +1,8 @@
 """The validation loss against one reading of the whole text in one go: 30 small models, some of them trained badly.
 
 The text is the first half of tiny-shakespeare, which has to be in the cache (`charrnn corpus fetch tiny-shakespeare`)
-or named with --text. Of each pair of models one is trained as runs were before `training.state_reset`. `streams` is how losses were
-measured then: 64 parts side by side, all but the first from a zero state 256 symbols earlier.
+or named with --text. Of each pair of models one is trained as runs were before `training.state_reset`. `streams` is how
+losses were measured then: 64 parts side by side, all but the first from a zero state 256 symbols earlier.
 """
 
 from __future__ import annotations
