@@ -36,7 +36,7 @@ def training(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     for cell in args.cells:
         table = Table(
             "size", "charrnn", "PyTorch", "times PyTorch", "of the sgemm peak", "times one replica", "times textbook",
-            "MB", "PyTorch MB", title=f"Training, {cell}: characters a second",
+            "MB", "PyTorch MB", title=f"Training, {cell}: characters per second",
         )  # fmt: skip
         ratios = []
         for shape in SHAPES:
@@ -59,12 +59,12 @@ def training(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
 
 
 def sampling(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
-    """Characters a second: one stream, then 64 at once."""
+    """Characters per second: one stream, then 64 at once."""
     tables, data = [], {}
     for streams in (1, 64):
         table = Table(
             "size", "charrnn", "PyTorch", "times PyTorch",
-            title=f"Sampling, lstm, {streams} at once: characters a second",
+            title=f"Sampling, lstm, {streams} at once: characters per second",
         )  # fmt: skip
         for shape in SHAPES[:5]:
             size = Size("lstm", **{**shape, "B": streams})
@@ -110,8 +110,8 @@ def main() -> None:
     """Parse the command line and run the suites."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", help=f"any of {', '.join(SUITES)}; default: all")
-    parser.add_argument("--repeats", type=int, default=7, help="turns of each contestant; the median is shown")
-    parser.add_argument("--turn", type=float, default=0.6, help="seconds of a turn")
+    parser.add_argument("--repeats", type=int, default=7, help="number of turns per contestant; the median is shown")
+    parser.add_argument("--turn", type=float, default=0.6, help="seconds per turn")
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
     parser.add_argument("--text", default="tiny-shakespeare", help="corpus or file for learning, evaluation and mpi")
     parser.add_argument("--output", type=Path, default=Path("benchmarks.json"), help="JSON file with every figure")

@@ -1,7 +1,7 @@
 """The process of one contestant: `python -m benchmarks.child KIND CELL L H B T V COUNT`.
 
-Reads commands from standard input, a line each: a number of steps, answered with the seconds they took, or `memory`,
-answered with the megabytes it and its own children take.
+Reads commands from standard input, one per line: a number of steps, answered with the seconds they took, or `memory`,
+answered with the megabytes that it and its own children take.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     layers, hidden, batch, steps, symbols, count = map(int, numbers)
     from charrnn.blas import choose_kernel
 
-    # As the program itself does: one BLAS thread a replica; otherwise all cores.
+    # Like the program itself: one BLAS thread per replica; otherwise all cores.
     choose_kernel(threads=1 if kind == "charrnn" else count)
     from benchmarks.contestants import Size, make
 

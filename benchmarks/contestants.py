@@ -1,6 +1,6 @@
-"""Who is measured: charrnn, PyTorch and a textbook NumPy network, each taking the same training step on the same ids.
+"""The contestants: charrnn, PyTorch and a textbook NumPy network, taking the same training step on the same ids.
 
-A contestant is made in a process of its own (see `benchmarks.child`), so that thread pools do not meet.
+Each contestant runs in its own process (see `benchmarks.child`), so that thread pools do not interfere.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Size:
 
     @property
     def name(self) -> str:
-        """As the tables show it."""
+        """The size as shown in the tables."""
         batch = "" if (self.B, self.T) == (64, 64) else f" B={self.B} T={self.T}"
         return f"{self.L}x{self.H}{batch}"
 
@@ -42,7 +42,7 @@ class Size:
 
 
 def ids_of(size: Size) -> np.ndarray:
-    """The same ids for everybody."""
+    """The same ids for all contestants."""
     return np.random.default_rng(0).integers(0, size.V, size.B * (4 * size.T) + 1).astype(np.uint8)
 
 
@@ -128,7 +128,7 @@ def charrnn_sampler(size: Size) -> Step:
 
 
 def torch_sampler(size: Size, threads: int) -> Step:
-    """The same in PyTorch, as its users write it."""
+    """The same in PyTorch, as users commonly write it."""
     import torch
 
     torch.set_num_threads(threads)
@@ -149,7 +149,7 @@ def torch_sampler(size: Size, threads: int) -> Step:
 
 
 def gemm_step(size: Size, threads: int) -> Step:
-    """As many large float32 products as make the arithmetic of a step: the machine's own peak."""
+    """Large float32 products with as much arithmetic as a step: the machine's own peak."""
     n = 1024
     a, b, c = (np.random.default_rng(0).random((n, n), np.float32) for _ in range(3))
     count = max(1, round(size.flops_per_char * size.B * size.T / (2 * n**3)))
@@ -181,7 +181,7 @@ def textbook_step(size: Size) -> Step:
 
 
 def make(kind: str, size: Size, count: int) -> Step:
-    """The step of a contestant: charrnn with `count` replicas, torch or gemm with `count` threads, or textbook."""
+    """A contestant's step: charrnn with `count` replicas, torch or gemm with `count` threads, or textbook."""
     if kind == "charrnn":
         return charrnn_step(size, count)
     if kind == "torch":

@@ -1,6 +1,6 @@
-"""What control costs: the stream of `charrnn sample` against the bare loop of step, draw, decode and write, in turns.
+"""Cost of control: the stream of `charrnn sample` against the bare loop of step, draw, decode and write, in turns.
 
-Without an extra filter or an end the ratio is to be at most 1.05; the other rows show what each costs where it is on.
+Without extra filters or stop conditions the ratio should be at most 1.05; the other rows show what each one costs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from charrnn.sampling.options import SamplerOptions
 
 SYMBOLS = "".join(map(chr, range(40, 105)))
 PRIME = np.zeros(1, np.uint8)
-_PIECES = 8  # shorter turns and more of them, so that what else the machine does falls on both sides of a ratio
+_PIECES = 8  # more and shorter turns, so that other load on the machine affects both sides of a ratio
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "charrnn sample": ({}, {}),
     "--top-k 20 --top-p 0.95": ({"top_k": 20, "top_p": 0.95}, {}),
@@ -40,7 +40,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def bare(model: CharRNN, vocabulary: Vocabulary, length: int, count: int) -> None:
-    """The least there is to do for each character; one stream is written as it is made, several at the end."""
+    """The minimum work per character; one stream is written as it is made, several at the end."""
     stepper, decoder = Stepper(model, count), TextDecoder(vocabulary)
     chooser, uniforms = Chooser(len(vocabulary), count, SamplingOptions(temperature=0.8)), Uniforms(1, count)
     logits, made = stepper.step(0 if count == 1 else np.zeros(count, np.intp)), []
@@ -90,7 +90,7 @@ def measure(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
                 times[name].append(seconds(runs[name], length))
         table = Table(
             "what",
-            "microseconds a character",
+            "microseconds per character",
             "of the bare loop",
             title=f"Sampling control, LSTM {layers}x{hidden}, {count} at once",
         )

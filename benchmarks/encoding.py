@@ -1,4 +1,4 @@
-"""A text of 1 GB into ids: speed and peak memory, in a process of its own."""
+"""Encode a text of 1 GB: speed and peak memory, in a separate process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_text(path: Path) -> None:
 
 
 def child(text: str, cache: str) -> None:
-    """Encode and say what it took."""
+    """Encode and report the cost."""
     import resource
 
     from charrnn.data.encode import encode_text

@@ -1,4 +1,4 @@
-"""A small transformer in PyTorch with the published CPU recipe of nanoGPT's character demo, to have something to beat.
+"""A small transformer in PyTorch with the published CPU recipe of nanoGPT's character demo, as a baseline to beat.
 
 Run as a program it trains on a text and prints one JSON object: `python -m benchmarks.gpt TEXT THREADS`. The recipe: 4
 blocks of 4 heads and 128 numbers, 64 symbols of context, batches of 12, 2,000 steps of AdamW (β 0.9, 0.99; decay 0.1 on

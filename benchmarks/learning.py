@@ -1,7 +1,7 @@
 """Seconds of training to a loss: the fast recipe against the whole CPU recipe of nanoGPT's character demo.
 
-The text is tiny-shakespeare, which has to be in the cache (`charrnn corpus fetch tiny-shakespeare`) or named with
---text. Both sides get all cores and are measured by their training time alone, validation left out.
+The text is tiny-shakespeare, which must be in the cache (`charrnn corpus fetch tiny-shakespeare`) or named with
+--text. Both sides get all cores; only training time counts, without validation.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 from rich.table import Table
 
-TARGET = 1.886  # what nanoGPT's recipe is known to reach, nats
+TARGET = 1.886  # the published loss of nanoGPT's recipe, nats
 RECIPE = "tiny-shakespeare-fast"
-EVERY = 25  # steps between two validations, so that the moment is known to half a second
+EVERY = 25  # steps between validations, so that the time is accurate to half a second
 
 
 def ours(text: str, seed: int, folder: Path) -> dict[str, float]:
@@ -43,8 +43,8 @@ def theirs(text: str, cores: int) -> dict[str, float]:
 
 def measure(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     """One run of the transformer at one thread and at all, three seeds of the recipe."""
+    from charrnn.blas import available_cores
     from charrnn.data.corpora import resolve
-    from charrnn.training.group import available_cores
 
     (path,) = resolve(args.text)
     peers = [theirs(str(path), threads) for threads in sorted({1, available_cores()})]

@@ -1,4 +1,4 @@
-"""How much the live display costs: training under a pseudo-terminal with it, and with `--quiet`, in turns."""
+"""Cost of the live display: training under a pseudo-terminal with it, and with `--quiet`, in turns."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def chars_per_second(folder: Path, *options: str) -> float:
     out, _ = process.communicate()
     reader.join()
     os.close(controller)
-    # By the clock, from the first report to the last checkpoint: everything between two steps counts, imports do not.
+    # Wall time from the first report to the last checkpoint: everything between two steps counts, imports do not.
     ended = (folder / "run" / "last.npz").stat().st_mtime
     first = json.loads((folder / "run" / "history.jsonl").read_text().splitlines()[0])
     return (float(json.loads(out)["chars"]) - first["chars"]) / (ended - began)

@@ -17,13 +17,13 @@ from charrnn.runs.directory import RunDirectory
 from charrnn.training.trainer import Trainer
 
 LAGS = (2, 5, 10, 20, 40, 80)
-NOISES = (1, 8)  # a filler that says nothing, and characters that want to be predicted too
+NOISES = (1, 8)  # a filler without information, and characters that must be predicted too
 CELLS = ("rnn", "gru", "lstm")
 SYMBOLS, HIDDEN, STEPS = 8, 64, 2500
 
 
 def right_answers(cell: str, lag: int, noise: int = 1, steps: int = STEPS) -> float:
-    """Share of the held-out answers that are the likeliest symbol to the trained network; 1/8 is chance."""
+    """Share of the held-out answers that are the trained network's most likely symbol; 1/8 is chance."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         text = folder / "recall.txt"
@@ -53,7 +53,7 @@ def right_answers(cell: str, lag: int, noise: int = 1, steps: int = STEPS) -> fl
 
 
 def measure(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
-    """A table for each noise: a row a cell, a column a lag."""
+    """One table per noise: a row per cell, a column per lag."""
     tables, data = [], {}
     for noise in NOISES:
         found = {cell: {lag: right_answers(cell, lag, noise) for lag in LAGS} for cell in CELLS}

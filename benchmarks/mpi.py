@@ -1,6 +1,6 @@
-"""Data-parallel training: ranks of MPI and replicas of one process, on this machine, by turns, with the same losses.
+"""Data-parallel training: MPI ranks and replicas of one process, on this machine, in turns, with the same losses.
 
-Needs `mpirun` and the extra `[mpi]`. One BLAS thread each, so that only the sharing out differs.
+Needs `mpirun` and the extra `[mpi]`. One BLAS thread each, so that only the way of sharing differs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONTESTANTS = (("replicas", 1), ("replicas", 2), ("ranks", 2), ("ranks", 4))
 
 
 def train(folder: Path, kind: str, count: int) -> tuple[float, float]:
-    """Characters a second between the first report and the last, and the last loss (nats)."""
+    """Characters per second between the first report and the last, and the last loss (nats)."""
     run = folder / f"{kind}-{count}"
     words = [sys.executable, "-m", "charrnn", "train", "--config", "c.yaml", "--run-dir", str(run), "--overwrite", "-q"]
     if kind == "ranks":
@@ -52,7 +52,7 @@ def launcher(ranks: int) -> list[str]:
 def measure(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     """The table."""
     names = [f"{count} {kind if count > 1 else 'process'}" for kind, count in CONTESTANTS]
-    table = Table("size", *names, "losses differ by", title="Data-parallel training: characters a second")
+    table = Table("size", *names, "losses differ by", title="Data-parallel training: characters per second")
     data: dict[str, Any] = {}
     source = str(Path(args.text).resolve()) if Path(args.text).is_file() else args.text
     for hidden, columns, steps in SIZES:

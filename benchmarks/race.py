@@ -12,7 +12,7 @@ from benchmarks.contestants import Size
 
 
 class Contestant:
-    """A child process that takes steps when told to.
+    """A child process that takes steps on request.
 
     Args:
         kind: see `benchmarks.contestants.make`.
@@ -40,7 +40,7 @@ class Contestant:
         return line.strip()
 
     def ask(self, command: str | int) -> float:
-        """Seconds of that many steps, or megabytes."""
+        """Seconds for that many steps, or megabytes."""
         self._process.stdin.write(f"{command}\n")
         self._process.stdin.flush()
         return float(self._read())
@@ -66,7 +66,7 @@ class Contestant:
 
 @dataclass
 class Result:
-    """Seconds a step of every contestant: median and all repeats."""
+    """Seconds per step of every contestant: median and all repeats."""
 
     median: dict[str, float]
     repeats: dict[str, list[float]] = field(default_factory=dict)

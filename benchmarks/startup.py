@@ -1,4 +1,4 @@
-"""How long a command takes to say its first word."""
+"""Time from a command's start to its first output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRAIN = (
 
 
 def first_byte(command: list[str]) -> float:
-    """Seconds from the start of a process to the first byte it writes (or its end, where it writes nothing)."""
+    """Seconds from the start of a process to the first byte it writes (or its end, if it writes nothing)."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""A sweep of four trials: two jobs against one, with a single replica a trial and with as many as there are cores."""
+"""A sweep of four trials: two jobs against one, with one replica per trial and with one per core."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def ratios(steps: int = 600, repeats: int = 3) -> dict[str, dict[str, float]]:
 def measure(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     """The table."""
     data = ratios(repeats=min(args.repeats, 3))
-    table = Table("replicas a trial", "one job, s", "two jobs, s", "ratio", title="A sweep of four trials (LSTM, 256)")
+    table = Table("replicas per trial", "one job, s", "two jobs, s", "ratio", title="Sweep of four trials (LSTM, 256)")
     for name, row in data.items():
         table.add_row(name, *(f"{row[key]:.2f}" for key in ("one job", "two jobs", "ratio")))
     return [table], data

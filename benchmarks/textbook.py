@@ -1,4 +1,4 @@
-"""The package's own reference cells trained as tutorials do it: one step at a time, a new array for everything."""
+"""The package's reference cells trained as in tutorials: one step at a time, a new array for everything."""
 
 from __future__ import annotations
 

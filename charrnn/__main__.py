@@ -1,6 +1,21 @@
 """`python -m charrnn`."""
 
-from charrnn.cli.app import main
+import os
+import sys
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # removed meanwhile
+        return ""
+
+
+# Python puts it first; what lies there, a random.py say, is not taken for Python's own.
+if sys.path and not getattr(sys.flags, "safe_path", False) and sys.path[0] in ("", _working_directory()):
+    del sys.path[0]
+
+from charrnn.cli.app import main  # noqa: E402 - what is above has to come first
 
 if __name__ == "__main__":
     main()

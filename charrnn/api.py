@@ -104,9 +104,9 @@ class TrainedModel:
 
     def _nats(self, text: str) -> npt.NDArray[np.float64]:
         from charrnn.evaluation.loss import mixed_surprisals
+        from charrnn.runs.text import separator_ids
 
-        end = self.checkpoints[0].config.corpus.document_separator
-        separator = None if end is None else self.vocabulary.encode(end)
+        separator = separator_ids(self.checkpoints[0].config.corpus, self.vocabulary)
         return mixed_surprisals(self.models, self.vocabulary.encode(text), separator=separator)
 
 

@@ -5,7 +5,7 @@
     ├── SettingsError            2   wrong usage or settings, an unusable run directory
     ├── DataError                3   a text that cannot be read, decoded or learned from
     ├── CheckpointError          4   not a checkpoint, broken, or of another shape
-    ├── DivergenceError          5   the loss or a gradient stopped being a number
+    ├── DivergenceError          5   the loss or a gradient is NaN or infinite
     ├── MissingExtraError        6   an optional package is not installed
     ├── InterruptedRun         130   stopped by Ctrl-C, saved
     ├── HungUpRun              129   stopped by SIGHUP (its terminal was closed), saved
@@ -41,7 +41,7 @@ class SettingsError(CharRNNError):
 
 
 class DataError(CharRNNError):
-    """A text that is missing, empty, too short, or not in the encoding it was said to be."""
+    """A text that is missing, empty, too short, or not in the stated encoding."""
 
     exit_code = 3
 
@@ -70,7 +70,7 @@ class MissingExtraError(CharRNNError):
         )
 
 
-class InterruptedRun(CharRNNError):  # noqa: N818 - a stop that was asked for is no error
+class InterruptedRun(CharRNNError):  # noqa: N818 - a requested stop is not an error
     """Ctrl-C stopped the run; its state was saved first."""
 
     exit_code = 130
@@ -89,7 +89,7 @@ class TerminatedRun(CharRNNError):  # noqa: N818
 
 
 def printable(text: str) -> str:
-    """`text` on one line, what a terminal would obey as an escape: messages quote names that come from files."""
+    """`text` on one line, with control characters escaped: messages quote names that come from files."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c == "\n" else ascii(c)[1:-1] for c in text)

@@ -11,23 +11,26 @@ import contextlib
 import errno
 import os
 import stat
-import struct
-import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from charrnn.errors import CharRNNError, SettingsError, StorageError
 
-# Another place would do: it does not exist, is no directory, or is somebody else's. The rest is the disk's trouble.
-_WRONG_PLACE = frozenset(
-    getattr(errno, name)
-    for name in ("EACCES", "EPERM", "ENOENT", "ENOTDIR", "EISDIR", "EROFS", "ENAMETOOLONG", "ELOOP", "EEXIST", "EINVAL")
-)
 
-_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG})
+def _numbers(*names: str) -> frozenset[int]:
+    return frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
+
+
+# Another place would do: it does not exist, is no directory, or is somebody else's. The rest is the disk's trouble.
+_WRONG_PLACE = _numbers(
+    "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EISDIR", "EROFS", "ENAMETOOLONG", "ELOOP", "EEXIST", "EINVAL"
+)
+_FULL = _numbers("ENOSPC", "EDQUOT", "EFBIG")
+UNSUPPORTED = _numbers("ENOSYS", "ENOLCK", "EOPNOTSUPP", "ENOTSUP", "EINVAL")
+_WINDOWS_TRIES = 50  # of a rename that somebody else is in the way of, 20 ms apart
 
 
 def unwritable(path: Path, error: OSError, what: str = "", *, hint: str | None = None) -> CharRNNError:
@@ -42,10 +45,9 @@ def unwritable(path: Path, error: OSError, what: str = "", *, hint: str | None =
     Returns:
         SettingsError where another path would do, StorageError where the disk is full or failing.
     """
-    wrong_place = error.errno in _WRONG_PLACE
     reason = error.strerror or (os.strerror(error.errno) if error.errno else str(error))
     message = f"{path}: {what + ' ' if what else ''}cannot be written: {reason}"
-    if wrong_place:
+    if error.errno in _WRONG_PLACE:
         return SettingsError(message, hint=hint)
     return StorageError(message, hint="free some room" if error.errno in _FULL else hint)
 
@@ -78,14 +80,45 @@ def atomic_writer(target: Path) -> Iterator[IO[bytes]]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
+        _replace(name, target)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
     sync_folder(target.parent)
+
+
+def _replace(name: str, target: Path) -> None:
+    """Rename; where a file that somebody reads cannot be replaced (Windows), wait a moment for them."""
+    for left in range(_WINDOWS_TRIES, 0, -1):
+        try:
+            os.replace(name, target)
+            return
+        except PermissionError:
+            if hasattr(os, "getuid") or left == 1:  # not Windows, or no longer
+                raise
+            time.sleep(0.02)
+
+
+def sync(handle: int) -> None:
+    """Force a file that is open for writing to the disk, past the drive's own cache where the system can say so.
+
+    Raises:
+        OSError: the disk is failing; not where the file system has no such call.
+    """
+    try:
+        with contextlib.suppress(ImportError, AttributeError, OSError):
+            import fcntl
+
+            # macOS, whose fsync stops at the drive
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]
+            return
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def remove_stale(folder: Path) -> None:
@@ -143,10 +176,15 @@ def open_regular(path: Path, mode: str = "rb", *, follow: bool = False) -> IO[by
         IrregularFileError: it is something else.
         OSError: missing, or not permitted.
     """
-    return os.fdopen(_regular_handle(path, _FLAGS[mode], follow=follow), mode)
+    return os.fdopen(regular_handle(path, _FLAGS[mode], follow=follow), mode)
 
 
-def _regular_handle(path: Path, flags: int, *, follow: bool = False) -> int:
+def regular_handle(path: Path, flags: int, *, follow: bool = False) -> int:
+    """Open like `os.open`, a file that must be one; see `open_regular`.
+
+    Raises:
+        OSError: likewise.
+    """
     with contextlib.suppress(FileNotFoundError):  # before it is opened: opening a device may already do something
         _check_regular(path.stat() if follow else path.lstat())
     try:
@@ -249,80 +287,21 @@ def _same_file(found: os.stat_result, handle: int) -> bool:
         return False
 
 
-class LockedError(Exception):
-    """Somebody else holds the lock."""
+def append(path: Path, data: bytes) -> None:
+    """Add to the end of a file, all of it or nothing.
 
-
-class FileLock:
-    """An exclusive lock for as long as the block runs; where the system has no `flock`, it does nothing.
-
-    Args:
-        path: the lock's file, made if missing and never removed (removing it would let two processes lock two files of
-            one name).
-        wait: wait for whoever holds it, instead of `LockedError`.
+    Raises:
+        OSError: no room, no permission.
     """
-
-    def __init__(self, path: Path, *, wait: bool) -> None:
-        self.path, self.wait = path, wait
-        self._handle: int | None = None
-
-    def __enter__(self) -> FileLock:
+    handle = regular_handle(path, _FLAGS["ab"])
+    try:
+        start, view = os.fstat(handle).st_size, memoryview(data)
         try:
-            import fcntl
-        except ImportError:  # Windows
-            return self
-        handle = _regular_handle(self.path, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if self.wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(handle)
-            raise LockedError(self.path) from None
-        except BaseException:
-            os.close(handle)
+            while view:
+                view = view[os.write(handle, view) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, start)
             raise
-        _mark(handle)
-        self._handle = handle
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-
-# `flock` cannot be asked about without being taken, and a look that takes it would refuse whoever starts just then. So
-# the holder also keeps a record lock, about which the kernel answers questions; struct flock as Linux lays it out.
-_FLOCK = struct.Struct("hhqqi4x")
-
-
-def _mark(handle: int) -> None:
-    """Let `is_locked` know; where it cannot be done (some network file systems), nothing else is lost."""
-    import fcntl
-
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-
-
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds the `FileLock` of this path, without touching it; False where that cannot be known."""
-    try:
-        import fcntl
-
-        handle = _regular_handle(path, os.O_RDONLY)
-    except (ImportError, OSError):
-        return False
-    try:
-        if sys.platform == "linux":
-            answer = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-            return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # no such question elsewhere: for an instant, and shared
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
     finally:
         os.close(handle)
-    return False

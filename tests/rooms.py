@@ -13,7 +13,8 @@ JOBS = {
     "cli": "parse, call, present", "sweep": "many runs", "api": "what a notebook uses", "training": "the loop",
     "inspection": "a network from inside", "formats": "ways out and in", "sampling": "logits to text",
     "evaluation": "how well it predicts", "runs": "what a run is on disk", "data": "text to ids to windows",
-    "config": "settings", "nn": "arrays only", "errors": "exit codes", "files": "written whole, locks",
+    "config": "settings", "nn": "arrays only", "errors": "exit codes", "locks": "who is at work",
+    "files": "written whole",
     "blas": "kernel and threads",
 }  # fmt: skip
 WIDTH, ROW, BOX, HEIGHT = 900, 84, 184, 46

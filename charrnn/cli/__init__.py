@@ -1,1 +1,1 @@
-"""The command line: one file a command; see `charrnn.cli.app`."""
+"""The command line: one file per command; see `charrnn.cli.app`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import warnings
@@ -33,7 +32,8 @@ from charrnn.cli.commands import (
     train,
     watch,
 )
-from charrnn.cli.output import ReaderGoneError
+from charrnn.cli.output import ReaderGoneError, write
+from charrnn.cli.streams import open_standard_streams, settle
 from charrnn.errors import CharRNNError, printable
 
 app = typer.Typer(
@@ -82,10 +82,13 @@ def root(
 
 def main() -> NoReturn:
     """Entry point of the console script and of `python -m charrnn`."""
+    open_standard_streams()
     choose_kernel()  # before anything imports NumPy
-    # Weights of a stranger may overflow: what comes of it is checked, and NumPy need not speak of it.
+    # Weights of a stranger may overflow: the results are checked, so NumPy's warnings are off.
     warnings.filterwarnings("ignore", category=RuntimeWarning)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    settle()
+    sys.exit(code)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Outcome:
 
     Attributes:
         code: exit code; see `charrnn.errors`.
-        message: the error; "" where there was none, or it has been shown.
+        message: the error; "" if there was none or it has already been shown.
         hint: what to do about it.
     """
 
@@ -120,7 +123,7 @@ def attempt(arguments: Sequence[str]) -> Outcome:
         sys.stderr.write(f"charrnn: error: {printable(outcome.message)}\n{hint}")
     mpi = sys.modules.get("charrnn.training.mpi")
     if mpi is not None and outcome.code not in (0, 129, 130, 143):  # a stop that was asked for is the same on all ranks
-        sys.stdout.flush()
+        settle()
         sys.stderr.flush()
         mpi.abort(outcome.code)
     return outcome
@@ -128,14 +131,14 @@ def attempt(arguments: Sequence[str]) -> Outcome:
 
 def _run(arguments: list[str]) -> Outcome:
     debug = "--debug" in arguments
-    if debug:  # wherever it stands: it is remembered only after something went wrong
+    if debug:  # anywhere on the line: it is looked up only after something went wrong
         arguments = [a for a in arguments if a != "--debug"]
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # texts are UTF-8 whatever the locale says
+        if hasattr(stream, "reconfigure"):  # texts are UTF-8, whatever the locale
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
-        sys.stdout.flush()
+        write("")
     except Exception as error:  # the one boundary: everything becomes a line and a code
         if debug:
             raise
@@ -148,9 +151,7 @@ def _run(arguments: list[str]) -> Outcome:
 def _outcome(error: Exception) -> Outcome:
     if isinstance(error, CharRNNError):
         return Outcome(error.exit_code, error.message, error.hint)
-    if isinstance(error, ReaderGoneError):
-        # Whatever is still buffered goes nowhere, or Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, ReaderGoneError | BrokenPipeError):
         return Outcome(0)
     if isinstance(error, typer.Exit):
         return Outcome(error.exit_code)
@@ -165,7 +166,7 @@ def _outcome(error: Exception) -> Outcome:
 
 def _usage_error(error: Any) -> Outcome:
     message = error.format_message()
-    if not message.strip():  # no command at all: its help
+    if not message.strip():  # no command given: show the help
         error.show()
         return Outcome(2)
     context = getattr(error, "ctx", None)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import unicodedata
 from typing import Any
+
+from charrnn.errors import StorageError
+
+_LONE = re.compile("[\udc80-\udcff]")
 
 
 class ReaderGoneError(Exception):
@@ -18,16 +23,50 @@ def write(text: str) -> None:
 
     Raises:
         ReaderGoneError: the pipe is closed.
+        StorageError: it is closed, or a file on a disk that is full.
     """
     try:
-        sys.stdout.write(text)
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError:
+            sys.stdout.write(shown(text).encode(_encoding(), "backslashreplace").decode(_encoding()))
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGoneError from None
+    except (OSError, ValueError) as error:  # ValueError: closed
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"standard output cannot be written: {reason}") from None
+
+
+def _encoding() -> str:
+    return sys.stdout.encoding or "utf-8"
+
+
+def write_bytes(data: bytes) -> None:
+    """Write bytes to standard output at once; where it takes text alone, what they are in UTF-8.
+
+    Raises:
+        ReaderGoneError: the pipe is closed.
+    """
+    stream = getattr(sys.stdout, "buffer", None)
+    if stream is None:
+        write(data.decode("utf-8", "replace"))
+        return
+    try:
+        sys.stdout.flush()
+        stream.write(data)
+        stream.flush()
     except BrokenPipeError:
         raise ReaderGoneError from None
 
 
+def shown(text: str) -> str:
+    """A text with U+FFFD for the bytes in it that are no UTF-8, which no stream of text can take."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if _LONE.search(text) else text
+
+
 def tell_left_out(reason: str) -> None:
-    """Say on standard error that a run cannot be shown beside the others, and why."""
+    """Report on standard error that a run is left out, and why."""
     sys.stderr.write(f"note: left out: {reason}\n")
 
 
@@ -41,13 +80,15 @@ def _finite(value: Any) -> Any:
         return {key: _finite(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
+    if isinstance(value, str):
+        return shown(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def visible(text: str) -> str:
     """`text` with control characters other than line ends and tabs shown as escapes.
 
-    A model trained on a text with terminal escape sequences writes them; a terminal must not obey.
+    A model trained on a text with terminal escape sequences writes them; a terminal must not execute them.
     """
     if text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as a wish to stop that is granted at the next good moment."""
+"""Ctrl-C, SIGTERM, SIGHUP and Windows' SIGBREAK as a wish to stop that is granted at the next good moment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from charrnn.errors import CharRNNError, HungUpRun, InterruptedRun, TerminatedRu
 
 
 class StopFlag(Protocol):
-    """What looks at `stop_requested` between two steps."""
+    """An object that checks `stop_requested` between steps."""
 
     stop_requested: bool
 
@@ -28,8 +28,10 @@ def stop_signals(target: StopFlag) -> Iterator[list[int]]:
         caught.append(number)
         target.stop_requested = True
 
-    signals = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    previous: dict[int, Any] = {n: signal.signal(n, handle) for n in signals}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+    # What is ignored already stays so: SIGHUP under nohup, SIGINT of a script's background jobs.
+    heard = [n for n in numbers if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    previous: dict[int, Any] = {n: signal.signal(n, handle) for n in heard}
     try:
         yield caught
     finally:
@@ -38,6 +40,6 @@ def stop_signals(target: StopFlag) -> Iterator[list[int]]:
 
 
 def stopped_by(caught: list[int], message: str, *, hint: str) -> CharRNNError:
-    """The end of what was stopped by the first of these signals, with the exit code that belongs to it."""
+    """The error for the first of these signals, with its exit code."""
     kinds: dict[int, type[CharRNNError]] = {int(signal.SIGTERM): TerminatedRun, 1: HungUpRun}
     return (kinds.get(caught[0], InterruptedRun) if caught else InterruptedRun)(message, hint=hint)

@@ -1,4 +1,4 @@
-"""The process of one trial; `charrnn.sweep` alone starts it.
+"""The process of one trial, started only by `charrnn.sweep`.
 
 It is `charrnn train` on its own processors. Its error goes into the trial's record, and it does not outlive the sweep:
 when the sweep's process is gone, it saves and ends as on SIGTERM.
@@ -6,21 +6,19 @@ when the sweep's process is gone, it saves and ends as on SIGTERM.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import json
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from charrnn.sweep.plan import Scalar
-
-_LOOK_SECONDS = 0.5
 
 
 def train_words(config: str, overrides: Mapping[str, Scalar], run_dir: str) -> list[str]:
@@ -36,13 +34,15 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, spec["cores"])
-    threading.Thread(target=_watch, args=(spec["parent"],), daemon=True).start()
+    threading.Thread(target=_watch, daemon=True).start()
     from charrnn.blas import choose_kernel
 
     choose_kernel()
     from charrnn.cli.app import attempt
+    from charrnn.cli.streams import open_standard_streams
     from charrnn.sweep.directory import add_to_record
 
+    open_standard_streams()
     job = spec["job"]
     words = train_words(job["config"], job["overrides"], job["run_dir"])
     outcome = attempt([*words, "--resume" if job["resume"] else "--overwrite", "--progress", "plain"])
@@ -52,7 +52,10 @@ def main() -> None:
     sys.exit(outcome.code)
 
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_LOOK_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _watch() -> None:
+    while os.read(0, 1):
+        pass
+    if callable(signal.getsignal(signal.SIGTERM)):
+        _thread.interrupt_main(signal.SIGTERM)
+    else:
+        os._exit(128 + signal.SIGTERM)  # nothing has begun that would have to be saved

@@ -14,7 +14,7 @@ def bundled_path(name: str) -> Path:
 
 
 def settings_path(name: str, *, beside: Path = Path()) -> Path:
-    """The settings file called `name`: as a path, from the folder `beside`, or a built-in one without its suffix."""
+    """The settings file `name`: a path, relative to the folder `beside`, or a built-in one without its suffix."""
     path = Path(name)
     if path.exists():
         return path

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from charrnn.config.encodings import BYTES, codec_name, nearest_encoding
 from charrnn.config.messages import (
     allowed_values,
     nearest,
@@ -21,9 +22,9 @@ from charrnn.config.messages import (
     wrong_value,
 )
 from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings, renamed
-from charrnn.errors import SettingsError
+from charrnn.errors import SettingsError, shown
 
-# What runs did before a setting existed, where its default does something else.
+# How runs behaved before a setting existed, where that differs from its default.
 _BEFORE = {"training": {"state_reset": 0.0}}
 
 
@@ -32,7 +33,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: the file, in UTF-8.
-        overrides: ``section.name=value`` each, value a YAML scalar; they win over the file, later over earlier.
+        overrides: ``section.name=value`` each, value a YAML scalar; they override the file, later ones earlier ones.
 
     Raises:
         SettingsError: no such file, not YAML, or a setting that is unknown, missing or impossible.
@@ -77,11 +78,11 @@ def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Con
 
 
 def config_from_dict(obj: object, *, where: str) -> Config:
-    """Check settings given as nested dicts, as `config_to_dict` makes them and checkpoints keep them.
+    """Check settings given as nested dicts, as `config_to_dict` returns them and checkpoints store them.
 
     Args:
         obj: sections of settings; not changed.
-        where: what to call it in errors.
+        where: its name in errors.
 
     Raises:
         SettingsError: a setting that is unknown, missing or impossible.
@@ -90,12 +91,12 @@ def config_from_dict(obj: object, *, where: str) -> Config:
 
 
 def with_older_values(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The settings in a checkpoint; those that it was made without as they were in effect."""
+    """The settings in a checkpoint; those it predates have the values then in effect."""
     return {name: {**_BEFORE.get(name, {}), **sections.get(name, {})} for name in {**sections, **_BEFORE}}
 
 
 def keep_older_values(saved: Config, wanted: Config) -> Config:
-    """`wanted`, but a setting left at its default stays as it was in effect when the run began without it."""
+    """`wanted`, but a setting left at its default keeps the value in effect when the run began without it."""
     sections, before = config_to_dict(wanted), config_to_dict(saved)
     for section, names in _BEFORE.items():
         default = msgspec.to_builtins(_sections()[section]())
@@ -181,7 +182,7 @@ def _paths() -> list[str]:
 
 
 def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
-    """Check `obj` and what overrides it, in the order in which errors help most: names, then values, then sums."""
+    """Check `obj` and its overrides, in the order of the most helpful errors: names, then values, then sums."""
     sections = _checked_names(obj, where)
     origins: dict[str, str] = {}
     for item in overrides:
@@ -208,8 +209,22 @@ def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
         found = getattr(getattr(config, section), name)
         if found not in names and not (path == "model.cell" and _is_installed(found)):
             raise wrong_name(where_of(path), path, found, names)
+    _check_encoding(config, where_of("corpus.encoding"))
     _check_together(config, where)
     return config
+
+
+def _check_encoding(config: Config, where: str) -> None:
+    name = config.corpus.encoding
+    if codec_name(name) is None:
+        close = nearest_encoding(name)
+        raise wrong_value(
+            where,
+            "corpus.encoding",
+            name,
+            "bytes, or a text encoding that Python knows, such as utf-8, latin-1, cp1252, utf-16, gb18030"
+            + (f" (did you mean {close!r}?)" if close else ""),
+        )
 
 
 def _checked_names(obj: object, where: str) -> dict[str, dict[str, object]]:
@@ -237,13 +252,13 @@ def _checked_names(obj: object, where: str) -> dict[str, dict[str, object]]:
 
 def _override(sections: dict[str, dict[str, object]], item: str) -> str:
     """Put the value of ``section.name=value`` into `sections`; returns the path."""
-    from charrnn.config.yaml import load_scalar
+    from charrnn.config.yaml import load_scalar, load_yaml
 
     path, equals, text = item.partition("=")
     path = path.strip()
     where = f"`overrides` {one_line(item)}"
     if not equals:
-        raise SettingsError(f"{where}: no '=' in it", hint="write `overrides` section.name=value")
+        raise SettingsError(f"{where}: no '=' found", hint="write `overrides` section.name=value")
     path, value = renamed(path, load_scalar(text, where=where))
     section, _, name = path.rpartition(".")
     if path not in _kinds():
@@ -252,6 +267,8 @@ def _override(sections: dict[str, dict[str, object]], item: str) -> str:
                 f"{where}: {path} is a section", hint=f"set one of its settings: `overrides` {path}.name=value"
             )
         raise unknown_setting(where, section, name, _paths())
+    if path == "corpus.source" and isinstance(value, str) and value.startswith("[") and value.endswith("]"):
+        value = load_yaml(value, where=where)
     sections.setdefault(section, {})[name] = value
     return path
 
@@ -264,13 +281,28 @@ def _leaves(sections: dict[str, dict[str, object]]) -> Iterator[tuple[str, objec
 
 
 def _check_together(config: Config, where: str) -> None:
-    """Rules about more than one setting."""
+    """Rules that involve more than one setting."""
     corpus, training = config.corpus, config.training
     held_out = corpus.val_fraction + corpus.test_fraction
     if held_out >= 1:
         raise SettingsError(
             f"{where}: corpus.val_fraction + corpus.test_fraction: found {held_out:g}, allowed: number < 1",
             hint="leave some of the text for training",
+        )
+    if corpus.documents == "lines" and corpus.document_separator != "\n":
+        raise SettingsError(
+            f"{where}: corpus.document_separator: found {shown(corpus.document_separator)}, allowed with "
+            "corpus.documents: lines: null",
+            hint="leave it out: lines end with a line feed",
+        )
+    if corpus.split == "shuffled" and corpus.document_separator is None:
+        raise SettingsError(
+            f"{where}: corpus.split: shuffled needs documents to shuffle",
+            hint="set corpus.documents to lines or files, or corpus.document_separator to what divides the text",
+        )
+    if corpus.encoding == BYTES and corpus.normalize is not None:
+        raise SettingsError(
+            f"{where}: corpus.normalize: found {corpus.normalize!r}, allowed with corpus.encoding: bytes: null"
         )
     size = config.model.embedding_size
     if config.model.tie_weights and size not in (None, config.model.hidden_size):
@@ -286,7 +318,7 @@ def _check_together(config: Config, where: str) -> None:
 
 
 def _files_near(path: Path) -> str | None:
-    """Files in the folder of a missing one that may have been meant."""
+    """Files in the missing file's folder that may have been meant."""
     try:
         names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
     except OSError:
@@ -297,4 +329,4 @@ def _files_near(path: Path) -> str | None:
     settings_files = [name for name in names if name.endswith((".yaml", ".yml"))]
     if not settings_files:
         return f"there is no settings file in {path.parent}"
-    return f"in {path.parent} there are: {', '.join(settings_files[:8])}{', ...' if len(settings_files) > 8 else ''}"
+    return f"{path.parent} has: {', '.join(settings_files[:8])}{', ...' if len(settings_files) > 8 else ''}"

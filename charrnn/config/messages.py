@@ -17,7 +17,7 @@ from charrnn.errors import SettingsError, shown
 
 
 def one_line(name: object) -> str:
-    """A path, option or key as it is, or, where that is empty, long or holds line breaks, quoted and shortened."""
+    """A path, option or key unchanged, or quoted and shortened if it is empty, long or has line breaks."""
     text = str(name)
     return text if text.isprintable() and 0 < len(text) <= 120 else shown(text, 120)
 
@@ -30,7 +30,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 
 def unknown_setting(where: str, section: str, key: object, settings: Sequence[str]) -> SettingsError:
-    """An error for a key that is no setting.
+    """An error for a key that is not a setting.
 
     Args:
         where: the file or option that holds the key.
@@ -80,8 +80,9 @@ def allowed_values(kind: inspect.Type) -> str:
     """What values a type takes, in words: ``integer >= 1``, ``number >= 0 and < 1``, ``text, not empty, or null``."""
     kind = bare(kind)
     if isinstance(kind, inspect.UnionType):
-        members = [m for m in kind.types if not isinstance(m, inspect.NoneType)]
-        return " or ".join(map(allowed_values, members)) + (", or null" if len(members) < len(kind.types) else "")
+        # A list of what may also stand by itself goes without saying.
+        members = [m for m in kind.types if not isinstance(m, inspect.NoneType | inspect.VarTupleType)]
+        return " or ".join(map(allowed_values, members)) + (", or null" if kind.includes_none else "")
     if isinstance(kind, inspect.IntType | inspect.FloatType):
         noun = "integer" if isinstance(kind, inspect.IntType) else "number"
         bounds = ((">", kind.gt), (">=", kind.ge), ("<", kind.lt), ("<=", kind.le))
@@ -104,7 +105,7 @@ def translate(
     names: dict[str, tuple[str, ...]],
     where_of: Callable[[str], str],
 ) -> SettingsError:
-    """Say what msgspec found wrong in our words.
+    """Translate msgspec's error into our words.
 
     Args:
         error: raised by `msgspec.convert` on `obj`.
@@ -113,7 +114,7 @@ def translate(
         names: allowed names of a setting by path, for those that have any.
         where_of: names the file or option that a setting, given by its path, came from.
     """
-    place = re.search(r" - at `\$\.([a-z0-9_.]+)`\Z", str(error))
+    place = re.search(r" - at `\$\.([a-z0-9_.]+)(?:\[(?:\d+|\.{3})\])?`\Z", str(error))
     if place is None or (path := place[1]) not in kinds:
         return SettingsError(f"{where_of('')}: {error}")  # a message in a form that this msgspec is not known to have
     section, _, name = path.partition(".")

@@ -1,4 +1,4 @@
-"""The settings of a run, declared: their names, types, ranges and defaults.
+"""Declares the settings of a run: their names, types, ranges and defaults.
 
 A setting is declared once, here: its annotation is what a file is checked against (`config.load`), what the error
 says is allowed and what the JSON Schema shows. Names of cells, optimisers, schedules and clippers are strings here, and
@@ -16,9 +16,13 @@ Count = Annotated[int, Meta(ge=1)]
 CountFromZero = Annotated[int, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Name = Annotated[str, Meta(min_length=1)]
+
+# U+001C is ASCII's own file separator, which no text contains by accident.
+DOCUMENT_ENDS = {"lines": "\n", "files": "\x1c"}
 
 
-# Settings that had another name once; files and checkpoints that use it keep loading.
+# Settings that used to have another name; files and checkpoints that use it still load.
 RENAMED = {
     "model.tied_embedding": "model.tie_weights",
     "model.dropout_mask": "model.variational_dropout",
@@ -33,7 +37,7 @@ _OLD_VALUES: dict[str, dict[object, object]] = {"model.dropout_mask": {"step": F
 
 
 def renamed(path: str, value: object) -> tuple[str, object]:
-    """Today's path and value of a setting that may be given under an old name."""
+    """Current path and value of a setting that may be given under an old name."""
     values = _OLD_VALUES.get(path, {})
     return RENAMED.get(path, path), values.get(value, value) if isinstance(value, str) else value
 
@@ -41,14 +45,49 @@ def renamed(path: str, value: object) -> tuple[str, object]:
 class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The text to learn from and how it is split."""
 
-    source: Annotated[str, Meta(min_length=1, description="named corpus, file, glob or directory")]
-    encoding: Annotated[Literal["utf-8", "bytes"], Meta(description="symbols are characters or single bytes")] = "utf-8"
+    source: Annotated[
+        Name | Annotated[tuple[Name, ...], Meta(min_length=1)],
+        Meta(description="named corpus, file, glob or directory, a list of these, or - for standard input"),
+    ]
+    encoding: Annotated[
+        Name, Meta(description="encoding of the files, such as utf-8, latin-1 or gb18030; bytes: learn single bytes")
+    ] = "utf-8"
+    newlines: Annotated[
+        Literal["keep", "unix"], Meta(description="line ends: keep them, or convert CR/LF and CR to LF")
+    ] = "keep"
+    normalize: Annotated[
+        Literal["nfc", "nfd", "nfkc", "nfkd"] | None, Meta(description="Unicode normal form to convert the text to")
+    ] = None
+    documents: Annotated[
+        Literal["text", "files", "lines"],
+        Meta(description="what one document is: the whole text, a file or a line; document_separator divides a text"),
+    ] = "text"
+    document_separator: Annotated[
+        Name | None,
+        Meta(description="text after each document; for documents: text, null means that the text is one document"),
+    ] = None
+    split: Annotated[
+        Literal["tail", "shuffled"],
+        Meta(description="what is kept for validation and test: the end of the text, or documents drawn at random"),
+    ] = "tail"
+    split_seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of the shuffled split")] = 0
     val_fraction: Annotated[Fraction, Meta(description="fraction of the text kept for validation")] = 0.1
     test_fraction: Annotated[Fraction, Meta(description="fraction of the text kept for the final test")] = 0.0
-    document_separator: Annotated[
-        Annotated[str, Meta(min_length=1)] | None,
-        Meta(description="text between two documents of the source; null: the text is one document"),
-    ] = None
+
+    def __post_init__(self) -> None:
+        """Set `document_separator` to the actual end of a document, so that its readers need not know `documents`."""
+        if self.document_separator is None and self.documents != "text":
+            msgspec.structs.force_setattr(self, "document_separator", DOCUMENT_ENDS[self.documents])
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The source as a list, whether it is one or several."""
+        return (self.source,) if isinstance(self.source, str) else self.source
+
+    @property
+    def title(self) -> str:
+        """The source as a message names it."""
+        return ", ".join(self.sources)
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,7 +111,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     forget_bias: Annotated[float, Meta(description="initial bias of the LSTM's forget gate")] = 1.0
 
     def sizes(self) -> dict[str, Any]:
-        """What decides the parameters' shapes, as `CharRNN.param_shapes` takes it."""
+        """What determines the parameters' shapes, as keywords of `CharRNN.param_shapes`."""
         return {
             "cell": self.cell,
             "hidden_size": self.hidden_size,
@@ -82,7 +121,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         }
 
     def network(self, *, dropout: bool = True) -> dict[str, Any]:
-        """The network as `CharRNN` takes it; without dropout of any kind where it is not to be trained."""
+        """The network as keywords of `CharRNN`; without any dropout unless it is to be trained."""
         if not dropout:
             return self.sizes()
         return self.sizes() | {
@@ -93,10 +132,10 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the network is trained, when it is looked at, and when it stops."""
+    """How the network is trained, when it is evaluated, and when training stops."""
 
-    batch_size: Annotated[Count, Meta(description="windows per step, read side by side")] = 64
-    seq_length: Annotated[Count, Meta(description="characters per window, and how many steps gradients flow back")] = 64
+    batch_size: Annotated[Count, Meta(description="windows per step, read in parallel")] = 64
+    seq_length: Annotated[Count, Meta(description="characters per window, and steps that gradients flow back")] = 64
     epochs: Annotated[Positive | None, Meta(description="passes over the text before stopping; null: no limit")] = 10.0
     max_steps: Annotated[Count | None, Meta(description="steps before stopping; null: no limit")] = None
     max_minutes: Annotated[Positive | None, Meta(description="minutes of training before stopping; null: no limit")] = (

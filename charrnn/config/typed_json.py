@@ -1,7 +1,7 @@
-"""JSON in, by a type: the only place that parses it, for files that anybody may have written.
+"""Parse JSON by a type: the only parser of JSON here, safe for files from anybody.
 
-The type says which fields there are, of which kind and in which range, so nothing is looked at that has not been
-checked, and a hostile text cannot grow in memory: what the type does not name is skipped.
+The type gives the fields, their kinds and their ranges, so nothing is used that has not been checked, and a hostile
+text cannot grow in memory: fields that the type does not name are skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from charrnn.config.messages import one_line
 T = TypeVar("T")
 
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
-# Wider than any number of a run, and narrow enough for sums, products and 64-bit floats as axes of a picture.
+# Wider than any number of a run, yet narrow enough for sums, products and 64-bit floats as axes of a plot.
 Number = Annotated[float, Meta(ge=-1e50, le=1e50)]
 Label = Annotated[str, Meta(max_length=1000)]
 Scalar = str | int | float | bool | None
@@ -37,7 +37,7 @@ class Record(msgspec.Struct):
         return getattr(self, name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A field's value, or `default` where there is no such field."""
+        """A field's value, or `default` if there is no such field."""
         return getattr(self, name) if name in self.__struct_fields__ else default
 
 

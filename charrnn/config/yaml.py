@@ -1,9 +1,9 @@
-"""YAML in and out, by the rules of YAML 1.2's core schema and with the surprises refused.
+"""Read and write YAML by the core schema of YAML 1.2, refusing its surprises.
 
 PyYAML follows YAML 1.1: it reads ``3e-3`` as text, ``no`` as False, ``010`` as 8, ``1:30`` as 90 and keeps the last of
 two equal keys. Settings must mean what they look like, so the loader here reads scalars by the core schema (YAML 1.2.2,
 section 10.3.2) and refuses what no settings file needs: tags, anchors and aliases, merge keys, keys that are not text,
-several documents, and files large or deep enough to be an attack. It knows nothing of which settings exist.
+several documents, and files large or deep enough to be an attack. It does not know which settings exist.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _real(text: str) -> float:
 
 
 def _string(text: str) -> str:
-    """Join escaped surrogate pairs, as JSON writes them; a lone half is no character and cannot be written again."""
+    """Join escaped surrogate pairs, as JSON writes them; a lone half is not a character and cannot be encoded."""
     if text.isascii():
         return text
     try:
@@ -73,7 +73,7 @@ _SCALARS: tuple[tuple[str, re.Pattern[str], list[str], Callable[[str], object]],
 
 
 class _Problem(yaml.MarkedYAMLError):
-    """A rule of ours that a text breaks; travels with the place through PyYAML's own error type."""
+    """A rule of ours that a text breaks; carried with its position by PyYAML's own error type."""
 
     def __init__(self, problem: str, mark: yaml.Mark | None, hint: str | None = None) -> None:
         super().__init__(problem=problem, problem_mark=mark)
@@ -90,7 +90,7 @@ class _Loader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose one node, before which everything is refused that could make the tree large, deep or typed."""
+        """Compose one node, after refusing everything that could make the tree large, deep or typed."""
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         mark: Any = event.start_mark
         if isinstance(event, yaml.AliasEvent):
@@ -169,7 +169,7 @@ def load_yaml(text: str, *, where: str) -> object:
 
     Args:
         text: the document.
-        where: what to call it in an error, usually the file's path.
+        where: its name in an error, usually the file's path.
 
     Returns:
         None, bool, int, float, str, or lists and dicts (keys are str) of these; None for an empty document.
@@ -186,7 +186,7 @@ def load_yaml(text: str, *, where: str) -> object:
     except yaml.YAMLError as error:
         _refuse(error, text, where)
     except (ValueError, OverflowError) as error:
-        # PyYAML lets these out for escapes and version numbers beyond what chr() and int() take.
+        # PyYAML raises these for escapes and version numbers beyond what chr() and int() accept.
         mark = loader.get_mark() if loader is not None else None
         raise SettingsError(
             f"{where}: {_place(mark)}an escape or number out of range: {_one_line(str(error))}"
@@ -204,7 +204,7 @@ def load_scalar(text: str, *, where: str) -> object:
 
     Args:
         text: the value.
-        where: what to call it in an error.
+        where: its name in an error.
 
     Raises:
         SettingsError: a quoted text that does not end, or a number that is refused.

@@ -7,18 +7,20 @@ versions, and their files' names say which.
 from __future__ import annotations
 
 import difflib
-import glob
 import hashlib
 import os
 import platform
 import sysconfig
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charrnn.config.builtin import bundled_path
+from charrnn.data.decoding import EncodingError, TextRules
 from charrnn.data.download import ByteProgress, download
-from charrnn.errors import DataError
+from charrnn.data.reading import TextReader
+from charrnn.data.sources import STDIN, FoundFiles, expand, files_at
+from charrnn.errors import DataError, SettingsError
 from charrnn.files import atomic_writer, write_atomically, writing
 
 _SKIPPED_FOLDERS = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"})
@@ -47,29 +49,52 @@ class CorpusInfo:
     """What a text consists of.
 
     Attributes:
-        size_bytes, characters, symbols, lines: counts; characters and symbols are None where it is not UTF-8.
+        size_bytes, characters, symbols, lines: counts; characters and symbols are None where it is not in the encoding.
+        encoding: that it was read with, or where it could not be, the likely one; None where nobody knows.
+        crlf, lone_cr: line ends other than LF.
+        notes: files that were left out.
     """
 
     source: str
     files: int
     size_bytes: int
+    encoding: str | None
     characters: int | None
     symbols: int | None
     lines: int
+    crlf: int
+    lone_cr: int
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def cache_dir() -> Path:
-    """Where built, fetched and encoded texts are kept: $CHARRNN_HOME, else charrnn in the user's cache folder."""
+    """Where built, fetched and encoded texts are kept: $CHARRNN_HOME, else charrnn in the user's cache folder.
+
+    Raises:
+        SettingsError: this user has no home, and no such folder is named.
+    """
     if home := os.environ.get("CHARRNN_HOME"):
-        return Path(home)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "charrnn"
+        return Path(expand(home))
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "charrnn"
+    try:
+        return Path.home() / ".cache" / "charrnn"
+    except RuntimeError:  # neither HOME nor an entry for this user
+        raise SettingsError(
+            "there is no home directory to keep encoded texts in",
+            hint="set CHARRNN_HOME to a folder that can be written",
+        ) from None
 
 
 def corpus_dir() -> Path:
     """Where named corpora are kept."""
     return cache_dir() / "corpora"
+
+
+def spool_dir() -> Path:
+    """Where texts are kept that could be read only once, such as standard input."""
+    return cache_dir() / "spooled"
 
 
 def catalogue() -> dict[str, CorpusEntry]:
@@ -96,48 +121,61 @@ def corpus_path(entry: CorpusEntry) -> Path:
     return corpus_dir() / f"{entry.name}{version}.txt"
 
 
-def resolve(source: str, *, progress: ByteProgress | None = None) -> tuple[Path, ...]:
-    """The files of a text, in reading order.
+def resolve(source: str | Sequence[str], *, progress: ByteProgress | None = None) -> tuple[Path, ...]:
+    """The files of a text, in reading order; see `find_files`."""
+    return find_files(source, progress=progress).paths
+
+
+def find_files(
+    source: str | Sequence[str],
+    *,
+    encoding: str = "utf-8",
+    base: Path = Path(),
+    progress: ByteProgress | None = None,
+) -> FoundFiles:
+    """The files of a text, in reading order, and notes about those that were left out.
 
     Where the environment names a folder in $CHARRNN_TEXT, its files are the text whatever the source is called: so a
     trial that runs on another machine keeps its settings, and its text comes along.
 
     Args:
-        source: a name of the catalogue (made or fetched when missing), a file, a glob or a directory (all files in it
-            and below, sorted; hidden ones are left out).
+        source: one or several of: a name of the catalogue (made or fetched when missing), a file, a glob, a directory
+            (all texts in it and below, sorted; hidden files are left out), a named pipe, or - for standard input.
+        encoding: of the files; with "bytes", directories give all their regular files.
+        base: folder that relative paths start from.
         progress: called with (bytes done, total bytes) while a corpus is fetched.
 
     Raises:
         DataError: there is no such text.
     """
     if sent := os.environ.get("CHARRNN_TEXT"):
-        return _checked(sent, sorted(_files_below(Path(sent))))
+        try:
+            return FoundFiles(tuple(sorted(Path(sent).iterdir())))
+        except OSError as error:
+            raise DataError(f"{sent}: cannot be read: {error.strerror}") from None
+    sources = [source] if isinstance(source, str) else list(source)
+    if STDIN in sources and len(sources) > 1:
+        raise DataError("standard input (-) cannot be one source of several", hint="name files, or pipe all of them in")
+    found = [_find(item, encoding, base, progress) for item in sources]
+    paths = [path for part in found for path in part.paths]
+    unique = tuple(dict.fromkeys(paths))
+    notes = [note for part in found for note in part.notes]
+    if len(unique) < len(paths):
+        notes.append(f"files that were named twice are read once ({len(paths) - len(unique)} of {len(paths)})")
+    return FoundFiles(unique, tuple(notes))
+
+
+def _find(source: str, encoding: str, base: Path, progress: ByteProgress | None) -> FoundFiles:
     entries = catalogue()
     if source in entries:
         path = corpus_path(entries[source])
-        return (path,) if path.is_file() else (get(source, progress=progress),)
-    path = Path(source)
-    if path.is_file():
-        return (path,)
-    if path.is_dir():
-        return _checked(source, sorted(_files_below(path)))
-    if glob.has_magic(source):
-        return _checked(source, sorted(Path(p) for p in glob.glob(source, recursive=True) if os.path.isfile(p)))
+        return FoundFiles((path if path.is_file() else get(source, progress=progress),))
+    found = files_at(source, base=base, encoding=encoding, spools=spool_dir())
+    if found is not None:
+        return found
     near = difflib.get_close_matches(source, entries, n=1)
     hint = f"did you mean {near[0]}?" if near else f"named corpora: {', '.join(entries)}"
     raise DataError(f"{source}: no such file, directory or named corpus", hint=hint)
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    for name, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        yield from (Path(name, f) for f in files if not f.startswith("."))
-
-
-def _checked(source: str, files: list[Path]) -> tuple[Path, ...]:
-    if not files:
-        raise DataError(f"{source}: no files there", hint="give a file, or a glob or directory that holds some")
-    return tuple(files)
 
 
 def get(name: str, *, progress: ByteProgress | None = None, again: bool = False) -> Path:
@@ -159,7 +197,9 @@ def get(name: str, *, progress: ByteProgress | None = None, again: bool = False)
     if entry.kind == "url":
         if entry.url is None or entry.sha256 is None:
             raise DataError(f"{name}: the catalogue has no address or checksum for it")
-        return download(entry.url, path, sha256=entry.sha256, size_bytes=entry.size_bytes, progress=progress)
+        return download(
+            entry.url, path, sha256=entry.sha256, size_bytes=entry.size_bytes, again=again, progress=progress
+        )
     with writing(path, hint="set CHARRNN_HOME to a folder that can be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         _BUILDERS[name](path)
@@ -200,53 +240,44 @@ _BUILDERS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def info(source: str) -> CorpusInfo:
-    """Count what a text consists of, in bounded memory; see `resolve` for what a source is.
+def info(source: str, *, encoding: str = "utf-8") -> CorpusInfo:
+    """Count what a text consists of, in bounded memory; see `find_files` for what a source is.
 
     Raises:
         DataError: there is no such text, or it cannot be read.
     """
-    import codecs
+    found = find_files(source, encoding=encoding)
+    try:
+        return _count(source, found, encoding)
+    except EncodingError as error:
+        counted = _count(source, found, "bytes")
+        return replace(counted, encoding=error.likely, characters=None, symbols=None)
 
-    paths = resolve(source)
-    digest, size, lines, characters = hashlib.sha256(), 0, 0, 0
-    symbols: set[str] | None = set()
-    for path in paths:
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        try:
-            with path.open("rb") as file:
-                while True:
-                    chunk = file.read(1 << 20)
-                    digest.update(chunk)
-                    size, lines = size + len(chunk), lines + chunk.count(b"\n")
-                    if symbols is not None:
-                        text = decoder.decode(chunk, final=not chunk)
-                        characters += len(text)
-                        symbols.update(text)
-                    if not chunk:
-                        break
-        except UnicodeDecodeError:
-            symbols = None
-            digest, size, lines = _count_bytes(paths)
-            break
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+def _count(source: str, found: FoundFiles, encoding: str) -> CorpusInfo:
+    digest, symbols = hashlib.sha256(), set[str | int]()
+    size = lines = characters = 0
+
+    def on_bytes(chunk: bytes, between: bool) -> None:
+        nonlocal size
+        digest.update(chunk)
+        size += 0 if between else len(chunk)
+
+    reader = TextReader(found.paths, TextRules(encoding), on_bytes, chunk_bytes=1 << 20)
+    for piece, _ in reader:
+        symbols.update(piece)
+        characters += len(piece)
+        lines += piece.count(b"\n") if isinstance(piece, bytes) else piece.count("\n")
     return CorpusInfo(
         source=source,
-        files=len(paths),
+        files=len(found.paths),
         size_bytes=size,
-        characters=None if symbols is None else characters,
-        symbols=None if symbols is None else len(symbols),
+        encoding=next(iter(reader.found.wide.values()), encoding),
+        characters=characters,
+        symbols=len(symbols),
         lines=lines,
+        crlf=reader.found.crlf,
+        lone_cr=reader.found.lone_cr,
         sha256=digest.hexdigest(),
+        notes=found.notes,
     )
-
-
-def _count_bytes(paths: tuple[Path, ...]) -> tuple[hashlib._Hash, int, int]:
-    digest, size, lines = hashlib.sha256(), 0, 0
-    for path in paths:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-                size, lines = size + len(chunk), lines + chunk.count(b"\n")
-    return digest, size, lines

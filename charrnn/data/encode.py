@@ -1,18 +1,19 @@
 """A text as ids: encoded once into a file that is mapped into memory, however large the text.
 
 Two passes of bounded memory: one finds the symbols and the content's hash, one writes the ids. The file's name is a
-hash of content and encoding, so it cannot be stale. The second pass notes how far it is now and then, so that one cut
-short is taken up again; two processes that encode the same text wait for each other.
+hash of content and rules, so it cannot be stale; the second pass hashes what it reads again, so that a text replaced in
+between leaves nothing under the old one's name. It notes how far it is now and then, so that one cut short is taken up
+again; two processes that encode the same text wait for each other.
 """
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,16 +21,25 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.config.encodings import BYTES, codec_name
+from charrnn.data.decoding import Found, TextRules
+from charrnn.data.reading import Position, TextReader
 from charrnn.data.vocabulary import Vocabulary, code_points
 from charrnn.errors import DataError
-from charrnn.files import FileLock, sync_folder, write_atomically, writing
+from charrnn.files import sync_folder, write_atomically, writing
+from charrnn.locks import FileLock
 from charrnn.nn.params import IdArray
 
 ByteProgress = Callable[[int, int | None], None]
+Bounds = dict[str, tuple[int, int]]
 
 _CHUNK_BYTES = 1 << 22
 _NOTE_CHUNKS = 16  # chunks of the text between two notes of how far it is
-_LAYOUT = 1  # of the encoded files; part of their key
+_LAYOUT = 2  # of the encoded files; part of their key
+
+
+class OtherTextError(DataError):
+    """The text is there, but it is not the one that was asked for by its hash."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +50,11 @@ class EncodedText:
         ids: (N,) memory-mapped, smallest unsigned type.
         path: the file they are in.
         vocabulary: its symbols.
-        sha256: of the text's bytes.
+        sha256: of the text's bytes, unpacked, and of what was put between files.
         size_bytes: of the text.
         notes: what a user should know: a byte-order mark dropped, CR/LF line ends kept.
+        bounds: part -> (start, stop) of its ids; empty where nobody has split the text.
+        started_in: the folder from which its source was found; "" where that does not matter.
     """
 
     ids: IdArray
@@ -51,6 +63,8 @@ class EncodedText:
     sha256: str
     size_bytes: int
     notes: tuple[str, ...] = ()
+    bounds: Bounds = field(default_factory=dict)
+    started_in: str = ""
 
 
 @dataclass
@@ -61,6 +75,7 @@ class _Scan:
     size_bytes: int
     characters: int
     values: npt.NDArray[np.unsignedinteger[Any]]
+    file_ends: list[int]
     notes: tuple[str, ...]
 
 
@@ -69,127 +84,109 @@ def encode_text(
     encoding: str,
     cache_dir: Path,
     *,
+    rules: TextRules | None = None,
     known: Vocabulary | None = None,
+    expected: str | None = None,
     progress: ByteProgress | None = None,
 ) -> EncodedText:
     """Encode files, read one after another, into ids; reuse the encoded file of the same content.
 
     Args:
         paths: the text's files.
-        encoding: "utf-8" or "bytes".
+        encoding: any text encoding of Python's, or "bytes".
         cache_dir: where encoded files are kept.
+        rules: how the files become one text, with the encoding in them; None: as `TextRules` does by itself.
         known: symbols that get an id whether the text has them or not.
+        expected: SHA-256 of the only text that will do.
         progress: called with (bytes done, total bytes), both passes counted.
 
     Raises:
-        DataError: unreadable, empty, or not valid UTF-8 (with the offset of the first bad byte).
+        DataError: unreadable, empty, or not in its encoding (with the offset of the first bad byte).
+        OtherTextError: not the `expected` text.
         SettingsError, StorageError: the cache cannot be written.
     """
-    scan = _scan(paths, encoding, progress)
+    rules = rules or TextRules(encoding)
+    scan = _scan(paths, rules, progress)
+    if expected is not None and scan.sha256 != expected:
+        raise OtherTextError(f"{_name(paths)}: another text: its SHA-256 is {scan.sha256}, not {expected}")
     if scan.characters == 0:
         raise DataError(
             f"{_name(paths)}: the text is empty", hint="give a file with at least a few thousand characters"
         )
     values = scan.values if known is None else np.union1d(scan.values, known.values)
-    vocabulary = Vocabulary(values, encoding)
-    added = [] if len(values) == len(scan.values) else [hashlib.sha256(vocabulary.values.tobytes()).hexdigest()]
-    key = hashlib.sha256(json.dumps([_LAYOUT, encoding, scan.sha256, *added]).encode()).hexdigest()[:32]
-    target = cache_dir / f"{key}.ids"
+    vocabulary = Vocabulary(values, BYTES if rules.raw else "utf-8")
+    target = cache_dir / f"{_key(scan, rules, vocabulary)}.ids"
     with writing(cache_dir, "the encoded text", hint="set CHARRNN_HOME to a folder that can be written"):
-        _write_ids(paths, encoding, vocabulary, target, scan, progress)
+        _write_ids(paths, rules, vocabulary, target, scan, progress)
     ids = np.memmap(target, vocabulary.dtype, mode="r", shape=(scan.characters,))
     return EncodedText(ids, target, vocabulary, scan.sha256, scan.size_bytes, scan.notes)
+
+
+def _key(scan: _Scan, rules: TextRules, vocabulary: Vocabulary) -> str:
+    facts = [_LAYOUT, scan.sha256, codec_name(rules.encoding), *list(asdict(rules).values())[1:], scan.file_ends]
+    if rules.normalize is not None:
+        facts.append(unicodedata.unidata_version)
+    facts.append(hashlib.sha256(vocabulary.values.tobytes()).hexdigest())
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
 def _name(paths: Sequence[Path]) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
-@dataclass
-class _Position:
-    """A place in the files between two characters, and how many symbols come before it."""
-
-    file: int = 0
-    offset: int = 0
-    characters: int = 0
-
-
-def _pieces(
-    paths: Sequence[Path], encoding: str, on_bytes: Callable[[bytes], None], start: _Position | None = None
-) -> Iterator[tuple[str | bytes, _Position]]:
-    """Decoded pieces of the files, at most a few megabytes each, and where each ends.
-
-    A byte-order mark at a file's start is dropped.
-    """
-    start = start or _Position()
-    characters = start.characters
-    for index, path in enumerate(paths[start.file :], start.file):
-        decoder = codecs.getincrementaldecoder("utf-8")() if encoding == "utf-8" else None
-        offset, pending = start.offset if index == start.file else 0, 0
-        try:
-            with path.open("rb") as file:
-                file.seek(offset)
-                while chunk := file.read(_CHUNK_BYTES):
-                    on_bytes(chunk)
-                    read = len(chunk)
-                    if offset == 0 and decoder and chunk.startswith(codecs.BOM_UTF8):
-                        chunk, offset, read = chunk[3:], 3, read - 3
-                    pending = len(decoder.getstate()[0]) if decoder else 0
-                    piece = decoder.decode(chunk) if decoder else chunk
-                    offset += read
-                    characters += len(piece)
-                    left = len(decoder.getstate()[0]) if decoder else 0
-                    yield piece, _Position(index, offset - left, characters)
-                pending = len(decoder.getstate()[0]) if decoder else 0
-                if decoder:
-                    decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            at = offset - pending + error.start
-            raise DataError(
-                f"{path}: not valid UTF-8: byte 0x{error.object[error.start]:02X} at offset {at}",
-                hint="set corpus.encoding: bytes to learn from raw bytes, or convert the file",
-            ) from None
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _scan(paths: Sequence[Path], encoding: str, progress: ByteProgress | None) -> _Scan:
+def _scan(paths: Sequence[Path], rules: TextRules, progress: ByteProgress | None) -> _Scan:
     digest = hashlib.sha256()
-    total = 2 * sum(path.stat().st_size for path in paths if path.is_file())
-    seen = np.zeros(256 if encoding == "bytes" else 0x110000, dtype=bool)
-    size, characters, line_ends, boms = 0, 0, 0, 0
+    total: int | None = 2 * sum(path.stat().st_size for path in paths if path.is_file())
+    seen = np.zeros(256 if rules.raw else 0x110000, dtype=bool)
+    size = 0
 
-    def on_bytes(chunk: bytes) -> None:
-        nonlocal size, line_ends
+    def on_bytes(chunk: bytes, between: bool) -> None:
+        nonlocal size
         digest.update(chunk)
-        size += len(chunk)
-        line_ends += chunk.count(b"\r\n")
-        if progress:
-            progress(size, total)
+        size += 0 if between else len(chunk)
+        if progress and not between:
+            progress(size, None if reader.found.packed else total)
 
-    for piece, _ in _pieces(paths, encoding, on_bytes):
-        values = code_points(piece)
-        seen[values] = True
-        characters += values.size
-    if encoding == "utf-8":
-        boms = sum(_starts_with_bom(path) for path in paths)
+    reader = TextReader(paths, rules, on_bytes, chunk_bytes=_CHUNK_BYTES)
+    file_ends: list[int] = []
+    characters = 0
+    for piece, position in reader:
+        seen[code_points(piece)] = True
+        characters = position.characters
+        if position.file > len(file_ends):
+            file_ends.append(characters)
+    notes = tuple(_notes(reader.found, rules, len(paths)))
+    return _Scan(digest.hexdigest(), size, characters, np.flatnonzero(seen).astype(np.uint32), file_ends, notes)
+
+
+def _notes(found: Found, rules: TextRules, files: int) -> list[str]:
     notes = []
-    if boms:
-        notes.append(f"a UTF-8 byte-order mark was dropped ({boms} of {len(paths)} files)")
-    if line_ends:
-        notes.append(f"{line_ends:,} CR/LF line ends are kept: the model learns both characters")
-    # Where a file ends matters: two corpora of the same bytes cut differently are the same text, and so share a key.
-    return _Scan(digest.hexdigest(), size, characters, np.flatnonzero(seen).astype(np.uint32), tuple(notes))
-
-
-def _starts_with_bom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(3) == codecs.BOM_UTF8
+    if found.boms:
+        mark = "UTF-8 byte-order mark" if codec_name(rules.encoding) == "utf-8" else "byte-order mark"
+        notes.append(f"a {mark} was dropped ({found.boms} of {files} files)")
+    if found.wide:
+        (first, codec), more = next(iter(found.wide.items())), len(found.wide) - 1
+        also = f" and {more} more files" if more else ""
+        notes.append(f"{first}{also}: read as {codec}, not {rules.encoding}: set corpus.encoding: {codec}")
+    unix = rules.newlines == "unix"
+    for count, name, learned in (
+        (found.crlf, "CR/LF line ends", "the model learns both characters"),
+        (found.lone_cr, "line ends of a CR alone", "no LF ends these lines"),
+    ):
+        if count and unix:
+            notes.append(f"{count:,} {name} became LF")
+        elif count:
+            notes.append(f"{count:,} {name} are kept: {learned}; corpus.newlines: unix makes them LF")
+    if found.nulls:
+        notes.append(f"{found.nulls:,} NUL characters are in it: is it a text?")
+    if found.inside:
+        notes.append(f"{found.inside}: holds {rules.after_files!r}, which ends each file: a document ends there too")
+    return notes
 
 
 def _write_ids(
     paths: Sequence[Path],
-    encoding: str,
+    rules: TextRules,
     vocabulary: Vocabulary,
     target: Path,
     scan: _Scan,
@@ -203,42 +200,78 @@ def _write_ids(
     with FileLock(target.with_suffix(".lock"), wait=True):
         if target.is_file() and target.stat().st_size == size:  # somebody else was at it
             return
-        with part.open("r+b" if part.exists() else "w+b") as file:
-            start = _noted(note, part, vocabulary.dtype.itemsize)
-            file.truncate(start.characters * vocabulary.dtype.itemsize)
-            file.seek(0, os.SEEK_END)
-            _append_ids(file, note, paths, encoding, vocabulary, start, scan, progress)
-            if file.tell() != size:
-                raise DataError(f"{_name(paths)}: the text changed while it was read", hint="try again")
+        writer = _Writer(paths, rules, vocabulary, scan, progress)
+        try:
+            writer.write(part, note, _noted(note, part, vocabulary.dtype.itemsize))
+        except (_StaleNoteError, ValueError):  # ValueError: a damaged note
+            writer.write(part, note, None)
+        if part.stat().st_size != size or writer.digest.hexdigest() != scan.sha256:
+            part.unlink()
+            note.unlink(missing_ok=True)
+            raise DataError(f"{_name(paths)}: the text changed while it was read", hint="try again")
         os.replace(part, target)
         sync_folder(target.parent)
         note.unlink(missing_ok=True)
 
 
-def _append_ids(
-    file: IO[bytes],
-    note: Path,
-    paths: Sequence[Path],
-    encoding: str,
-    vocabulary: Vocabulary,
-    start: _Position,
-    scan: _Scan,
-    progress: ByteProgress | None,
-) -> None:
-    done = scan.size_bytes + start.offset + sum(path.stat().st_size for path in paths[: start.file])
+class _StaleNoteError(Exception):
+    """What an earlier process has read is not what the files hold now."""
 
-    def on_bytes(chunk: bytes) -> None:
-        nonlocal done
-        done += len(chunk)
-        if progress:
-            progress(done, 2 * scan.size_bytes)
 
-    for count, (piece, position) in enumerate(_pieces(paths, encoding, on_bytes, start), 1):
-        file.write(vocabulary.lookup(code_points(piece)).astype(vocabulary.dtype).tobytes())
-        if count % _NOTE_CHUNKS == 0:
+class _Note(msgspec.Struct):
+    """How far the second pass has come, and the hash of all that it had read by then."""
+
+    position: Position
+    read: int
+    sha256: str
+
+
+class _Writer:
+    """The second pass."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        rules: TextRules,
+        vocabulary: Vocabulary,
+        scan: _Scan,
+        progress: ByteProgress | None,
+    ) -> None:
+        self._paths, self._rules, self._vocabulary, self._scan = paths, rules, vocabulary, scan
+        self._progress = progress or (lambda done, total: None)
+
+    def write(self, part: Path, note: Path, start: _Note | None) -> None:
+        """Write the ids into `part`, from `start` on.
+
+        Raises:
+            _StaleNoteError: the files no longer begin as `start` says.
+        """
+        self.digest, self._read, self._done, self._start = hashlib.sha256(), 0, 0, start
+        position = start.position if start else Position()
+        reader = TextReader(self._paths, self._rules, self._on_bytes, start=position, chunk_bytes=_CHUNK_BYTES)
+        with part.open("r+b" if start else "wb") as file:
+            file.truncate(position.characters * self._vocabulary.dtype.itemsize)
+            file.seek(0, os.SEEK_END)
+            for count, (piece, at) in enumerate(reader, 1):
+                file.write(self._vocabulary.lookup(code_points(piece)).astype(self._vocabulary.dtype).tobytes())
+                if count % _NOTE_CHUNKS == 0:
+                    _sync(file)
+                    here = _Note(at, self._read, self.digest.hexdigest())
+                    write_atomically(note, msgspec.json.encode(here))
             _sync(file)
-            write_atomically(note, json.dumps(asdict(position)).encode())
-    _sync(file)
+        if self._start:  # the files were over before they came to the place of the note
+            raise _StaleNoteError
+
+    def _on_bytes(self, chunk: bytes, between: bool) -> None:
+        self.digest.update(chunk)
+        self._read += len(chunk)
+        self._done += 0 if between else len(chunk)
+        if self._start and self._read == self._start.read:
+            if self.digest.hexdigest() != self._start.sha256:
+                raise _StaleNoteError
+            self._start = None
+        elif not self._start and not between:
+            self._progress(self._scan.size_bytes + self._done, 2 * self._scan.size_bytes)
 
 
 def _sync(file: IO[bytes]) -> None:
@@ -246,10 +279,13 @@ def _sync(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def _noted(note: Path, part: Path, itemsize: int) -> _Position:
-    """How far an earlier process got; the beginning where there is no note or it is not to be trusted."""
+def _noted(note: Path, part: Path, itemsize: int) -> _Note | None:
+    """How far an earlier process got; None where there is no note or it is not to be trusted."""
     try:
-        position = msgspec.json.decode(note.read_bytes(), type=_Position)
+        found = msgspec.json.decode(note.read_bytes(), type=_Note)
+        size = part.stat().st_size
     except (OSError, msgspec.MsgspecError):
-        return _Position()
-    return position if 0 <= position.characters * itemsize <= part.stat().st_size else _Position()
+        return None
+    at = found.position
+    sound = 0 <= at.characters * itemsize <= size and at.offset >= 0 and len(at.endings) == at.file
+    return found if sound else None

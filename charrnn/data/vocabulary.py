@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -41,10 +42,14 @@ class Vocabulary:
     Args:
         values: (V,) code points or byte values, increasing.
         encoding: "utf-8" for characters, "bytes" for raw bytes.
+
+    Attributes:
+        undecodable: what a `TextDecoder` does with bytes that are no UTF-8: "replace" them by U+FFFD, or
+            "surrogateescape", which keeps them.
     """
 
     def __init__(self, values: Iterable[int], encoding: str) -> None:
-        self.encoding = encoding
+        self.encoding, self.undecodable = encoding, "replace"
         self.values = np.asarray(list(values), dtype=np.uint32)
         table = np.full(256 if encoding == "bytes" else _CODE_POINTS, _UNKNOWN, np.uint32)
         table[self.values] = np.arange(len(self.values), dtype=np.uint32)
@@ -108,7 +113,8 @@ class Vocabulary:
             raise DataError(
                 f"{what}: {describe_symbol(int(values[first]), self.encoding)} at position {first}{more} "
                 f"is not among the model's {len(self)} symbols (unknown: {', '.join(named)})",
-                hint="use `unknown` skip or `unknown` replace, or train on a text that has it",
+                hint=self._normal_form_hint(text)
+                or "use `unknown` skip or `unknown` replace, or train on a text that has it",
             )
         if missing.size and unknown == "skip":
             ids = ids[ids != _UNKNOWN]
@@ -116,6 +122,15 @@ class Vocabulary:
             space = self._table[ord(" ")]
             ids = np.where(ids == _UNKNOWN, 0 if space == _UNKNOWN else space, ids)
         return ids.astype(self.dtype)
+
+    def _normal_form_hint(self, text: str | bytes) -> str | None:
+        """What to do where the text would be known in another Unicode normal form."""
+        if isinstance(text, bytes):
+            return None
+        for form in ("NFC", "NFD", "NFKC", "NFKD"):
+            if (self.lookup(code_points(unicodedata.normalize(form, text))) != _UNKNOWN).all():
+                return f"the model knows it in another Unicode normal form: convert it to {form}"
+        return None
 
     def decode(self, ids: npt.ArrayLike) -> str | bytes:
         """(N,) ids to a str, or to bytes for a byte vocabulary."""
@@ -157,7 +172,8 @@ class TextDecoder:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._symbols: Sequence[str | bytes] = [vocabulary.decode([k]) for k in range(len(vocabulary))]
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace") if vocabulary.encoding == "bytes" else None
+        utf8 = codecs.getincrementaldecoder("utf-8")
+        self._decoder = utf8(vocabulary.undecodable) if vocabulary.encoding == "bytes" else None
 
     def feed(self, symbol: int) -> str:
         """The text that one more symbol completes; may be empty in a byte vocabulary."""

@@ -1,1 +1,1 @@
-"""How well a network predicts a text: nats, bits, scores, and what other methods reach."""
+"""How well a network predicts a text: nats, bits, scores, and other methods for comparison."""

@@ -13,7 +13,7 @@ _XZ = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 
 
 
 class _Coder(Protocol):
-    """The part of a compressor object that is used here."""
+    """The part of a compressor object that is needed."""
 
     def compress(self, data: bytes, /) -> bytes: ...
     def flush(self) -> bytes: ...
@@ -22,7 +22,7 @@ class _Coder(Protocol):
 def compressed_bits_per_char(data: bytes | Iterable[bytes], characters: int) -> dict[str, float]:
     """Bits per character that gzip, xz and bz2 need, each at its strongest setting.
 
-    Neither the text nor its compressed form is held in memory: the compressors' own windows are the bound, of which
+    Neither the text nor its compressed form is held in memory; only the compressors' own windows are, of which
     xz's is by far the largest. Its dictionary is kept to 8 MiB (some 100 MB in all; its strongest setting would take
     0.7 GB), which changes nothing for texts up to that size.
 

@@ -1,12 +1,12 @@
-"""Dynamic evaluation: a model that goes on learning from what it has just read.
+"""Dynamic evaluation: a model that keeps learning from what it has just read.
 
 The text is read in one go, in segments. After each segment, whose loss is counted first, the parameters take a step
-along its gradient, scaled by the gradients' size in training, and are drawn back a little to where they were:
+along its gradient, scaled by the gradients' size in training, and are pulled back a little towards where they were:
 
     θ -= rate · g / (sqrt(v) + mean sqrt(v))        θ += decay · (θ₀ - θ)
 
-with v the running mean of squared gradients that Adam has left in the checkpoint. It tells how much of a text's
-surprise is in names and habits of its own. Source: Krause, Kahembwe, Murray and Renals (2018), equations 5 and 6.
+with v the running mean of squared gradients that Adam has left in the checkpoint. It shows how much of a text's
+surprise comes from its own names and habits. Source: Krause, Kahembwe, Murray and Renals (2018), equations 5 and 6.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def dynamic_evaluate(
     Args:
         model: its parameters are changed, and put back at the end.
         ids: (N,) of the text.
-        square_mean: (P,) mean squared gradients of training; None takes plain gradient steps instead.
-        rate: of learning.
-        decay: share of the way back to the trained parameters, after each segment.
+        square_mean: (P,) mean squared gradients of training; None: plain gradient steps.
+        rate: learning rate.
+        decay: fraction of the way back to the trained parameters, after each segment.
         segment: characters between two steps.
         separator: ids that end a document; the state is zeroed after it.
         before: (M,) ids that come before the text and are not learned from; the state they leave is the first.
@@ -76,6 +76,6 @@ def _step_sizes(params: Array, square_mean: Array | None, rate: float) -> Array:
     if square_mean is None:
         return np.full_like(params, rate)
     root = np.sqrt(square_mean)
-    # Rarely used weights have tiny gradients in training; without a floor one segment would throw them far.
+    # Rarely used weights have tiny gradients in training; without a floor, one segment would throw them far off.
     sizes: Array = rate / (root + root.mean())
     return sizes.astype(params.dtype)

@@ -1,7 +1,7 @@
 """How well a model predicts a text: nats, bits per character, perplexity.
 
-All of it is what one reading of the text in one go finds, from the state in which the text before it leaves the model;
-`charrnn.evaluation.reading` says how that is had faster.
+The result is that of reading the text in one go, from the state in which the text before it leaves the model;
+`charrnn.evaluation.reading` explains how to get it faster.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def surprisals(
     Args:
         model: the network.
         ids: (N,) of the text.
-        streams: parts that are read side by side, where that finds the same; 1 reads the text in one go.
+        streams: parts that are read in parallel, if that gives the same result; 1 reads the text in one go.
         separator: ids that end a document; the state is zeroed after it.
-        before: (M,) ids that come before the text; the state they leave is the one it begins with. None: zeros.
+        before: (M,) ids that come before the text; the state they leave is the initial one. None: zeros.
 
     Yields:
         (n,) positions in `ids` and the (n,) nats of the symbols there, in order, each position once.

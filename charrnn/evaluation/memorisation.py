@@ -1,4 +1,4 @@
-"""How much of a text is copied: the share of its n-grams that stand in another.
+"""How much of a text is copied: the share of its n-grams that occur in another.
 
 The n-grams of the (short) text are hashed and sorted, then those of the (long) source are looked up among them, chunk
 by chunk, so that memory does not grow with the source. One hit of each hash is compared character by character. The
@@ -31,10 +31,10 @@ class Copied:
     """What a text shares with a source.
 
     Attributes:
-        shares: n -> share of the text's n-grams that stand in the source; NaN where it has none so long.
-        longest: characters of the longest piece of the text that stands in the source.
+        shares: n -> share of the text's n-grams that occur in the source; NaN if the text is shorter than n.
+        longest: characters of the longest piece of the text that occurs in the source.
         start: where it begins in the text.
-        source_start: where it begins in the source (one of the places).
+        source_start: where it begins in the source (one of the positions).
     """
 
     shares: dict[int, float]
@@ -55,7 +55,7 @@ def copied(text: IdArray, source: IdArray, lengths: Sequence[int] = LENGTHS) -> 
     for n in lengths:
         found = occurrences(text, source, n)
         shares[n] = float("nan") if not found.size else float((found >= 0).mean())
-    # A piece of n characters that stands in the source brings along all shorter ones: the longest is found by halving.
+    # If a piece of n characters occurs in the source, so do all shorter ones: bisection finds the longest.
     low, high, place = 0, len(text), (0, 0)
     while low < high:
         middle = (low + high + 1) // 2
@@ -69,7 +69,7 @@ def copied(text: IdArray, source: IdArray, lengths: Sequence[int] = LENGTHS) -> 
 
 
 def occurrences(text: IdArray, source: IdArray, n: int) -> npt.NDArray[np.int64]:
-    """For each n-gram of `text`, in order, a place in `source` where it stands, or -1."""
+    """For each n-gram of `text`, in order, a position in `source` where it occurs, or -1."""
     count = len(text) - n + 1
     places = np.full(max(0, count), -1, np.int64)
     if count < 1 or len(source) < n:
@@ -84,7 +84,7 @@ def occurrences(text: IdArray, source: IdArray, n: int) -> npt.NDArray[np.int64]
         found[slots[fresh[::-1]]] = fresh[::-1] + start  # the first of equal ones is written last
     places = found[which]
     window = np.arange(n)
-    for index in np.flatnonzero(places >= 0):  # two texts of one hash: not seen yet, but not impossible
+    for index in np.flatnonzero(places >= 0):  # two texts with the same hash: never seen yet, but possible
         if not np.array_equal(text[index + window], source[places[index] + window]):
             places[index] = -1
     return places

@@ -6,16 +6,16 @@ oldest symbol,
     p(s | h) = (c(h, s) - D(c(h, s))) / N(h) + b(h) p(s | h')        p(s | no context left) = 1 / V
     b(h)     = (sum over s of D(c(h, s))) / N(h)                     D(0) = 0,  D(c) = D(3) for c > 3
 
-For the longest context, c counts occurrences in the text. For a shorter one it counts the different symbols that stand
-before h s (the start of the text is one more), because a shorter context is asked only where a longer one knew little.
-A context never seen passes the question on unchanged. Sources: Kneser and Ney (1995), "Improved backing-off for m-gram
+For the longest context, c counts occurrences in the text. For a shorter one it counts the different symbols that come
+before h s (the start of the text is one more), because a shorter context is used only where a longer one knew little.
+An unseen context defers to the shorter one entirely. Sources: Kneser and Ney (1995), "Improved backing-off for m-gram
 language modeling"; Chen and Goodman (1999), "An empirical study of smoothing techniques for language modeling", for the
 interpolated form and its three discounts. On the last tenth of tiny-shakespeare it needs 2.19 bits per character at its
 best order, where Witten and Bell's method needs 2.41.
 
 How it is stored: the context of k + 1 symbols before a position is the (k+1)-gram that ends one position earlier. So a
-gram's rank among the sorted grams of its length names it as a context of the next length, every key is
-`rank * V + symbol`, exact for any V, and one sort and one lookup table a length are enough.
+gram's rank among the sorted grams of its length identifies it as a context of the next length, every key is
+`rank * V + symbol`, exact for any V, and one sort and one lookup table per length are enough.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ FloatArray = npt.NDArray[np.float64]
 
 MAX_CHARS = 2_000_000
 _CHUNK_CHARS = 1 << 18
-_FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # where counts are too few, or all large, to estimate any
+_FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # if the counts are too few, or all too large, to estimate any
 _LEAST_DISCOUNT = 0.1  # above 0, so that every symbol stays possible
-_PATIENCE = 2  # orders without improvement after which no longer one is tried
+_PATIENCE = 2  # orders without improvement after which to stop
 
 
 @dataclass(frozen=True)
 class _Level:
-    """What contexts of one length k say.
+    """The predictions of contexts of one length k.
 
     Attributes:
-        pairs: (P,) sorted keys `rank of the context * V + next symbol`, one a different (k+1)-gram.
+        pairs: (P,) sorted keys `rank of the context * V + next symbol`, one per different (k+1)-gram.
         shares: (P + 1,) the first term of p(s | h), by pair; the last is 0, which index -1 (no such pair) reads.
         backoff: (C + 1,) b(h), by rank of the context; the last is 1, which index -1 (no such context) reads.
     """
@@ -78,8 +78,8 @@ class NgramModel:
 
         Args:
             ids: (N,) integers below V of any type, in memory or memory-mapped.
-            max_chars: count only that many symbols, from the end; some 100 bytes a symbol are used while counting,
-                and at most 32 a symbol and order are kept.
+            max_chars: count only that many symbols, from the end; some 100 bytes per symbol are used while
+                counting, and at most 32 per symbol and order are kept.
 
         Raises:
             ValueError: ids of another shape, type or range; `max_chars` below 1.
@@ -133,7 +133,7 @@ class NgramModel:
 
 
 class _Reader:
-    """A piece of text being predicted, from short contexts to long ones; 32 bytes a symbol.
+    """A piece of text being predicted, from short contexts to long ones; 32 bytes per symbol.
 
     Args:
         text: (n,) ids.
@@ -143,7 +143,7 @@ class _Reader:
     Attributes:
         contexts: (n,) rank of the context before each symbol, -1 where it was never seen or the text begins.
         grams: (n,) rank of the context and symbol together, -1 where they were never seen.
-        p: (n,) probability of each symbol, as far as `mix` was applied.
+        p: (n,) probability of each symbol, up to the levels mixed so far.
     """
 
     def __init__(self, text: npt.NDArray[np.integer], scored_from: int, vocab_size: int) -> None:
@@ -161,7 +161,7 @@ class _Reader:
         self.grams = _find(level.pairs, keys)
 
     def mix(self, level: _Level) -> FloatArray:
-        """(n,) probabilities: what the level of the last `lengthen` says, filled up with `p`."""
+        """(n,) probabilities: the prediction of the level of the last `lengthen`, backed off to `p`."""
         mixed: FloatArray = level.shares[self.grams] + level.backoff[self.contexts] * self.p
         return mixed
 
@@ -181,7 +181,7 @@ def choose_order(
     """Fit on the training text and keep the order that predicts the validation text best.
 
     The tables of an order contain those of the lower ones, so every order is counted and scored in the one pass that
-    the longest would need; the pass ends once two orders in a row are no better than the best before them.
+    the longest would need; the pass ends after two orders in a row that are no better than the best so far.
 
     Args:
         train_ids: (N,) as for `NgramModel.fit`.
@@ -198,7 +198,7 @@ def choose_order(
     """
     allowed, validation = sorted(set(orders)), val_ids[:max_chars]
     if not allowed or len(validation) < 2:
-        raise ValueError("choosing an order takes an order to choose, and two validation symbols at least")
+        raise ValueError("at least one order and two validation symbols are needed to choose an order")
     model = NgramModel(allowed[0], vocab_size)
     text = _training_text(train_ids, vocab_size, max_chars)
     readers = list(_readers(validation, vocab_size, allowed[-1]))
@@ -235,8 +235,8 @@ def _grow(text: IntArray, vocab_size: int) -> Iterator[tuple[list[_Level], _Leve
         vocab_size: V.
 
     Yields:
-        For order 0, 1, ...: the level below as a shorter context speaks (in a list, empty for order 0), and the level
-        of this order as the longest context speaks.
+        For order 0, 1, ...: the level below, counted as a shorter context (in a list, empty for order 0), and the
+        level of this order, counted as the longest context.
     """
     ranks = np.zeros(len(text), np.int64)  # of the context of each symbol that has one of this length
     contexts = 1
@@ -257,7 +257,7 @@ def _grow(text: IntArray, vocab_size: int) -> Iterator[tuple[list[_Level], _Leve
 
 
 def _count(ranks: IntArray, symbols: IntArray, vocab_size: int) -> tuple[IntArray, IntArray, IntArray]:
-    """The different pairs of context and symbol, each place's index among them, and how often each occurs."""
+    """The different pairs of context and symbol, each position's index among them, and how often each occurs."""
     pairs, grams, occurrences = np.unique(ranks * vocab_size + symbols, return_inverse=True, return_counts=True)
     return pairs, grams.astype(np.int64, copy=False), occurrences.astype(np.int64, copy=False)
 
@@ -290,7 +290,7 @@ def _readers(ids: npt.NDArray[np.integer], vocab_size: int, order: int) -> Itera
 
 
 def _find(table: IntArray, keys: IntArray) -> IntArray:
-    """Index of each key in a sorted table, -1 where it is not there."""
+    """Index of each key in a sorted table, -1 if missing."""
     if not len(table):
         return np.full(len(keys), -1)
     at = np.minimum(np.searchsorted(table, keys), len(table) - 1)

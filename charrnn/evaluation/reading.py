@@ -1,12 +1,12 @@
-"""A text read in parts side by side, to the same result as in one go.
+"""Read a text in parallel parts, with the same result as in one go.
 
-Reading has one order: the state before a part is the one that the text before it leaves. Parts that are read at once
-begin with a guess instead, the state in which another place of the text left the network. Then the beginning of each
-part is read again, from where its predecessor ended, until both readings predict alike; from there on the first was
-right. A part where they never do is right as it was read again, and its successor begins elsewhere than was thought: it
-is read again in turn. A network that never forgets where it began is so read in one go, part after part.
+Reading is sequential: the state before a part is the one that the text before it leaves. Parts that are read in
+parallel start from a guess instead, the state in which another piece of the text left the network. Then the beginning
+of each part is read again, from where its predecessor ended, until both readings predict the same; from there on the
+first was right. If they never do, the second reading counts, and the next part started from a wrong state: it is read
+again in turn. A network that never forgets where it started is thus read in one go, part after part.
 
-The cost for a network in order is that of some hundred characters more for each part.
+For a well-behaved network this costs some hundred extra characters per part.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from charrnn.data.windows import cut_window
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array, IdArray
 
-STREAMS = 32  # more are hardly faster, and have more beginnings to be read again
-_BLOCK = 64  # symbols between two looks at whether readings agree
+STREAMS = 32  # more are hardly faster, and have more beginnings to read again
+_BLOCK = 64  # symbols between two checks of whether the readings agree
 _LEAST_PART = 1024
 _SECTION = 1 << 20  # symbols whose nats are held at once
-# Mean difference over a block, nats. What is left of it dies out; even where it did not, and all had one sign, a text
-# would be off by less than the 0.0005 nats that are promised.
+# Mean difference over a block, nats. The rest dies out; even if it did not, and all had the same sign, a text would
+# be off by less than the promised 0.0005 nats.
 _AGREED = 3e-4
 _LEADS = 8  # readings of the text before
 _LEAST_REACH, _LARGEST_REACH = 512, 8192  # symbols that they read, at first and at most
-_SOON = 4096  # symbols within which they have to come together
-_SHORT = 1 << 14  # a text before of this length is read from its beginning in any case
-_WHOLE = 1 << 16  # and one of this, where they do not
+_SOON = 4096  # symbols within which they must converge
+_SHORT = 1 << 14  # an earlier text up to this length is always read from its beginning
+_WHOLE = 1 << 16  # and one up to this length if they do not converge
 
 
 class Around(TypedDict):
-    """What is known of a text beside its ids; see `charrnn.evaluation.loss.surprisals`."""
+    """What is known of a text besides its ids; see `charrnn.evaluation.loss.surprisals`."""
 
     separator: IdArray | None
     before: IdArray | None
 
 
 class Reader:
-    """Reads a text with a network whose parameters do not change meanwhile.
+    """Reads a text with a network whose parameters stay fixed.
 
     Args:
         model: the network.
@@ -59,8 +59,8 @@ class Reader:
         """Nats of every symbol but the first, in order.
 
         Args:
-            state: (S, H, 1) a layer, before the text; overwritten with the state after it.
-            streams: parts read side by side; 1 reads in one go.
+            state: one (S, H, 1) array per layer, before the text; overwritten with the state after it.
+            streams: parts read in parallel; 1 reads in one go.
 
         Yields:
             (n,) nats of the next n symbols.
@@ -84,7 +84,7 @@ class Reader:
         return out
 
     def _side_by_side(self, first: int, length: int, columns: int, state: State) -> Array:
-        """(columns * length,) nats of that many parts; `state` goes on to the end of the last."""
+        """(columns * length,) nats of that many parts; `state` is advanced to the end of the last."""
         starts = first + np.arange(columns, dtype=np.int64) * length
         nats = np.empty((length, columns), self.model.dtype)
         now = [np.repeat(layer, columns, axis=2) for layer in self._guess(first, state)]
@@ -101,17 +101,17 @@ class Reader:
         return out
 
     def _guess(self, first: int, state: State) -> State:
-        """A state that this text leaves, as a part may begin from; from zeros a network may freeze."""
+        """A state that this text leaves, for a part to start from; from zeros a network may freeze."""
         copy = [layer.copy() for layer in state]
         self._in_one_go(first, 4 * _BLOCK, copy)
         return copy
 
     def _settle(self, starts: npt.NDArray[np.int64], nats: Array, ends: State) -> bool:
-        """Read parts again from where their predecessors end, as long as any began elsewhere.
+        """Read parts again from where their predecessors end, as long as any started from another state.
 
         Returns:
-            False where too many never came to agree: such a network is chaotic, and what it predicts depends on how
-            sums are rounded. Then the reading that counts is the one in one go.
+            False if too many never agree: such a network is chaotic, and its predictions depend on how sums are
+            rounded. Then only reading in one go counts.
         """
         wrong = np.arange(len(starts)) > 0  # began from another state than the predecessor's end
         parts = np.flatnonzero(wrong)
@@ -121,14 +121,14 @@ class Reader:
                 return False
             wrong[parts] = False
             wrong[changed[changed < len(starts) - 1] + 1] = True
-            # After the first time only behind a part that is right: others would be read in vain.
+            # After the first time, only after a part that is right: reading others would be wasted.
             parts = np.flatnonzero(wrong & ~np.append(False, wrong[:-1]))
         return True
 
     def _again(
         self, parts: npt.NDArray[np.intp], starts: npt.NDArray[np.int64], nats: Array, ends: State
     ) -> npt.NDArray[np.intp]:
-        """Read `parts` from their predecessors' ends until they agree with `nats`; those that did not to their end."""
+        """Read `parts` from their predecessors' ends until they agree with `nats`, or to their end if they never do."""
         state = [layer[:, :, parts - 1] for layer in ends]
         pending = np.ones(len(parts), bool)
         for begin in range(0, len(nats), _BLOCK):
@@ -140,7 +140,7 @@ class Reader:
                 pending &= np.abs(found - before).mean(axis=0) > _AGREED
             if not pending.any():
                 return parts[:0]
-            if 2 * np.count_nonzero(pending) <= len(parts):  # seldom, as every width needs buffers of its own
+            if 2 * np.count_nonzero(pending) <= len(parts):  # rarely, as every width needs its own buffers
                 state = [np.ascontiguousarray(layer[:, :, pending]) for layer in state]
                 parts, pending = parts[pending], pending[pending]
         for layer, end in zip(state, ends, strict=True):
@@ -154,10 +154,10 @@ class Reader:
 
 
 def state_before(model: CharRNN, ids: IdArray, before: IdArray | None, *, separator: IdArray | None = None) -> State:
-    """One (S, H, 1) state a layer to read `ids` from: what one reading of all of `before` leaves; without it, zeros.
+    """One (S, H, 1) state per layer to read `ids` from: what reading all of `before` leaves; without it, zeros.
 
-    The last symbols of `before` are read from several states at once. Where all readings that are in order predict
-    alike in the end, it does not matter which of them goes on, nor what came earlier; otherwise more is read.
+    The last symbols of `before` are read from several states at once. If all sound readings predict the same in the
+    end, it does not matter which of them continues, nor what came earlier; otherwise more is read.
     """
     size = 0 if before is None else len(before)
     if before is None or size < 1:
@@ -167,7 +167,7 @@ def state_before(model: CharRNN, ids: IdArray, before: IdArray | None, *, separa
         if leads.read(reach):
             return leads.longest
         reach *= 4
-    if size > _WHOLE:  # a chaotic network; roundings change as much as anything that came long ago
+    if size > _WHOLE:  # a chaotic network: rounding changes as much as anything that came long ago
         return leads.longest
     state = model.zero_state(1)
     reader = Reader(model, before, separator=separator)
@@ -186,7 +186,7 @@ class _Leads:
         separator: ids that end a document.
 
     Attributes:
-        longest: (S, H, 1) states after the text, by the reading in order that has read most.
+        longest: (S, H, 1) states after the text, by the sound reading that has read most.
     """
 
     def __init__(self, model: CharRNN, ids: IdArray, before: IdArray, separator: IdArray | None) -> None:
@@ -195,14 +195,14 @@ class _Leads:
         self._ids = Reader(model, ids, separator=separator)
 
     def read(self, reach: int) -> bool:
-        """Read `reach` symbols and more; whether it no longer matters from where."""
+        """Read `reach` symbols or more; whether the starting point no longer matters."""
         state, nats = self.model.zero_state(_LEADS), []
         size = reach + _LEADS * _BLOCK
         first = np.full(_LEADS, len(self._before.ids) - 1 - size, np.int64)
         for begin in range(0, size, _BLOCK):
             self._begin(begin // _BLOCK, state)
             nats.append(self._before.read(first + begin, _BLOCK, state))
-        # A frozen network, or one that reads worse for where it began, is not one whose predictions count.
+        # The predictions of a frozen network, or of one that reads worse because of where it started, do not count.
         last = np.mean(nats[-4:], axis=(0, 1))
         in_order = last < last.min() + 1.0
         state = _past_last(self._before, [np.ascontiguousarray(layer[:, :, in_order]) for layer in state])
@@ -213,7 +213,7 @@ class _Leads:
 
     @staticmethod
     def _begin(block: int, state: State) -> None:
-        """Half of the readings begin from zeros, one a block; the others from the opposite of the first one's state."""
+        """Half of the readings start from zeros, one per block; the others from the negated state of the first."""
         half = _LEADS // 2
         for layer in state:
             if block < half:
@@ -222,7 +222,7 @@ class _Leads:
                 layer[:, :, half + block - 1] = -layer[:, :, 0]
 
     def _come_together(self, state: State) -> bool:
-        """Whether readings of the next text from these states soon predict alike, and hardly differ till then."""
+        """Whether readings of the next text from these states soon predict the same, and hardly differ until then."""
         predictions, apart = len(self._ids.ids) - 1, 0.0
         begins = np.zeros(state[0].shape[2], np.int64)
         for begin in range(0, min(predictions, _SOON), _BLOCK):
@@ -241,7 +241,7 @@ def _alike(nats: Array) -> bool:
 
 
 def _past_last(reader: Reader, state: State) -> State:
-    """The state after the last symbol of the text too, which nothing follows to be predicted."""
+    """Also the state after the text's last symbol, which has no successor to predict."""
     separator, columns = reader.separator, state[0].shape[2]
     length = 0 if separator is None else len(separator)
     end = np.append(reader.ids[-length - 1 :], reader.ids[-1:])
@@ -252,7 +252,7 @@ def _past_last(reader: Reader, state: State) -> State:
 
 
 def document_start_across(before: IdArray | None, ids: IdArray, separator: IdArray | None) -> int:
-    """Position in `ids` at which a document begins whose separator begins in `before`; 0 where there is none."""
+    """Position in `ids` where a document begins whose separator begins in `before`; 0 if there is none."""
     if before is None or separator is None:
         return 0
     for place in range(1, min(len(separator), len(ids))):

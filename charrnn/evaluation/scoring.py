@@ -1,4 +1,4 @@
-"""How likely single characters, lines and candidates are to a model."""
+"""How likely a model finds single characters, lines and candidates."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Spot:
-    """A surprising place.
+    """A surprising position.
 
     Attributes:
         position: of the character, from 0.
@@ -54,7 +54,7 @@ class Spot:
 def character_nats(
     models: Sequence[CharRNN], ids: IdArray, *, separator: IdArray | None = None, before: IdArray | None = None
 ) -> npt.NDArray[np.float64]:
-    """(N,) nats of every symbol, NaN for the first, which nothing stands before."""
+    """(N,) nats of every symbol, NaN for the first, which has no context."""
     return np.concatenate(([math.nan][: len(ids)], mixed_surprisals(models, ids, separator=separator, before=before)))
 
 
@@ -64,7 +64,7 @@ def by_line(ids: IdArray, nats: npt.NDArray[np.float64], newline: int | None) ->
     Args:
         ids: (N,) of the text.
         nats: (N,) of `character_nats`.
-        newline: id of the line end; None where the model has none, and all is one line.
+        newline: id of the line end; None if the model has none; then all is one line.
     """
     ends = np.flatnonzero(ids == newline) + 1 if newline is not None else np.empty(0, np.intp)
     bounds = [0, *ends.tolist(), *([len(ids)] if not len(ends) or ends[-1] < len(ids) else [])]
@@ -89,7 +89,7 @@ def most_surprising(nats: npt.NDArray[np.float64], count: int, *, apart: int = 2
 
 
 def candidate_nats(models: Sequence[CharRNN], prime: IdArray, candidates: Sequence[IdArray]) -> list[float]:
-    """Nats of each candidate after the prime, each on its own; many are read side by side.
+    """Nats of each candidate after the prime, each on its own; many are read in parallel.
 
     Args:
         models: one, or several whose probabilities are averaged.

@@ -1,7 +1,7 @@
-"""Ways out of charrnn: other formats, one a file.
+"""Export to other formats, one file per format.
 
-An exporter is `write(checkpoint, output) -> list of files`; it may say in its docstring which extra it needs. Adding
-one is a file with such a function, and a line here.
+An exporter is `write(checkpoint, output) -> list of files`; its docstring names the extra it needs, if any. To add one,
+write a file with such a function and add a line here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all formats need: the network as if its symbols were one-hot, and what belongs beside the weights."""
+"""What all formats need: the network as if its symbols were one-hot, and the facts stored with the weights."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 def to_float32(data: bytes, kind: str) -> Array:
-    """(N,) numbers of a kind (F64, F32, F16, BF16) in little-endian order; what is too large becomes infinite.
+    """(N,) numbers of a kind (F64, F32, F16, BF16) in little-endian order; values that are too large become infinite.
 
     Raises:
-        ValueError: no whole number of them.
+        ValueError: not a whole number of them.
     """
     values = np.frombuffer(data, _DTYPES[kind])
     if kind == "BF16":  # the upper half of a float32
@@ -38,7 +38,7 @@ def plain_params(checkpoint: Checkpoint) -> dict[str, Array]:
 
 
 def check_equations(checkpoint: Checkpoint) -> None:
-    """Refuse a cell that does not say its equations.
+    """Refuse a cell that does not declare its equations.
 
     Raises:
         SettingsError: it does not.
@@ -51,7 +51,7 @@ def check_equations(checkpoint: Checkpoint) -> None:
 
 
 def metadata(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Settings, vocabulary and origin, as plain values."""
+    """Settings, vocabulary and origin as plain values."""
     config = config_to_dict(checkpoint.config)
     config["model"] |= {"embedding_size": None, "tie_weights": False}  # see `plain_params`
     return {
@@ -66,7 +66,7 @@ def metadata(checkpoint: Checkpoint) -> dict[str, Any]:
 def torch_names(checkpoint: Checkpoint) -> dict[str, Array]:
     """Parameters as PyTorch's `nn.RNN`, `nn.LSTM` or `nn.GRU` (called `rnn`) and a linear `head` have them.
 
-    PyTorch has two biases where one is enough; ours is its first, and its second is 0 but for recurrent biases.
+    PyTorch has two biases where one is enough; ours is its first, and its second is 0 except for recurrent biases.
 
     Raises:
         SettingsError: PyTorch has no such cell.

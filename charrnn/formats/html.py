@@ -1,4 +1,4 @@
-"""One HTML file that samples in a browser: the weights inside, a small forward pass in plain JavaScript, no network."""
+"""One HTML file that samples in a browser: weights and a small forward pass in plain JavaScript, no network."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         "layers": m.num_layers,
         "symbols": meta["vocabulary"]["symbols"],
         "encoding": meta["vocabulary"]["encoding"],
-        "source": Path(meta["config"]["corpus"]["source"]).name,  # no folders of ours on a page for others
+        "source": Path(checkpoint.config.corpus.sources[0]).name,  # no local folder names on a page for others
         "shapes": {name: list(values.shape) for name, values in params.items()},
     }
     flat = np.concatenate([values.ravel() for values in params.values()]).astype("<f4")
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     title = f"{facts['source']}: {m.cell.upper()}, {m.num_layers} x {m.hidden_size}"
-    # `<` never stands in the data, so that no text in it can end the script.
+    # `<` never occurs in the data, so that no text in it can end the script.
     page = page.replace("__EQUATIONS__", unit_script(cell))
     page = page.replace("__TITLE__", html.escape(title))
     page = page.replace("__FACTS__", json.dumps(facts).replace("<", "\\u003c"))

@@ -1,4 +1,4 @@
-"""Ways in: a PyTorch state_dict, a safetensors file or our own JSON as a checkpoint.
+"""Import a PyTorch state_dict, a safetensors file or our own JSON as a checkpoint.
 
 A foreign network may have one-hot symbols or an embedding in front, which is multiplied into the first layer. Arrays
 are found by their shapes and by the names that PyTorch gives recurrent layers.
@@ -32,7 +32,7 @@ _GATES = {len(cell.gates): cell for cell in CELLS.values() if cell.torch_module}
 
 @dataclass(frozen=True)
 class ArrayNames:
-    """Names that are given rather than found; None looks for them."""
+    """Names given by the user; None: detect them."""
 
     rnn: str | None = None
     head: str | None = None
@@ -64,15 +64,15 @@ def import_model(
     """A checkpoint with the weights in a file.
 
     Args:
-        path: a PyTorch state_dict (.pt, .pth), .safetensors, or .json that `charrnn export` has made.
+        path: a PyTorch state_dict (.pt, .pth), .safetensors, or .json made by `charrnn export`.
         vocabulary: of the network; None takes that of our own exports.
-        source: what the checkpoint calls its corpus, where the file does not know.
+        source: the checkpoint's name for its corpus, if the file does not have one.
         names: see `ArrayNames`.
         nonlinearity: of a vanilla network, which its weights do not show; None: taken to be tanh, with a note.
         note: called with what a user should know.
 
     Raises:
-        CheckpointError: not such a file, or a network that is none of ours.
+        CheckpointError: not such a file, or a network of an unsupported kind.
     """
     found = read_weights(path)
     arrays, facts = found.arrays, found.facts
@@ -205,7 +205,7 @@ def _prefix(arrays: dict[str, Array], given: str | None) -> str:
         found = [p for p in found if p in (given, given + ".")]
     if len(found) != 1:
         raise CheckpointError(
-            f"{len(found)} recurrent networks in it" + (f" ({', '.join(map(one_line, found[:5]))})" if found else ""),
+            f"found {len(found)} recurrent networks" + (f" ({', '.join(map(one_line, found[:5]))})" if found else ""),
             hint="a state_dict with ...weight_ih_l0 is needed; name one of several with `rnn`",
         )
     strange = [n for n in arrays if n.startswith(found[0]) and re.search(r"_reverse$|weight_hr_l\d+$", n)]
@@ -220,9 +220,9 @@ def _layer(arrays: dict[str, Array], prefix: str, k: int) -> dict[str, Array]:
     zero = np.zeros(len(w_hh), np.float32)
     first, second = (arrays.get(f"{prefix}bias_{part}_l{k}", zero).copy() for part in ("ih", "hh"))
     if w_ih.ndim != 2 or len(w_ih) != len(w_hh) or {first.shape, second.shape} != {zero.shape}:
-        raise CheckpointError(f"{one_line(prefix)}: its arrays of layer {k} do not fit each other")
+        raise CheckpointError(f"{one_line(prefix)}: the arrays of layer {k} do not fit together")
     out = {"weight_ih": w_ih, "weight_hh": w_hh}
-    for gate, name in _GATES[gates].recurrent_biases.items():  # it stays inside the recurrent product
+    for gate, name in _GATES[gates].recurrent_biases.items():  # this bias stays inside the recurrent product
         rows = slice(_GATES[gates].gates.index(gate) * H, (_GATES[gates].gates.index(gate) + 1) * H)
         out[name] = second[rows].copy()
         second[rows] = 0.0
@@ -246,7 +246,7 @@ def _head(arrays: dict[str, Array], vocab_size: int, given: str | None) -> tuple
         found = [name for name in found if "emb" not in name.lower()] or found
         if len(found) != 1:
             raise CheckpointError(
-                f"{len(found)} linear layers from the hidden size to {vocab_size} symbols in it",
+                f"found {len(found)} linear layers from the hidden size to {vocab_size} symbols",
                 hint="name the output layer with `head`, and check the vocabulary's size",
             )
         weight = found[0]
@@ -267,7 +267,7 @@ def _embedding(arrays: dict[str, Array], size: int, vocab_size: int, head: str, 
         return None
     if len(found) != 1:
         raise CheckpointError(
-            f"the first layer takes {size} numbers, but there are {len(found)} tables of {vocab_size} x {size} in it",
+            f"the first layer takes {size} numbers, but {len(found)} tables of {vocab_size} x {size} were found",
             hint="check the vocabulary's size, or name the table with `embedding`",
         )
     return arrays[found[0]]
@@ -300,5 +300,5 @@ def _sizes(arrays: dict[str, Array], name: str) -> tuple[int, int]:
     gates = len(w_hh) // w_hh.shape[1]
     if gates not in _GATES:
         known = ", ".join(f"{count} ({cell.name})" for count, cell in sorted(_GATES.items()))
-        raise CheckpointError(f"{one_line(name)}: {gates} gates, but a cell has one of {known}")
+        raise CheckpointError(f"{one_line(name)}: has {gates} gates, but a cell has one of {known}")
     return w_hh.shape[1], gates

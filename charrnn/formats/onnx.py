@@ -45,7 +45,7 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
 
 
 class _Graph:
-    """Nodes, one after the other; names are made as they come."""
+    """Nodes in order; names are generated as they are added."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint, self._nodes, self._constants = checkpoint, [], {}  # type: ignore[var-annotated]
@@ -53,7 +53,7 @@ class _Graph:
         self._count = 0
 
     def node(self, kind: str, *inputs: str, name: str | None = None, **options: Any) -> str:
-        """Add a node; the name of its output."""
+        """Add a node; return the name of its output."""
         from onnx import helper
 
         self._count += 1

@@ -1,4 +1,4 @@
-"""Foreign files of weights as arrays: our JSON, safetensors and PyTorch, from anybody, and nothing believed unchecked.
+"""Read files of weights from anybody (our JSON, safetensors, PyTorch) as arrays, trusting nothing unchecked.
 
 None of these needs the package that writes it.
 """
@@ -31,14 +31,14 @@ _HEADER_BYTES = 1 << 24  # of a safetensors file; an array takes some 100
 
 
 class Symbols(msgspec.Struct):
-    """A vocabulary as our exports have it."""
+    """A vocabulary as stored in our exports."""
 
     encoding: str
     symbols: list[Annotated[int, Meta(ge=0, lt=0x110000)]]
 
 
 class ExportFacts(msgspec.Struct):
-    """What our exports say beside the weights."""
+    """What our exports store besides the weights."""
 
     config: dict[str, dict[str, Scalar]] | None = None
     vocabulary: Symbols | None = None
@@ -56,7 +56,7 @@ class _Entry(msgspec.Struct):
 
 @dataclass(frozen=True)
 class ForeignWeights:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         arrays: name -> float32 array; may hold values that are not finite.
@@ -68,7 +68,7 @@ class ForeignWeights:
 
 
 def read_weights(path: Path) -> ForeignWeights:
-    """The arrays in a .json, .safetensors or PyTorch file, as its name's ending says.
+    """The arrays in a .json, .safetensors or PyTorch file, by its suffix.
 
     Raises:
         CheckpointError: unreadable, or not such a file.
@@ -78,12 +78,12 @@ def read_weights(path: Path) -> ForeignWeights:
         return readers.get(path.suffix.lower(), _read_torch)(path)
     except NotAStateDictError as error:
         raise CheckpointError(
-            f"{path}: holds no weights that can be read: {error}",
+            f"{path}: has no readable weights: {error}",
             hint="write one with torch.save(network.state_dict(), FILE)",
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
-        raise CheckpointError(f"{path}: holds no weights that can be read: {reason}") from None
+        raise CheckpointError(f"{path}: has no readable weights: {reason}") from None
 
 
 def read_symbols(path: Path) -> list[str]:
@@ -111,7 +111,7 @@ def _from_lists(name: str, raw: bytes) -> Array:
     except ValueError as error:
         raise ValueError(f"{one_line(name)}: {error}") from None
     if any(isinstance(a, list) and len(a) != len(b) for a, b in itertools.pairwise(rows)):
-        raise ValueError(f"{one_line(name)}: its rows are not of one length")
+        raise ValueError(f"{one_line(name)}: its rows have different lengths")
     with np.errstate(over="ignore"):
         return np.array(rows, np.float64).astype(np.float32)
 
@@ -129,7 +129,7 @@ def _read_safetensors(path: Path) -> ForeignWeights:
         _check_places(entries, size - 8 - length)
         arrays = {}
         for name, entry in entries.items():
-            if entry.dtype in ("F64", "F32", "F16", "BF16"):  # others are counters and masks
+            if entry.dtype in ("F64", "F32", "F16", "BF16"):  # other types are counters and masks
                 start, stop = entry.data_offsets
                 file.seek(8 + length + start)
                 arrays[name] = to_float32(file.read(stop - start), entry.dtype).reshape(entry.shape)
@@ -143,7 +143,7 @@ def _check_places(entries: dict[str, _Entry], size: int) -> None:
         start, stop = entry.data_offsets
         width = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}.get(entry.dtype)
         if start != place or not start <= stop <= size:
-            raise ValueError(f"{one_line(name)}: does not lie where it says")
+            raise ValueError(f"{one_line(name)}: is not where its header says")
         if width is not None and math.prod(entry.shape) * width != stop - start:
             raise ValueError(f"{one_line(name)}: has another size than its shape says")
         place = stop

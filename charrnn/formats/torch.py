@@ -1,4 +1,4 @@
-"""PyTorch (extra `[torch]`): a state_dict, and beside it a script that needs nothing but PyTorch to sample from it."""
+"""PyTorch (extra `[torch]`): a state_dict, and next to it a script that samples from it with PyTorch alone."""
 
 from __future__ import annotations
 
@@ -85,11 +85,13 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
 
     Raises:
         MissingExtraError: no PyTorch.
-        SettingsError: a name that the script beside it cannot have.
+        SettingsError: a name that the script next to it cannot have.
     """
     script = output.with_suffix(".py")
     if script == output or is_stream(output) or set(output.name) & set('"\\'):
-        raise SettingsError(f"{output}: the weights need another name, as in model.pt; the script will be {script}")
+        raise SettingsError(
+            f"{output}: choose another file for the weights, such as model.pt; {script} is for the script"
+        )
     try:
         import torch
     except ImportError:

@@ -1,8 +1,8 @@
 """The tensors in a PyTorch file, read without PyTorch and without unpickling anything.
 
-`torch.save` writes a ZIP archive of a pickle, which says how tensors lie in storages, and one member for each storage.
-A pickle is a program; here its instructions are looked at one by one, and the few that build dictionaries, lists and
-tensors are followed. Nothing is imported or called: whatever else a file asks for becomes an object without content.
+`torch.save` writes a ZIP archive of a pickle, which maps tensors to storages, and one member for each storage.
+A pickle is a program; here its instructions are read one by one, and only the few that build dictionaries, lists and
+tensors are followed. Nothing is imported or called: anything else a file asks for becomes an empty object.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from charrnn.nn.params import Array
 _LIMIT = 1 << 22  # bytes of the pickle; a tensor takes some 150
 _STORAGES = {"FloatStorage": "F32", "DoubleStorage": "F64", "HalfStorage": "F16", "BFloat16Storage": "BF16"}
 _TENSOR, _PARAMETER = "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training programs put it
+_WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training programs store it
 
 
 class NotAStateDictError(Exception):
@@ -50,7 +50,7 @@ class _Tensor:
 
 @dataclass(frozen=True)
 class _Opaque:
-    """What is not looked into: a class or function by its name, or what calling it would have made."""
+    """An opaque object: a class or function by its name, or what calling it would have returned."""
 
     name: str
 
@@ -60,10 +60,10 @@ def read_tensors(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, Array]:
 
     Args:
         archive: of the file, its members checked (see `charrnn.runs.npz.open_archive`).
-        file_bytes: its size; no more than eight times as many bytes are made of it.
+        file_bytes: its size; at most eight times as many bytes are allocated.
 
     Raises:
-        NotAStateDictError: it holds something else, or damage; the message says what.
+        NotAStateDictError: it holds something else or is damaged; the message says what.
     """
     members = {m.filename: m for m in archive.infolist()}
     roots = [name[: -len("data.pkl")] for name in members if name.endswith("/data.pkl")]
@@ -97,7 +97,7 @@ def read_tensors(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, Array]:
 def _array(values: Array, t: _Tensor) -> Array:
     last = t.offset + sum((n - 1) * step for n, step in zip(t.size, t.stride, strict=True))
     if len(t.size) > 8 or (t.count and last >= len(values)):
-        raise NotAStateDictError("a tensor does not lie in its storage")
+        raise NotAStateDictError("a tensor exceeds its storage")
     if not t.count:
         return np.zeros(t.size, np.float32)
     steps = [4 * step for step in t.stride]
@@ -105,7 +105,7 @@ def _array(values: Array, t: _Tensor) -> Array:
 
 
 class _Machine:
-    """Follows a pickle; `result` is what it makes."""
+    """Follows a pickle; `result` is what it builds."""
 
     def __init__(self, program: bytes) -> None:
         self._stack: list[Any] = []
@@ -113,7 +113,7 @@ class _Machine:
         self._memo: dict[int, Any] = {}
         self.result: Any = None
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of strings that the instructions' decoder frowns upon
+            warnings.simplefilter("ignore")  # warnings about strings, from the decoder of the instructions
             for instruction, argument, _ in pickletools.genops(program):
                 self._do(instruction.name, argument)
 
@@ -158,7 +158,7 @@ class _Machine:
         self._stack.append(value)
 
     def put_items(self, items: list[Any]) -> None:
-        """Into the dictionary on top; keys that are no text or number, and what is no dictionary, are passed over."""
+        """Put items into the dictionary on top; skip keys other than text and numbers, and other objects."""
         target = self._stack[-1]
         for key, value in zip(items[::2], items[1::2], strict=True):
             if isinstance(target, dict) and isinstance(key, str | int):
@@ -169,7 +169,7 @@ class _Machine:
             self._stack[-1].extend(items)
 
     def call(self) -> None:
-        """A tensor, a parameter, a dictionary; everything else is not called."""
+        """Build a tensor, a parameter or a dictionary; call nothing else."""
         function, arguments = self.popped(2)
         name = function.name if isinstance(function, _Opaque) else ""
         if name == "collections OrderedDict":
@@ -177,7 +177,7 @@ class _Machine:
         elif name == _TENSOR and isinstance(arguments[0], _Storage):
             storage, offset, size, stride = arguments[:4]
             if not all(isinstance(n, int) and n >= 0 for n in (offset, *size, *stride)) or len(size) != len(stride):
-                raise ValueError("a tensor's place")
+                raise ValueError("a tensor's position")
             self.push(_Tensor(storage, offset, tuple(size), tuple(stride)))
         elif name == _PARAMETER and isinstance(arguments[0], _Tensor):
             self.push(arguments[0])
@@ -227,7 +227,7 @@ _STEPS: dict[str, Callable[[_Machine], None]] = {
     "STACK_GLOBAL": _Machine.named,
     "REDUCE": _Machine.call,
     "NEWOBJ": _Machine.opaque,
-    "BUILD": _Machine.drop,  # attributes, such as the versions that a state_dict carries along
+    "BUILD": _Machine.drop,  # attributes, such as the versions in a state_dict
     "BINPERSID": _Machine.storage,
     "STOP": _Machine.end,
 }

@@ -1,4 +1,4 @@
-"""Where the loss comes from: by kind of character, by place in the word, by how often the like was seen in training.
+"""Where the loss comes from: kind of character, position in the word, frequency of the context in training.
 
 Source: Karpathy, Johnson and Fei-Fei (2015), section 4.4, of which this is a simpler form.
 """
@@ -43,7 +43,7 @@ class Share:
 
 
 def character_class(c: str) -> str:
-    """The kind of a character, as the tables name it."""
+    """The kind of a character, as named in the tables."""
     if c == "\n":
         return "line end"
     if c.isspace():
@@ -61,7 +61,7 @@ def by_character(text: str, nats: npt.NDArray[np.floating]) -> list[Share]:
 
 
 def by_place_in_word(text: str, nats: npt.NDArray[np.floating]) -> list[Share]:
-    """Groups by how many letters of the word came before; what is in no word is one group."""
+    """Groups by how many letters of the word came before; everything outside words is one group."""
     names, place = [], 0
     for c in text:
         if c.isalnum() or c in "_'":
@@ -74,7 +74,7 @@ def by_place_in_word(text: str, nats: npt.NDArray[np.floating]) -> list[Share]:
 
 
 def by_frequency(ids: IdArray, train: IdArray, nats: npt.NDArray[np.floating], vocab_size: int) -> list[Share]:
-    """Groups by how often the symbol, together with the four before it, stands in the training text."""
+    """Groups by how often the symbol, together with the four before it, occurs in the training text."""
     seen, counts = np.unique(_ngrams(train, vocab_size), return_counts=True)
     wanted = _ngrams(ids, vocab_size)
     found = np.searchsorted(seen, wanted)

@@ -1,4 +1,4 @@
-"""How far back a network remembers: through its gradient, and through what more context is worth.
+"""How far back a network remembers: by its gradient, and by what more context is worth.
 
 Sources: Bengio, Simard and Frasconi (1994); Pascanu, Mikolov and Bengio (2013).
 """
@@ -13,7 +13,7 @@ from charrnn.nn.network import CharRNN
 from charrnn.nn.params import IdArray
 
 Floats = npt.NDArray[np.float64]
-_WARM_UP = 128  # symbols read before the window, so that it starts from a state as in the middle of a text
+_WARM_UP = 128  # symbols read before the window, so that its initial state is one from the middle of a text
 
 
 def _starts(ids: IdArray, length: int, places: int, seed: int) -> npt.NDArray[np.int64]:
@@ -30,7 +30,7 @@ def gradient_memory(model: CharRNN, ids: IdArray, *, steps: int = 200, places: i
         ids: (N,) a text.
         steps: the largest k.
         places: times t, drawn at random, over whose norms the geometric mean is taken.
-        seed: of those places.
+        seed: of those times.
 
     Returns:
         (steps,) norms; the first is that of the state right before the last symbol.

@@ -1,4 +1,4 @@
-"""What the network expected at each place, and where it was most right and most wrong."""
+"""What the network expected at each position, and where it was most right and most wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Prediction:
         position: of the symbol.
         symbol: its id.
         nats: how surprising it was.
-        guesses: ids and probabilities of the likeliest, best first.
+        guesses: ids and probabilities of the most likely symbols, best first.
     """
 
     position: int
@@ -39,6 +39,6 @@ def predictions(trace: Trace, *, count: int = 5) -> list[Prediction]:
 
 
 def best_and_worst(found: list[Prediction], count: int) -> tuple[list[Prediction], list[Prediction]]:
-    """The `count` best and worst predicted places, best and worst first."""
+    """The `count` best and worst predicted positions, best and worst first."""
     ranked = sorted(found, key=lambda p: (p.nats, p.position))
     return ranked[:count], ranked[::-1][:count]

@@ -1,4 +1,4 @@
-"""What a unit may keep track of: properties of a text that can be told at each character from those before it."""
+"""What a unit may track: properties of a text that are determined at each character by those before it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def inside_quotes(text: str) -> Values:
     out, inside = np.zeros(len(text)), False
     for i, c in enumerate(text):
         if c == "\n" and text[i + 1 : i + 2] == "\n":
-            inside = False  # a forgotten quote does not turn the rest of the text around
+            inside = False  # a missing quote does not flip the rest of the text
         elif c == "\u201c":
             inside = True
         elif c == "\u201d":
@@ -47,7 +47,7 @@ def position_in_line(text: str) -> Values:
 
 
 def line_length(text: str) -> Values:
-    """Length of the line before this one, which tells where this one is likely to end."""
+    """Length of the line before this one, which hints at where this one will end."""
     out, last, position = np.zeros(len(text)), 0, 0
     for i, c in enumerate(text):
         position += 1
@@ -63,7 +63,7 @@ def upper_case(text: str) -> Values:
 
 
 def indentation(text: str) -> Values:
-    """Blanks at the beginning of the line, so far as it has been read."""
+    """Leading blanks of the line, as far as it has been read."""
     out, blanks, leading = np.zeros(len(text)), 0, True
     for i, c in enumerate(text):
         if c == "\n":

@@ -1,4 +1,4 @@
-"""A page in one file: the template with its data inside, nothing fetched, nothing from a text read as markup."""
+"""A page in one file: the template with its data embedded, nothing fetched, no text interpreted as markup."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def render(data: dict[str, Any]) -> str:
 
 
 def finite(value: Any) -> Any:
-    """Numbers that JSON does not have become null."""
+    """Replace numbers that JSON does not have by null."""
     if isinstance(value, dict):
         return {str(key): finite(v) for key, v in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""A network reading a text, with everything it did on the way."""
+"""A network reading a text, with all its states and gates recorded."""
 
 from __future__ import annotations
 

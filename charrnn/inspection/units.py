@@ -1,4 +1,4 @@
-"""Which unit keeps track of what, and how often gates are shut or wide open.
+"""Which unit tracks what, and how often gates are shut or wide open.
 
 Source: Karpathy, Johnson and Fei-Fei (2015), "Visualizing and understanding recurrent networks", section 4.2.
 """
@@ -14,17 +14,17 @@ from charrnn.inspection.properties import BINARY, PROPERTIES
 from charrnn.inspection.trace import Trace
 from charrnn.nn.params import Array
 
-SATURATED = (0.1, 0.9)  # the paper's borders: a gate below is left-saturated (shut), above right-saturated (open)
+SATURATED = (0.1, 0.9)  # the paper's bounds: below, a gate is left-saturated (shut); above, right-saturated (open)
 
 
 @dataclass(frozen=True)
 class UnitScore:
-    """How well one unit's value tells a property.
+    """How well one unit's value predicts a property.
 
     Attributes:
         layer, unit: which, from 0.
         train, held_out: on the first half of the text, where threshold or line was fitted, and on the second.
-            For properties that are or are not: Youden's J, sensitivity + specificity - 1; for amounts: the share of the
+            For binary properties: Youden's J, sensitivity + specificity - 1; for amounts: the share of the
             variance explained (R²). 1 is perfect; 0 is as good as knowing nothing.
     """
 
@@ -85,7 +85,7 @@ def _fit_threshold(x: Floats, y: Floats, x2: Floats, y2: Floats) -> tuple[Floats
     falses = np.cumsum(~positive, axis=0) / (~positive).sum(axis=0)
     ranked = np.take_along_axis(x, order, axis=0)
     same = np.vstack([ranked[1:] == ranked[:-1], np.zeros((1, x.shape[1]), bool)])
-    below = np.where(same, 0.0, hits - falses)  # J of "below the threshold"; ties cannot be parted
+    below = np.where(same, 0.0, hits - falses)  # J of "below the threshold"; ties cannot be separated
     best = np.abs(below).argmax(axis=0)
     columns = np.arange(x.shape[1])
     threshold, sign = ranked[best, columns], np.sign(below[best, columns])

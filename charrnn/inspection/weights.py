@@ -1,4 +1,4 @@
-"""What can be read off the parameters alone."""
+"""What the parameters alone show."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RecurrentSpectrum:
 
 
 def spectra(params: Mapping[str, Array], cell: str, num_layers: int) -> list[RecurrentSpectrum]:
-    """Of every gate of every layer."""
+    """The spectrum of every gate of every layer."""
     out = []
     for layer in range(num_layers):
         blocks: list[Any] = np.split(params[f"layers.{layer}.weight_hh"].astype(np.float64), len(CELLS[cell].gates))

@@ -1,1 +1,1 @@
-"""Recurrent networks by hand: cells, head, optimisers. Knows nothing of files, settings or the terminal."""
+"""Handwritten recurrent networks: cells, head, optimisers. Independent of files, settings and the terminal."""

@@ -1,4 +1,4 @@
-"""Preallocated memory: every buffer a window needs, shaped for its number of steps and columns.
+"""Preallocated memory: all buffers that a window needs, shaped for its number of steps and columns.
 
 Buffers live in an arena of flat arrays that only grows, so a shorter window (the ragged tail of an epoch) or a
 narrower batch works in the memory of the larger one.
@@ -23,7 +23,7 @@ class Workspace(dict[str, Array]):
         time_steps: T.
         columns: B.
         forward_steps, backward_steps: per-step views, made once so that the time loops create no objects.
-        products: per step, where the recurrent product goes.
+        products: per step, the output of the recurrent product.
     """
 
     def __init__(self, arrays: Mapping[str, Array], time_steps: int, columns: int) -> None:
@@ -60,10 +60,10 @@ class Arena:
 
 
 def flatten_time(window: Array | IntArray) -> Array:
-    """(rows, T, B) -> (rows, T*B), always a view: rows may be apart, time and batch are together.
+    """(rows, T, B) -> (rows, T*B), always a view: rows may be strided, time and batch are contiguous.
 
     Raises:
-        ValueError: the window cannot be viewed so.
+        ValueError: the window cannot be viewed this way.
     """
     rows, time_steps, columns = window.shape
     if time_steps > 1 and window.strides[1] != columns * window.itemsize:
@@ -99,6 +99,6 @@ def set_one_hot(ids: Array | IntArray, rows: Array) -> None:
 
 
 def places_from_the_end(time_steps: int, *sizes: int) -> list[tuple[int, ...]]:
-    """For each step its place in chunks of each of the `sizes`, which are cut from the end of the window."""
+    """For each step, its position in chunks of each of the `sizes`, which are cut from the end of the window."""
     starts = [[max(0, time_steps - n * (1 + (time_steps - 1 - t) // n)) for n in sizes] for t in range(time_steps)]
     return [tuple(t - start for start in row) for t, row in enumerate(starts)]

@@ -1,4 +1,4 @@
-"""Gradient clipping: keep one bad window from throwing the parameters away.
+"""Gradient clipping: keep one bad window from ruining the parameters.
 
 Source: Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural networks", algorithm 1.
 """
@@ -21,7 +21,7 @@ def global_norm(grad: Array) -> float:
     blocks = [grad[start : start + _BLOCK] for start in range(0, grad.size, _BLOCK)]
     with np.errstate(over="ignore"):
         total = sum(float(block @ block) for block in blocks)
-    if not 1e-30 < total < 1e38:  # outside what float32 squares can hold: once more, slower
+    if not 1e-30 < total < 1e38:  # outside the range of float32 squares: compute it again, more slowly
         doubles = (block.astype(np.float64) for block in blocks)
         total = sum(float(block @ block) for block in doubles)
     return math.sqrt(total)

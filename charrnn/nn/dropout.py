@@ -1,8 +1,8 @@
-"""What training leaves out at random: dropout masks, weights and carried states.
+"""What training drops at random: units, weights and carried states.
 
-All of it depends on seed, step, layer and column alone.
+All of it depends only on seed, step, layer and column.
 
-A counter-based generator (Philox: Salmon et al. 2011) is asked for the mask of a block of columns, so a mask is the
+A counter-based generator (Philox: Salmon et al. 2011) makes the mask of a block of columns, so a mask is the
 same whether one process computes all columns or several share them, and after a resume, with no state to save.
 """
 
@@ -14,14 +14,14 @@ import numpy as np
 
 from charrnn.nn.params import Array
 
-_WEIGHTS = 1 << 32  # beyond the number of any layer: masks of weights are not those of states
+_WEIGHTS = 1 << 32  # beyond the number of any layer, so that masks of weights differ from those of states
 _RESETS = 1 << 33
-_BLOCK = 16  # columns; batches are cut between blocks at best, inside one at worst
+_BLOCK = 16  # columns; batches are preferably split between blocks
 
 
 @dataclass(frozen=True)
 class DropoutKey:
-    """What a mask is made from.
+    """What determines a mask.
 
     Attributes:
         seed: of the run.
@@ -35,10 +35,10 @@ class DropoutKey:
 
 
 def reset_states(state: list[Array], rate: float, key: DropoutKey) -> None:
-    """Zero, with probability `rate`, all (S, H, B) states of a column, so that a start from zero is well known.
+    """Zero, with probability `rate`, all (S, H, B) states of a column, so that starts from zero are well trained.
 
-    A carried state alone would leave the zero state to the first window of a pass, once in thousands of steps, and a
-    network that starts from it anywhere else may freeze. Merity, Keskar and Socher (2018) do so in their code.
+    Otherwise only the first window of a pass would start from the zero state, once in thousands of steps, and a
+    network that starts from it anywhere else may freeze. Merity, Keskar and Socher (2018) do this in their code.
     """
     if not rate or not state:
         return
@@ -55,10 +55,10 @@ def reset_states(state: list[Array], rate: float, key: DropoutKey) -> None:
 
 
 def fill_mask(out: Array, rate: float, key: DropoutKey, layer: int, *, variational: bool = False) -> None:
-    """Fill `out` (H, T, B) with 0 (probability `rate`) or 1/(1-rate), so that the expectation stays.
+    """Fill `out` (H, T, B) with 0 (probability `rate`) or 1/(1-rate), which preserves the expectation.
 
     Source: Srivastava et al. (2014), in the inverted form. With `variational`, all steps of a window have the same
-    mask: Gal and Ghahramani (2016). Rates are met to 1/65536.
+    mask: Gal and Ghahramani (2016). Rates are accurate to 1/65536.
     """
     if variational:
         fill_mask(out[:, :1], rate, key, layer)
@@ -81,7 +81,7 @@ def weight_mask(
 ) -> Array:
     """0 (probability `rate`) or 1/(1-rate) for every recurrent weight, the same for all columns and steps of a window.
 
-    Source: DropConnect (Wan et al. 2013) on the recurrent weights alone, as Merity, Keskar and Socher (2018) have it.
+    Source: DropConnect (Wan et al. 2013) on the recurrent weights alone, as in Merity, Keskar and Socher (2018).
     """
     threshold = _threshold(rate)
     count = shape[0] * shape[1]
@@ -92,5 +92,5 @@ def weight_mask(
 
 
 def _threshold(rate: float) -> int:
-    """Draws of 16 bits below it are dropped; at least one value is kept, as what is kept is divided by its share."""
+    """16-bit draws below this are dropped; at least one value is kept, as kept units are divided by their share."""
     return min(round(rate * 65536), 65535)

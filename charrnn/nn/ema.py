@@ -13,10 +13,10 @@ from charrnn.nn.params import Array
 class WeightEMA:
     """mean = d mean + (1 - d) weights after each step, with d = min(decay, (1 + n) / (10 + n)) after n steps.
 
-    The smaller d at first forgets the random weights of the beginning.
+    The smaller d at first forgets the random initial weights.
 
     Args:
-        weights: (N,) as they are now.
+        weights: (N,) current values.
         decay: of the mean, per step.
 
     Attributes:
@@ -36,7 +36,7 @@ class WeightEMA:
         self.mean += self._scratch
 
     def swap(self, weights: Array) -> None:
-        """Exchange the mean and the (N,) weights in place; twice is as before."""
+        """Swap the mean and the (N,) weights in place; a second call swaps them back."""
         self._scratch[...] = weights
         weights[...] = self.mean
         self.mean[...] = self._scratch

@@ -2,8 +2,8 @@
 
     W_ih (G*H, V) = W (G*H, E) Eᵀ, with a row of E (V, E) for each symbol
 
-A one-hot input picks a column of W_ih, so multiplying the factors once a window gives the layer the weights that it
-would have without an embedding, and everything behind stays as it is. With many symbols the factors are far fewer
+A one-hot input picks a column of W_ih, so multiplying the factors once per window gives the layer the weights that it
+would have without an embedding, and everything after it stays unchanged. With many symbols the factors are far fewer
 numbers than the product. The table may be the head's weights: Press and Wolf (2017).
 """
 
@@ -16,7 +16,7 @@ from charrnn.nn.params import Array
 
 
 class Embedding:
-    """The product of the factors, and the way of its gradient back to them.
+    """The product of the factors, and the backward pass to them.
 
     Args:
         weight: (G*H, E), the first layer's stored input weights.

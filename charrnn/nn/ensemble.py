@@ -1,7 +1,7 @@
 """Several models as one: the mean of their probabilities.
 
-A mixture of predictors is never worse than their mean loss, as -log is convex. Each may have sizes and a cell of its
-own.
+A mixture of predictors is never worse than their mean loss, as -log is convex. Each may have its own sizes and
+cell.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class EnsembleStepper:
     """Feeds symbols one by one to B streams of each model; the counterpart of `Stepper`.
 
     Args:
-        models: of one vocabulary.
+        models: with the same vocabulary.
         columns: B.
     """
 
@@ -55,7 +55,7 @@ class EnsembleStepper:
 
 
 def make_stepper(models: Sequence[CharRNN], columns: int = 1) -> Stepper | EnsembleStepper:
-    """A stepper of one model or of several."""
+    """A stepper of one or several models."""
     return Stepper(models[0], columns) if len(models) == 1 else EnsembleStepper(models, columns)
 
 
@@ -65,10 +65,10 @@ def primed(
     """A stepper of B streams that have all read the same.
 
     Args:
-        models: of one vocabulary.
+        models: with the same vocabulary.
         prime: (P,) ids, read once; at least one.
         columns: B.
-        state: (S, H, 1) a layer to start from; zeros when left out.
+        state: one (S, H, 1) array per layer to start from; zeros if omitted.
 
     Returns:
         The stepper, and the (V, B) logits of the symbol after the prime.

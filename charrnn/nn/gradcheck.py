@@ -26,8 +26,8 @@ def numerical_gradient(
     """Central differences of `loss()` with respect to `values.flat[indices]`, float64; `values` is restored.
 
     Args:
-        loss: computes the loss from the current content of `values`.
-        values: any shape, float64, changed in place and put back.
+        loss: computes the loss from the current `values`.
+        values: any shape, float64, changed in place and restored.
         indices: (N,) flat positions to try.
         epsilon: distance between evaluations.
 
@@ -55,7 +55,7 @@ def relative_error(analytic: np.ndarray, numerical: np.ndarray) -> float:
     """Worst |a - n| / max(|a|, |n|) over the components of one parameter; two zeros agree.
 
     Components below a ten-thousandth of the largest, or below 1e-6, are measured against that instead: the rounding of
-    the loss puts noise of about 5e-13 into every difference, which says nothing about them.
+    the loss adds noise of about 5e-13 to every difference, which says nothing about them.
     """
     scale = np.maximum(np.abs(analytic), np.abs(numerical))
     floor = max(1e-4 * float(scale.max(initial=0.0)), 1e-6)
@@ -77,8 +77,8 @@ def check_gradients(
     Args:
         network: keywords of `CharRNN`.
         forget_bias: of its initial weights.
-        seed: of weights, window, states and of which entries are tried.
-        entries: how many entries of each parameter to try.
+        seed: of weights, window, states and the choice of entries.
+        entries: number of entries of each parameter to try.
         seq_length: T of a random window.
         batch_size: its B.
         vocab_size: its V.
@@ -94,7 +94,7 @@ def check_gradients(
     )
     model.init(rng, forget_bias=forget_bias)
     inputs, targets = rng.integers(0, vocab_size, (2, seq_length, batch_size))
-    # Random states: zero ones would hide what multiplies them.
+    # Random states: zeros would hide the weights that multiply them.
     start = [rng.normal(0.0, 0.5, layer.shape) for layer in model.zero_state(batch_size)]
     key = DropoutKey(seed, 0)
 

@@ -2,7 +2,7 @@
 
     logits = W h + b        p = softmax(logits)        loss = -ln p[target]        dlogits = p - onehot(target)
 
-A window is worked off in pieces of a few time steps, so that a vocabulary of 100,000 symbols does not need
+A window is processed in pieces of a few time steps, so that a vocabulary of 100,000 symbols does not need
 V*T*B numbers at once.
 """
 
@@ -47,7 +47,7 @@ class SoftmaxHead:
         self.params["bias"][...] = 0.0
 
     def refresh(self, *, backward: bool) -> None:
-        """Bring the kernels up to date with the parameters; once a window."""
+        """Bring the kernels up to date with the parameters; once per window."""
         self.fused[:, :-1] = self.params["weight"]
         self.fused[:, -1] = self.params["bias"]
         if backward:
@@ -75,7 +75,7 @@ class SoftmaxHead:
             targets: (T, B) ids.
             grads: `weight` and `bias`, overwritten.
             dh: (H, T, B), overwritten with the gradient of the states.
-            scale: what the gradients are of: `scale` times the sum of nats (1/(T*B) for the mean).
+            scale: the gradients are those of `scale` times the sum of nats (1/(T*B) for the mean).
 
         Returns:
             The sum of nats over the window, unscaled.

@@ -1,6 +1,6 @@
 """The network: recurrent layers and a softmax head over one flat parameter vector.
 
-Knows ids, windows and states; knows no texts, files or settings.
+It knows ids, windows and states, but no texts, files or settings.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class CharRNN:
         num_layers: L.
         dropout: share of the states dropped between layers and before the head, in training.
         variational_dropout: drop the same states at all steps of a window.
-        embedding_size: E, numbers a symbol is turned into; 0 feeds symbols to the first layer directly.
+        embedding_size: E, numbers per symbol; 0 feeds symbols to the first layer directly.
         tie_weights: the embedding's table is the head's weights; E is H then.
-        weight_dropout: share of the recurrent weights dropped, in training, anew each window.
+        weight_dropout: share of the recurrent weights dropped in training, drawn again for each window.
         dtype: float32; float64 to check gradients.
-        params: storage to use (shared memory, say); zeros when left out, to be filled by `init`.
+        params: storage to use (shared memory, say); zeros if omitted, to be filled by `init`.
         fuse_one_hot: see `RecurrentCell`.
 
     Example:
@@ -106,7 +106,7 @@ class CharRNN:
             ValueError: tie_weights, but the embedding's size is not the hidden size.
         """
         if tie_weights and embedding_size != hidden_size:
-            raise ValueError(f"a tied embedding has {hidden_size} numbers a symbol, not {embedding_size}")
+            raise ValueError(f"a tied embedding has {hidden_size} numbers per symbol, not {embedding_size}")
         shapes: Shapes = (
             {"embedding.weight": (vocab_size, embedding_size)} if embedding_size and not tie_weights else {}
         )
@@ -156,7 +156,7 @@ class CharRNN:
             self.embedding.init(rng, fan=self.hidden_size, own_table=own)
 
     def zero_state(self, columns: int) -> State:
-        """One (S, H, B) array of zeros a layer; index 0 is h, index 1 the LSTM's c."""
+        """One (S, H, B) array of zeros per layer; index 0 is h, index 1 the LSTM's c."""
         return [np.zeros((len(c.state_names), c.hidden_size, columns), self.dtype) for c in self.layers]
 
     def loss(
@@ -169,7 +169,7 @@ class CharRNN:
             targets: (T, B) ids, the symbols that follow.
             state: see `zero_state`; overwritten with the state after the window.
             resets: (R, 2) pairs (t, b) before which the state is zero, sorted by t.
-            refresh: False where the parameters have not changed since the last call.
+            refresh: False if the parameters have not changed since the last call.
 
         Returns:
             (T, B) nats.
@@ -197,9 +197,9 @@ class CharRNN:
             inputs: (T, B) ids.
             targets: (T, B) ids, the symbols that follow.
             state: see `zero_state`; overwritten with the state after the window.
-            dropout_key: makes the masks; None for no dropout.
+            dropout_key: determines the masks; None for no dropout.
             resets: (R, 2) pairs (t, b) before which the state is zero, sorted by t.
-            scale: gradients are of `scale` times the sum; 1/(T*B) when left out.
+            scale: gradients are of `scale` times the sum; 1/(T*B) if omitted.
         """
         weight_masks = self._weight_masks(dropout_key)
         self.refresh(backward=True, weight_masks=weight_masks)
@@ -227,7 +227,7 @@ class CharRNN:
         return nats
 
     def trace(self, inputs: IntArray, state: State) -> tuple[list[dict[str, Array]], Array]:
-        """What the network does inside, over a window, without dropout.
+        """The network's states and gates over a window, without dropout.
 
         Args:
             inputs: (T, B) ids.
@@ -292,7 +292,7 @@ class CharRNN:
     def _embedding_gradient(self) -> None:
         if self.embedding is None:
             return
-        if self._table == "embedding.weight":  # the head has filled its own already
+        if self._table == "embedding.weight":  # the head has already filled its own
             self.grads[self._table][...] = 0.0
         self.embedding.backward(self.grads["layers.0.weight_ih"], self.grads[self._table])
 

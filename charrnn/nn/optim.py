@@ -1,6 +1,6 @@
 """Optimisers: a few lines each over the flat parameter vector.
 
-An optimiser owns its moments (vectors of the parameters' size, by name, so that checkpoints can save them) and changes
+An optimiser owns its moments (vectors of the parameters' size, by name, so that checkpoints can save them) and updates
 the parameters in place, block by block: a block and its temporaries stay in cache, which halves the time of a pass
 over a million parameters. Weight decay is decoupled for `adamw` (Loshchilov and Hutter 2019) and an L2 term of the
 gradient for the others.
@@ -33,11 +33,11 @@ class OptimizerOptions:
 
 
 class Optimizer:
-    """Base: blocks, moments, weight decay. A child names its moments and updates one block.
+    """Base class: blocks, moments, weight decay. A subclass names its moments and updates one block.
 
     Args:
         size: number of parameters.
-        dtype: that of the parameters.
+        dtype: of the parameters.
         options: see `OptimizerOptions`.
     """
 

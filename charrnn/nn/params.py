@@ -1,6 +1,6 @@
 """All parameters as one flat vector with named, shaped views.
 
-Clipping, optimisers, saving and summing over processes want one vector; cells, tests and exports want names. Gradients
+Clipping, optimisers, saving and summing over processes need one vector; cells, tests and exports need names. Gradients
 and each optimiser moment are the same kind of thing over the same shapes.
 """
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
 IntArray = np.ndarray[Any, np.dtype[np.integer]]
-IdArray = npt.NDArray[np.unsignedinteger[Any]]  # symbols as a vocabulary numbers them
+IdArray = npt.NDArray[np.unsignedinteger[Any]]  # symbols, as numbered by a vocabulary
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -25,10 +25,10 @@ class FlatParams(Mapping[str, Array]):
     Args:
         shapes: name -> shape, in storage order.
         dtype: float32 to train, float64 to check gradients.
-        buffer: a vector of the right size to use as storage (shared memory, say); zeros when left out.
+        buffer: a vector of the right size to use as storage (shared memory, say); zeros if omitted.
 
     Raises:
-        ValueError: the buffer has another size or dtype than the shapes need.
+        ValueError: the buffer's size or dtype differs from what the shapes need.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Learning-rate schedules: functions from a step to a factor in [0, 1] of the peak rate.
 
 A schedule is `factor(progress, step, options)`, where progress in [0, 1] is the share of the run after warm-up that is
-done, and step counts from the end of warm-up. Warm-up multiplies: it rises linearly over the first `warmup_steps` steps
-(Goyal et al. 2017, section 2.2).
+done, and step counts from the end of warm-up. Warm-up is a second factor, rising linearly over the first `warmup_steps`
+steps (Goyal et al. 2017, section 2.2).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ScheduleOptions:
-    """What a schedule may use beside the step.
+    """What a schedule may use besides the step.
 
     Attributes:
         min_lr_ratio: share of the peak rate left at the end (cosine, linear).
         lr_decay_steps: steps between two decays (step), or for one factor of decay (exponential).
-        lr_decay: what a decay multiplies by.
-        plateaus: times that the validation loss has stopped falling (plateau).
+        lr_decay: factor of each decay.
+        plateaus: number of times that the validation loss has stopped falling (plateau).
     """
 
     min_lr_ratio: float = 0.01
@@ -30,7 +30,7 @@ class ScheduleOptions:
 
 
 def constant(progress: float, step: int, options: ScheduleOptions) -> float:
-    """The peak rate all along."""
+    """The peak rate throughout."""
     return 1.0
 
 

@@ -1,7 +1,7 @@
-"""One step at a time: the path that sampling takes, preallocated, without the window's machinery.
+"""One step at a time, for sampling: preallocated, without the window's machinery.
 
-The cells' own `step_forward` runs here too. A workspace of one step whose slots before and after the step are the same
-memory makes it update the state in place.
+It runs the cells' own `step_forward`. In a workspace of one step, the slots before and after the step are the same
+memory, so the state is updated in place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Stepper:
     """Feeds symbols one by one to B streams.
 
     Args:
-        model: its parameters are read once; changes after that are not seen.
+        model: its parameters are read once; later changes are not seen.
         columns: B; one stream runs on matrix-vector products.
     """
 
@@ -40,7 +40,7 @@ class Stepper:
             ws = _single_step_workspace(cell, columns)
             ws["steps"][:, cell.hidden_size] = 1.0
             self._layers.append((cell, ws, cell.build_forward_steps(ws)[0]))
-        # (V, R): the input's part of the first layer's pre-activations, a contiguous row a symbol.
+        # (V, R): the input's part of the first layer's pre-activations, one contiguous row per symbol.
         self._table = np.ascontiguousarray(self._layers[0][0].w_in.T)
         self._head = model.head.fused.copy()
         self._logits = np.empty((model.vocab_size, columns), model.dtype)
@@ -55,7 +55,7 @@ class Stepper:
 
     @property
     def state(self) -> State:
-        """One (S, H, B) array a layer, copied."""
+        """One (S, H, B) array per layer, copied."""
         out = []
         for cell, ws, _ in self._layers:
             state = np.empty((len(cell.state_names), self.hidden_size, self.columns), cell.dtype)

@@ -8,7 +8,7 @@
     rng             [seed, step]: every random draw is derived from these
     cursor          [epoch, window]: the next window to train on
 
-A checkpoint alone is enough to sample, evaluate or resume. Nothing in it is executed or believed unchecked: see
+A checkpoint alone is enough to sample, evaluate or resume. Nothing in it is executed or trusted unchecked: see
 `charrnn.runs.npz`.
 """
 
@@ -38,15 +38,15 @@ LARGEST = 1e15  # of a parameter: products of two matrices of them stay within f
 
 @dataclass
 class Checkpoint:
-    """What a file holds, checked.
+    """The checked content of a file.
 
     Attributes:
         config: the settings of the run.
         vocabulary: symbols and ids.
         params: name -> array.
         moments: optimiser moments, (N,) each.
-        state: one (S, H, B) array a layer; empty where the run had no state to keep.
-        counters: step, epoch, chars, seconds, losses and what else the trainer counts.
+        state: one (S, H, B) array per layer; empty if the run had no state to keep.
+        counters: step, epoch, chars, seconds, losses and the trainer's other counters.
         cursor: (epoch, window) of the next window.
         kernel: the matrix kernel the run used; results differ in the last bits between kernels.
         version: of charrnn that wrote it.
@@ -74,7 +74,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; a crash leaves the previous file or the new one.
 
     Raises:
-        OSError: the file cannot be written; the previous one stands.
+        OSError: the file cannot be written; the previous one is kept.
     """
     c = checkpoint
     meta = {
@@ -103,7 +103,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and check a checkpoint.
 
     Raises:
-        CheckpointError: missing, not a checkpoint, damaged, of a newer format, or not what its settings say.
+        CheckpointError: missing, not a checkpoint, damaged, of a newer format, or inconsistent with its settings.
     """
     arrays = read_arrays(path)
     form = arrays.get("format")
@@ -131,7 +131,7 @@ def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
     params = {name: _expect(arrays, f"params/{name}", shape) for name, shape in shapes.items()}
     for name, values in params.items():
         if not usable(values):
-            raise CheckpointError(f"params/{name} holds values beyond {LARGEST:g}, with which nothing can be computed")
+            raise CheckpointError(f"params/{name} holds values beyond {LARGEST:g}, too large to compute with")
     size = sum(values.size for values in params.values())
     moments = {
         name.removeprefix("optim/"): _expect(arrays, name, (size,)) for name in arrays if name.startswith("optim/")
@@ -148,7 +148,7 @@ def _assemble(arrays: dict[str, np.ndarray]) -> Checkpoint:
 
 
 def _state(arrays: dict[str, np.ndarray], config: Config) -> list[np.ndarray]:
-    """One (S, H, B) array a layer, or nothing where the run kept no state."""
+    """One (S, H, B) array per layer, or nothing if the run kept no state."""
     if not any(name.startswith("state/") for name in arrays):
         return []
     names, m = CELLS[config.model.cell].state_names, config.model
@@ -166,7 +166,7 @@ class _Meta(msgspec.Struct):
 
     version: str
     kernel: str
-    config: dict[str, dict[str, str | int | float | bool | None]]
+    config: dict[str, dict[str, str | int | float | bool | list[str] | None]]
     vocabulary: _Symbols
     counters: dict[str, str | int | float | None]
 
@@ -203,7 +203,7 @@ def _expect(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...] | N
 
 
 def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) -> Path:
-    """The file that a command means by CKPT: a file, a run's `best.npz` or else `last.npz`, or the newest run's.
+    """The file meant by CKPT on the command line: a file, a run's `best.npz` or else `last.npz`, or the newest run's.
 
     Raises:
         CheckpointError: there is none.

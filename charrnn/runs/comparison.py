@@ -15,17 +15,17 @@ from charrnn.runs.table import read_run
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One of them.
+    """One run of the comparison.
 
     Attributes:
         name: of its directory.
-        cell: of its settings.
+        cell: its kind of cell.
         parameters: scalars.
         loss: best validation loss, nats per character.
         bits_per_char: the same in bits.
         steps, epochs, seconds: trained.
         chars_per_second: over the whole run.
-        target: loss (nats) that the next two are about.
+        target: loss (nats) to which the next two refer.
         seconds_to_target, steps_to_target: of training until the first validation at or below it; None: never.
     """
 
@@ -48,7 +48,7 @@ def compare_runs(folders: Sequence[Path], target: float | None) -> list[Compared
 
     Args:
         folders: run directories of trainings that have ended.
-        target: see `ComparedRun`; None: the worst of the best losses, which all reach.
+        target: see `ComparedRun`; None: the worst of the best losses, which all runs reach.
 
     Raises:
         DataError: a run without validation.

@@ -14,16 +14,8 @@ from typing import Any
 from charrnn.config.load import dump_config
 from charrnn.config.schema import Config
 from charrnn.errors import SettingsError
-from charrnn.files import (
-    FileLock,
-    LockedError,
-    open_regular,
-    remove_stale,
-    unshare,
-    unwritable,
-    write_atomically,
-    writing,
-)
+from charrnn.files import append, open_regular, remove_stale, sync, unshare, unwritable, write_atomically, writing
+from charrnn.locks import FileLock, LockedError
 from charrnn.runs.events import RolledBack, StepReport
 
 
@@ -32,6 +24,9 @@ class RunDirectory:
 
     Args:
         path: the directory; made by `open_new`.
+
+    Attributes:
+        trouble: why rows of the history or samples wait to be written; None where none do.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +36,10 @@ class RunDirectory:
         self.best = path / "best.npz"
         self.history = path / "history.jsonl"
         self.samples = path / "samples.txt"
+        self.rollback = path / "rollback.npz"  # what a divergence goes back to, while last.npz is that of a stop
         self.summary = path / "summary.json"  # there once the run has reached its end
+        self.trouble: OSError | None = None
+        self._waiting: dict[Path, bytes] = {}
 
     def open_new(self, config: Config, *, overwrite: bool) -> None:
         """Make the directory and write the resolved settings.
@@ -53,12 +51,13 @@ class RunDirectory:
             self.check_free()
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.config, dump_config(config).encode())  # first: on a full disk the old run stays
             for file in self._files():
-                file.unlink(missing_ok=True)
-            write_atomically(self.config, dump_config(config).encode())
+                if file != self.config:
+                    file.unlink(missing_ok=True)
 
     def _files(self) -> tuple[Path, ...]:
-        return (self.config, self.last, self.best, self.history, self.samples, self.summary)
+        return (self.config, self.last, self.best, self.rollback, self.history, self.samples, self.summary)
 
     def check_free(self) -> None:
         """There is no run in it.
@@ -100,20 +99,31 @@ class RunDirectory:
 
     def append_report(self, report: StepReport) -> None:
         """Add a row to the history."""
-        self._append_row(asdict(report))
+        self._append(self.history, json.dumps(finite(asdict(report))) + "\n")
 
     def append_note(self, event: str, note: RolledBack) -> None:
         """Add a row that is no report, under the name of what happened."""
-        self._append_row({"event": event, **asdict(note)})
-
-    def _append_row(self, row: dict[str, Any]) -> None:
-        with open_regular(self.history, "ab") as file:
-            file.write((json.dumps(finite(row)) + "\n").encode())
+        self._append(self.history, json.dumps(finite({"event": event, **asdict(note)})) + "\n")
 
     def append_sample(self, step: int, text: str) -> None:
         """Add a sample, under a line that says when it was made."""
-        with open_regular(self.samples, "ab") as file:
-            file.write(f"--- step {step} ---\n{text}\n\n".encode(errors="backslashreplace"))
+        self._append(self.samples, f"--- step {step} ---\n{text}\n\n")
+
+    def _append(self, path: Path, text: str) -> None:
+        """Add to a log; what cannot be written now waits for the next time, for no log is worth a run."""
+        self._waiting[path] = self._waiting.get(path, b"") + text.encode("utf-8", "backslashreplace")
+        self.write_waiting()
+
+    def write_waiting(self) -> None:
+        """Write what waits; `trouble` says why something still does."""
+        self.trouble = None
+        for path, data in self._waiting.items():
+            try:
+                if data:
+                    append(path, data)
+                self._waiting[path] = b""
+            except OSError as error:
+                self.trouble = error
 
     def write_summary(self, reason: str, summary: dict[str, Any]) -> None:
         """Say that the run has ended, why, and what came out; without the run's place, so that it may be moved."""
@@ -122,14 +132,25 @@ class RunDirectory:
 
     def sync_logs(self) -> tuple[int, int]:
         """Force history and samples to the disk, before a checkpoint that counts on them; their sizes in bytes."""
-        sizes = []
+        self.write_waiting()
         for path in (self.history, self.samples):
-            size = 0
-            with contextlib.suppress(FileNotFoundError), open_regular(path, "r+b") as file:
-                os.fsync(file.fileno())
-                size = os.fstat(file.fileno()).st_size
-            sizes.append(size)
+            try:
+                with open_regular(path, "r+b") as file:  # Windows syncs only what is open for writing
+                    sync(file.fileno())
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self.trouble = error
+        sizes = [path.stat().st_size if path.exists() else 0 for path in (self.history, self.samples)]
         return sizes[0], sizes[1]
+
+    def keep_for_rollback(self) -> None:
+        """Keep the last checkpoint for a later divergence, before that of a stop takes its place."""
+        self.rollback.unlink(missing_ok=True)
+        try:
+            os.link(self.last, self.rollback)
+        except OSError:  # no links on this file system
+            write_atomically(self.rollback, self.last.read_bytes())
 
     def cut_logs(self, history_bytes: int, samples_bytes: int) -> None:
         """Drop what was written after a checkpoint, which the resumed run writes again; also a row cut by a crash.
@@ -137,6 +158,7 @@ class RunDirectory:
         Raises:
             SettingsError: a log is no regular file, or cannot be written.
         """
+        self._waiting = {}
         try:
             for path, size in ((self.history, history_bytes), (self.samples, samples_bytes)):
                 unshare(path)  # a copy of the run made of hard links keeps its own

@@ -1,4 +1,4 @@
-"""Which settings mattered: the mean result at each of a setting's values, beside what another seed changes."""
+"""Which settings mattered: the mean result at each of a setting's values, next to the spread between seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from charrnn.runs.table import Run, Value, varied_settings
 
 _SEED = "training.seed"
-_MANY = 5  # values of a number above which neighbours are put together
+_MANY = 5  # number of values above which neighbours are grouped
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Level:
 
     Attributes:
         label: as text.
-        mean: of the results (nats), each setting of the others counted once however many seeds it has.
-        runs: how many.
+        mean: of the results (nats), each combination of the others counted once, whatever its number of seeds.
+        runs: their number.
     """
 
     label: str
@@ -37,7 +37,7 @@ class Effect:
     Attributes:
         setting: its path.
         levels: best first.
-        size: the worst level's mean less the best's, nats.
+        size: the worst level's mean minus the best's, nats.
         seed_spread: standard deviation between runs that differ by their seed alone, pooled, nats; None without any.
     """
 
@@ -48,10 +48,10 @@ class Effect:
 
 
 def effects(runs: Sequence[Run]) -> list[Effect]:
-    """The effect of every setting in which runs with a result differ, but the seed; largest first.
+    """The effect of every setting, except the seed, in which runs with a result differ; largest first.
 
-    It is the difference of marginal means, which is a fair answer where the others are balanced (a grid) or drawn
-    independently (random); in a search they are neither, and it is a hint only.
+    It is the difference of marginal means, which is fair if the other settings are balanced (a grid) or drawn
+    independently (random); in a search they are neither, and it is only a hint.
     """
     measured = [(run, float(loss)) for run in runs if isinstance(loss := run.facts["loss"], int | float)]
     settings = [path for path in varied_settings([run for run, _ in measured]) if path != _SEED]

@@ -1,4 +1,4 @@
-"""What a training run reports, as it happens. The trainer yields these; showing them is somebody else's job."""
+"""What a training run reports, as it happens. The trainer yields these events; others show them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class RunStarted:
 
     Attributes:
         run_dir: where it writes.
-        parameters: number of scalars to learn; None where it is not known (to somebody who only watches).
+        parameters: number of scalars to learn; None if unknown (to `charrnn watch`).
         vocab_size: number of symbols.
         train_chars, val_chars: size of the splits.
         columns: streams in a batch; fewer than `training.batch_size` for short texts.
-        total_steps: steps the run will take, None where only time bounds it.
-        max_seconds: of training the run may take, None where only steps bound it.
-        step: steps already done by the run this one resumes.
+        total_steps: steps the run will take; None if only time bounds it.
+        max_seconds: of training the run may take; None if only steps bound it.
+        step: steps already done before this run was resumed.
         notes: what a user should know about the text.
     """
 
@@ -44,10 +44,10 @@ class StepReport:
         epoch: passes over the training text done, with fraction.
         chars: characters trained on.
         train_loss: nats per character, mean over the steps since the last report, each before its update.
-        val_loss: nats per character over the validation split; None where it was not measured now.
+        val_loss: nats per character over the validation split; None if it was not measured now.
         grad_norm: of the last step's gradient of the mean loss, before clipping and without weight decay.
-        learning_rate: that of the last step's update.
-        chars_per_second: since the last report, training alone.
+        learning_rate: of the last step's update.
+        chars_per_second: training speed since the last report.
         seconds: of training so far, without evaluation, sampling and saving.
     """
 
@@ -78,7 +78,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class SampleMade:
-    """What the model writes now."""
+    """A sample of what the model writes now."""
 
     step: int
     text: str
@@ -94,7 +94,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True)
 class RolledBack:
-    """A loss or gradient was no number; the run went back to its last checkpoint.
+    """A loss or gradient was NaN or infinite; the run went back to its last checkpoint.
 
     Attributes:
         step: where it happened.
@@ -110,6 +110,13 @@ class RolledBack:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What a user should know about the run as it goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """The run is over.
 
@@ -122,4 +129,4 @@ class RunFinished:
     summary: dict[str, Any]
 
 
-Event = RunStarted | StepReport | Evaluated | SampleMade | CheckpointSaved | RolledBack | RunFinished
+Event = RunStarted | StepReport | Evaluated | SampleMade | CheckpointSaved | RolledBack | Note | RunFinished

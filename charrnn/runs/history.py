@@ -1,4 +1,4 @@
-"""A run's history as it stands in its directory: rows of reports, and what happened between them."""
+"""A run's history as stored in its directory: rows of reports, and events between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class History:
     Attributes:
         name: of its directory.
         path: its directory.
-        rows: reports in order: step, epoch, chars, train_loss and val_loss (nats; None where not measured),
+        rows: reports in order: step, epoch, chars, train_loss and val_loss (nats; None if not measured),
             grad_norm, learning_rate, chars_per_second, seconds.
         events: rows of another kind, such as rollbacks.
     """
@@ -27,7 +27,7 @@ class History:
     events: list[Note] = field(default_factory=list)
 
     def column(self, name: str) -> list[float]:
-        """One column of the reports; NaN where a report does not have it."""
+        """One column of the reports; NaN if a report does not have it."""
         return [float("nan") if row[name] is None else float(row[name]) for row in self.rows]
 
     @property
@@ -46,7 +46,7 @@ class History:
 
 
 def read_history(path: Path) -> History:
-    """The history of a run directory (or of the `history.jsonl` in it); a row cut short by a crash is left out.
+    """The history of a run directory (or of the `history.jsonl` in it); a row truncated by a crash is left out.
 
     Raises:
         DataError: no history there, or not one.

@@ -1,8 +1,8 @@
-"""Writing an `.npz`, and reading one from anybody: plain arrays only, in memory for a few times the bytes of the file.
+"""Write an `.npz`, or read one from anybody: plain arrays only, in memory of a few times the file's size.
 
-Nothing in a file that is read is believed before it has been checked against the bytes that are there: members must
-be stored uncompressed, their sizes must add up to no more than the file, and an array's header must be in the one form
-that NumPy writes and promise exactly the bytes that follow. No pickles, no expressions, no links.
+Nothing in a file is trusted before it has been checked against the actual bytes: members must
+be stored uncompressed, their sizes must add up to no more than the file, and an array's header must have the one form
+that NumPy writes and match the number of bytes that follow. No pickles, no expressions, no links.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from charrnn.files import IrregularFileError, open_regular
 
 _DIRECTORY_LIMIT = 1 << 20  # bytes of the archive's table of contents; a large model needs 50 thousand
 BROKEN = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error)
-# `numpy.lib.format` reads headers with `ast.literal_eval`, which takes what no checkpoint has; one pattern does not.
+# `numpy.lib.format` reads headers with `ast.literal_eval`, which accepts more than checkpoints need; a regex does not.
 _HEADER = re.compile(
     rb"\{'descr': '([<>|=]?[iufU]\d{1,9})', 'fortran_order': False, "
     rb"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n"
@@ -57,8 +57,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def write_arrays(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
     """Write an uncompressed `.npz`, one array after the other, without a copy of any.
 
-    It writes what `numpy.savez(..., allow_pickle=False)` writes; that function takes `allow_pickle` for the name of an
-    array before NumPy 2.2.
+    It writes what `numpy.savez(..., allow_pickle=False)` writes; before NumPy 2.2 that function takes `allow_pickle`
+    for the name of an array.
 
     Raises:
         ValueError: an array of objects, which only a pickle could hold.
@@ -72,13 +72,13 @@ def write_arrays(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
 
 @contextlib.contextmanager
 def open_archive(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
-    """A ZIP file whose members are stored as they are, have names of their own and fit into the file.
+    """A ZIP file whose members are uncompressed, have distinct names and fit into the file.
 
     Args:
         file: a regular file, open.
 
     Raises:
-        zipfile.BadZipFile: it is not such a file; so are the errors in reading a member, or those of `BROKEN`.
+        zipfile.BadZipFile: it is not such a file; reading a member raises this or one of `BROKEN`.
     """
     size = os.fstat(file.fileno()).st_size
     modest = _Modest(file)
@@ -95,7 +95,7 @@ def open_archive(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
 
 
 class _Modest(io.BufferedReader):
-    """A file that gives no more than `limit` bytes at a time: `zipfile` asks for what a directory says it has."""
+    """A file that returns at most `limit` bytes at a time: `zipfile` requests as much as a directory claims to have."""
 
     limit = _DIRECTORY_LIMIT
 

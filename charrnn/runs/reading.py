@@ -1,7 +1,7 @@
-"""The files of a run directory as anybody may have left them: regular files of bounded size whose content has its type.
+"""Read the files of a run directory from anybody: regular files of bounded size whose content has the right type.
 
-Only this module reads history, summary, settings and samples of a run, and what a sweep notes of its trials. Files of
-other versions are read: fields that are not known are skipped, fields that are missing are None.
+Only this module reads history, summary, settings and samples of a run, and a sweep's records of its trials. Files of
+other versions are read: unknown fields are skipped, missing fields are None.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from charrnn.files import open_regular, read_regular
 T = TypeVar("T")
 
 LONGEST_ROW = 1 << 16  # bytes
-_SMALL = 1 << 20  # of files that hold one object
+_SMALL = 1 << 20  # limit in bytes for files that hold one object
 _SETTINGS = 1 << 20
 _NOT_JSON = re.compile(rb"(?<=[:\s\[,])-?(?:NaN|Infinity)(?=[\s,}\]])")  # as Python's json writes what JSON lacks
 
@@ -42,7 +42,7 @@ class Row(Record, gc=False):
 
 
 class Note(Record, gc=False):
-    """A row of a history that is no report, such as a rollback."""
+    """A row of a history that is not a report, such as a rollback."""
 
     event: Label
     step: Count
@@ -68,7 +68,7 @@ class Summary(Record):
 
 
 class TrialRecord(Record):
-    """What a sweep notes of a trial beside what its run writes itself."""
+    """What a sweep records of a trial besides what its run writes itself."""
 
     overrides: dict[Label, Scalar] = msgspec.field(default_factory=dict)
     status: Label | None = None
@@ -86,7 +86,7 @@ def parse_row(line: bytes) -> Row | Note:
     """A line of a history.
 
     Raises:
-        ValueError: it is none; the message is one printable line.
+        ValueError: it is not one; the message is one printable line.
     """
     if b"N" in line or b"I" in line:
         line = _NOT_JSON.sub(b"null", line)
@@ -95,10 +95,10 @@ def parse_row(line: bytes) -> Row | Note:
 
 
 def read_rows(file: Path) -> Iterator[Row | Note]:
-    """The rows of a `history.jsonl`; a last one that is cut short, or being written now, is left out.
+    """The rows of a `history.jsonl`; a last one that is incomplete, or being written now, is left out.
 
     Raises:
-        DataError: no such file, not a regular one, or a row that is none.
+        DataError: no such file, not a regular one, or an invalid row.
     """
     try:
         with open_regular(file) as lines:
@@ -112,7 +112,7 @@ def read_rows(file: Path) -> Iterator[Row | Note]:
                         return
                     raise DataError(f"{file}: line {number} is not a row of a history: {error}") from None
     except FileNotFoundError:
-        raise DataError(f"{file.parent}: no history.jsonl there", hint="give the directory of a run") from None
+        raise DataError(f"{file.parent}: no history.jsonl found", hint="give the directory of a run") from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
 
@@ -134,7 +134,7 @@ def read_object(file: Path, kind: type[T], *, limit: int = _SMALL) -> T | None:
 
 
 def read_summary(folder: Path) -> Summary | None:
-    """What the run in `folder` wrote at its end; None where it has not ended.
+    """What the run in `folder` wrote at its end; None if it has not ended.
 
     Raises:
         DataError: see `read_object`.
@@ -143,7 +143,7 @@ def read_summary(folder: Path) -> Summary | None:
 
 
 def read_trial(folder: Path) -> TrialRecord | None:
-    """What a sweep noted of the trial in `folder`; None where it is none.
+    """What a sweep recorded of the trial in `folder`; None if it is not one.
 
     Raises:
         DataError: see `read_object`.
@@ -152,7 +152,7 @@ def read_trial(folder: Path) -> TrialRecord | None:
 
 
 def read_text(file: Path, *, limit: int, end: bool = False) -> str | None:
-    """The text in a file of a run, or its last `limit` bytes (`end`); what is not UTF-8 is replaced. None: no file.
+    """The text in a file of a run, or its last `limit` bytes (`end`); invalid UTF-8 is replaced. None: no file.
 
     Raises:
         DataError: not a regular file, or too large.
@@ -181,7 +181,7 @@ def read_run_config(folder: Path) -> Config:
         text = read_regular(file, limit=_SETTINGS).decode("utf-8")
         return parse_config(text, where=str(file))
     except FileNotFoundError:
-        raise DataError(f"{folder}: no config.yaml there", hint="give the directory of a run") from None
+        raise DataError(f"{folder}: no config.yaml found", hint="give the directory of a run") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except CharRNNError as error:

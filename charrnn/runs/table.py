@@ -15,7 +15,7 @@ from typing import Any
 from charrnn.config.load import config_to_dict
 from charrnn.config.messages import nearest, one_line
 from charrnn.errors import CharRNNError, SettingsError
-from charrnn.files import is_locked
+from charrnn.locks import is_locked
 from charrnn.runs.history import History, read_history
 from charrnn.runs.reading import Row, TrialRecord, read_run_config, read_summary, read_trial
 
@@ -39,7 +39,7 @@ class Run:
         name: from the directory that was searched.
         status: "done", "running", "stopped" (can be resumed), "pruned" or "failed".
         facts: `loss` is the best validation loss in nats (the training loss where nothing was validated); the others
-            are those of the last report. None where not known.
+            are those of the last report. None if unknown.
         settings: by path, as in ``training.seed``.
     """
 
@@ -50,7 +50,7 @@ class Run:
     settings: dict[str, Value]
 
     def value(self, column: str) -> Value:
-        """What stands in a column."""
+        """The value in a column."""
         if column in ("name", "status", "path"):
             return str(getattr(self, column))
         return self.facts[column] if column in self.facts else self.settings.get(column)
@@ -61,12 +61,13 @@ def find_runs(folder: Path, *, left_out: Callable[[str], None] = lambda reason: 
 
     Args:
         folder: where to look.
-        left_out: called with each run that is left out and why, as one line.
+        left_out: called with each run that is left out and the reason, as one line.
     """
     runs = []
-    for config in sorted(folder.rglob("config.yaml")):
+    # A trial that failed before it had settings is a run as well.
+    for path in sorted({file.parent for name in ("config.yaml", "trial.json") for file in folder.rglob(name)}):
         try:
-            run = read_run(config.parent, folder)
+            run = read_run(path, folder)
         except CharRNNError as error:
             left_out(error.message)
         else:
@@ -75,7 +76,7 @@ def find_runs(folder: Path, *, left_out: Callable[[str], None] = lambda reason: 
 
 
 def read_run(path: Path, folder: Path | None = None) -> Run | None:
-    """One run, named as from `folder`; None where it has not begun.
+    """One run, named relative to `folder`; None if it has not begun.
 
     Raises:
         DataError: one of its files cannot be read.
@@ -103,8 +104,12 @@ def read_run(path: Path, folder: Path | None = None) -> Run | None:
         "chars_per_second": last.chars / last.seconds if last.seconds and last.chars is not None else None,
         "parameters": None if summary is None else summary.parameters,
     }
-    sections = config_to_dict(read_run_config(path))
-    settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
+    settings: dict[str, Value]
+    if trial is not None and not os.path.lexists(path / "config.yaml"):  # it failed before it had any
+        settings = dict(trial.overrides)
+    else:
+        sections = config_to_dict(read_run_config(path))
+        settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
     name = path.name if folder in (None, path) else str(path.relative_to(folder))
     return Run(path, name, _status(path, trial, done=summary is not None), facts, settings)
 
@@ -118,7 +123,7 @@ def _status(path: Path, trial: TrialRecord | None, *, done: bool) -> str:
 
 
 def column_name(spelled: str, runs: Sequence[Run]) -> str:
-    """The column that somebody means: a fact, a setting's path, or its last part where that is enough.
+    """The column meant by a name: a fact, a setting's path, or its last part if that is unambiguous.
 
     Raises:
         SettingsError: none, or several.
@@ -163,12 +168,12 @@ def _holds(found: Value, sign: str, text: str) -> bool:
     if isinstance(found, bool) or not isinstance(found, int | float):
         return False
     if isinstance(wanted, bool) or not isinstance(wanted, int | float):
-        raise SettingsError(f"`where` ...{sign}{one_line(text)}: only numbers can be compared so")
+        raise SettingsError(f"`where` ...{sign}{one_line(text)}: only numbers can be compared this way")
     return _OPERATORS[sign](found, wanted)
 
 
 def ranked(runs: Sequence[Run], column: str, *, reverse: bool = False) -> list[Run]:
-    """Sorted by a column, ascending; runs without a value there come last either way."""
+    """Sorted by a column, ascending; runs without a value come last."""
     with_value = [run for run in runs if run.value(column) is not None]
     without = [run for run in runs if run.value(column) is None]
 

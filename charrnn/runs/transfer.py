@@ -1,4 +1,4 @@
-"""Old weights in a new run: symbols that both vocabularies have keep what was learned about them."""
+"""Old weights in a new run: symbols in both vocabularies keep what was learned about them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_transferable(saved: Config, wanted: Config) -> None:
         if old != new:
             raise SettingsError(
                 f"{path}: {new}, but the weights to start from have {old}",
-                hint=f"`overrides` {path}={old}, or other weights",
+                hint=f"use `overrides` {path}={old}, or other weights",
             )
 
 

@@ -1,9 +1,9 @@
 """Trials on a Dask cluster (extra `[dask]`): texts and checkpoints travel, results come back to the sweep's directory.
 
-A worker runs a trial in a folder of its own as the same process that a single machine would run. Whenever a checkpoint
-has been written, the run's files go to a variable on the scheduler, which outlives the worker; reports go to a second,
-small one, which is looked at often. When the worker dies, the trial is handed to another, which begins with those
-files; the sweep's own directory gets them too, so that a sweep whose own process dies goes on as well.
+A worker runs a trial in its own folder, as the same process that a single machine would run. Whenever a checkpoint has
+been written, the run's files go to a variable on the scheduler, which outlives the worker; reports go to a second,
+small one, which is read often. When the worker dies, the trial moves to another, which starts from those files; the
+sweep's own directory gets them too, so that a sweep whose own process dies can continue as well.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import socket
 import tempfile
 import threading
@@ -23,26 +22,36 @@ from typing import Any
 
 from charrnn.config.load import config_from_dict, config_to_dict, dump_config
 from charrnn.config.schema import Config
-from charrnn.data.corpora import resolve
+from charrnn.data.corpora import find_files
 from charrnn.errors import CharRNNError, MissingExtraError, SettingsError
 from charrnn.files import IrregularFileError, open_regular, write_atomically
-from charrnn.sweep.executors import Ended, HistoryTail, Job, TrialRow, core_groups, error_of, launch, replicas_for
+from charrnn.sweep.executors import (
+    Ended,
+    HistoryTail,
+    Job,
+    TrialRow,
+    ask_to_stop,
+    core_groups,
+    error_of,
+    launch,
+    replicas_for,
+)
 from charrnn.sweep.plan import Trial, overridden
 
 Files = dict[str, bytes]
 
 _LOOK_SECONDS = 0.3
 _TIMEOUT = 30.0
-_CONNECT_SECONDS = 10.0  # also how long a scheduler that is gone may take to come back
-_LOST = 3  # workers that a trial may lose before it counts as the one that kills them
-# A resumed run cuts its logs to where its checkpoint stands, so they may be newer than it, never older: it is read
-# before them and written after them. The summary says that all is there.
+_CONNECT_SECONDS = 10.0  # also how long a lost scheduler may take to come back
+_LOST = 3  # workers that a trial may lose before it is blamed for killing them
+# A resumed run cuts its logs back to its checkpoint, so they may be newer than it, never older: it is read before
+# them and written after them. The summary says that all files are there.
 _READ = ("config.yaml", "last.npz", "best.npz", "history.jsonl", "samples.txt", "log.txt", "summary.json")
 _WRITTEN = ("config.yaml", "history.jsonl", "samples.txt", "log.txt", "best.npz", "last.npz", "summary.json")
 
 
 class DaskExecutor:
-    """Trials as tasks of a Dask cluster, one at a time a worker thread.
+    """Trials as tasks of a Dask cluster, one at a time per worker thread.
 
     Args:
         address: of the scheduler, as in tcp://host:8786.
@@ -60,7 +69,7 @@ class DaskExecutor:
             raise MissingExtraError("distributed", "dask", purpose="a sweep on a Dask cluster") from None
         _check_reachable(address)
         for name in ("distributed", "distributed.client", "distributed.core"):
-            # What goes wrong is told in one line, below; these would add a traceback for each connection that broke.
+            # Errors are reported in one line, below; these loggers would add a traceback for each broken connection.
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             self._client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, name="charrnn-sweep")
@@ -80,15 +89,15 @@ class DaskExecutor:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[None]:
-        """Whatever goes wrong while the scheduler cannot be reached goes wrong because of that."""
+        """Blame any error on the scheduler if it cannot be reached."""
         try:
             yield
         except Exception as error:
             if self._client.status == "running":
                 raise
             raise CharRNNError(
-                f"`scheduler` {self._address}: the scheduler is gone: {type(error).__name__}",
-                hint="trials are saved to their last checkpoint: start it again, and continue with `resume`",
+                f"`scheduler` {self._address}: lost the scheduler: {type(error).__name__}",
+                hint="trials are saved up to their last checkpoint: restart the scheduler and continue with `resume`",
             ) from None
 
     def start(self, trial: Trial, folder: Path, *, resume: bool) -> None:
@@ -106,14 +115,15 @@ class DaskExecutor:
         self._tasks[trial.name] = task
 
     def _submit(self, task: _Task) -> None:
-        # Never a result remembered from an equal task before; and no retries by the scheduler beside ours.
+        # Never reuse the result of an equal earlier task; and no retries by the scheduler besides ours.
         task.future = self._client.submit(run_on_worker, *task.arguments, pure=False, retries=0)
 
     def _text(self, config: Config) -> Any:
-        """The corpus as a list of (file name, bytes) on the cluster, sent once however many trials read it."""
-        source = config.corpus.source
+        """The corpus as a list of (file name, bytes) on the cluster, sent once, however many trials read it."""
+        source = config.corpus.title
         if source not in self._texts:
-            content = [(f"{k:05d}-{path.name}", path.read_bytes()) for k, path in enumerate(resolve(source))]
+            files = find_files(config.corpus.source, encoding=config.corpus.encoding).paths
+            content = [(f"{k:05d}-{path.name}", path.read_bytes()) for k, path in enumerate(files)]
             self._texts[source] = self._client.scatter([content], broadcast=False, hash=False)[0]
         return self._texts[source]
 
@@ -148,13 +158,13 @@ class DaskExecutor:
         except (KilledWorker, FutureCancelledError):
             task.lost += 1
             if task.lost >= _LOST:
-                return Ended(task.trial, 1, f"{task.lost} workers died with it")
-            self._texts.clear()  # what was scattered may have died with the worker
+                return Ended(task.trial, 1, f"{task.lost} workers died running it")
+            self._texts.clear()  # scattered data may have died with the worker
             settings, _, name = task.arguments
             task.arguments = (settings, self._text(self._settings(task.trial)), name)
             self._submit(task)
             return None
-        except Exception as error:  # whatever a task raised on another machine
+        except Exception as error:  # any error that a task raised on another machine
             return Ended(task.trial, 1, f"{type(error).__name__}: {error}")
 
     def stop(self, trial: Trial) -> None:
@@ -175,10 +185,10 @@ class DaskExecutor:
 
 
 def _check_reachable(address: str) -> None:
-    """A plain connection first: Dask's own client tries for long, and says so at length."""
+    """Try a plain connection first: Dask's own client keeps trying for long, with lengthy messages."""
     match = re.fullmatch(r"(?:tcp|tls)://\[?([^\s\[\]]+?)\]?:(\d{1,5})", address)
     if not match:
-        raise SettingsError(f"`scheduler` {address}: not an address", hint="write it as tcp://host:8786")
+        raise SettingsError(f"`scheduler` {address}: not an address", hint="write it like tcp://host:8786")
     try:
         socket.create_connection((match[1], int(match[2])), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
@@ -188,15 +198,15 @@ def _check_reachable(address: str) -> None:
 
 
 class _Shared:
-    """What worker and sweep tell each other about a trial, kept by the scheduler.
+    """What worker and sweep exchange about a trial, kept by the scheduler.
 
     Args:
-        name: of the trial, once in all sweeps.
+        name: of the trial, unique among all sweeps.
         client: of the cluster.
 
     Attributes:
         files: the run's files at its last checkpoint.
-        news: a dict: `version` of the files, another each time, and the `history` as it is.
+        news: a dict: `version` of the files, new each time, and the current `history`.
         stop: whether the trial is to save and end.
     """
 
@@ -207,10 +217,10 @@ class _Shared:
 
 
 def _files_in(folder: Path) -> Files:
-    """The files of a run that travel with it.
+    """The files of a run that move with it.
 
     Raises:
-        SettingsError: one is a link or no file, which may lead to what is not the run's.
+        SettingsError: one is a link or not a file, and may lead outside the run.
     """
     found = {}
     for name in _READ:
@@ -236,7 +246,7 @@ class _Task:
         self.lost, self._version = 0, ""
 
     def fetch(self) -> None:
-        """Bring what came since the last look into the trial's directory."""
+        """Copy what arrived since the last check into the trial's directory."""
         news = self.shared.news.get(timeout=_TIMEOUT)
         history = self.folder / "history.jsonl"
         if news["version"] != self._version:
@@ -255,12 +265,12 @@ class _Task:
 
 
 def run_on_worker(settings: dict[str, Any], text: list[tuple[str, bytes]], name: str) -> tuple[int, str]:
-    """Train a trial in a folder of its own; runs on a worker.
+    """Train a trial in its own folder; runs on a worker.
 
     Args:
         settings: all of them, as nested dicts.
         text: of the corpus, file by file.
-        name: under which it shares what it has with the sweep.
+        name: under which it shares its files with the sweep.
 
     Returns:
         The exit code of the training and its error.
@@ -283,7 +293,7 @@ def run_on_worker(settings: dict[str, Any], text: list[tuple[str, bytes]], name:
             while process.poll() is None:
                 sender.send_if_new()
                 if shared.stop.get(timeout=_TIMEOUT):
-                    process.send_signal(signal.SIGTERM)
+                    ask_to_stop(process)
                 time.sleep(_LOOK_SECONDS)
         sender.send()
         code = int(process.returncode)
@@ -296,13 +306,14 @@ def _process(job: Job, run: Path, root: Path) -> Iterator[Any]:
     try:
         yield process
     finally:
+        ask_to_stop(process)
         if process.poll() is None:
             process.kill()
             process.wait()
 
 
 def _worker_cores() -> list[int]:
-    """The processors of this worker that are this thread's share."""
+    """This thread's share of the worker's processors."""
     from distributed import get_worker
 
     threads = max(1, int(get_worker().state.nthreads))
@@ -311,7 +322,7 @@ def _worker_cores() -> list[int]:
 
 
 def _settle(settings: dict[str, Any], text: list[tuple[str, bytes]], root: Path) -> Config:
-    """Write the text down; share the batch out over this worker's processors."""
+    """Write the text to files; split the batch over this worker's processors."""
     folder = root / "text"
     folder.mkdir()
     for name, data in text:
@@ -322,7 +333,7 @@ def _settle(settings: dict[str, Any], text: list[tuple[str, bytes]], root: Path)
 
 
 class _Sender:
-    """Puts the run's files on the scheduler when there is a new checkpoint, its history whenever it grows."""
+    """Puts the run's files on the scheduler after each new checkpoint, its history whenever it grows."""
 
     def __init__(self, run: Path, shared: _Shared) -> None:
         self._run, self._shared = run, shared
@@ -345,7 +356,7 @@ class _Sender:
 
     def send(self) -> None:
         self._shared.files.set(_files_in(self._run))
-        self._version = os.urandom(8).hex()  # numbers of processes and counts are the same on many machines
+        self._version = os.urandom(8).hex()  # process ids and counts may coincide on several machines
         self._tell()
 
     def _tell(self) -> None:

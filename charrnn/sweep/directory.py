@@ -1,4 +1,4 @@
-"""A sweep's directory: what was asked (`sweep.yaml`, `base.yaml`, `sweep.json`), a run directory a trial, results."""
+"""A sweep's directory: its request (`sweep.yaml`, `base.yaml`, `sweep.json`), one run directory per trial, results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from charrnn.blas import kernel_name
 from charrnn.config.load import dump_config
 from charrnn.config.yaml import MAX_BYTES
 from charrnn.errors import DataError, SettingsError
-from charrnn.files import FileLock, LockedError, make_folder, read_regular, write_atomically, writing
+from charrnn.files import make_folder, read_regular, write_atomically, writing
+from charrnn.locks import FileLock, LockedError
 from charrnn.runs.reading import Summary, read_object, read_summary, read_trial
 from charrnn.sweep.plan import Plan, Trial
 
@@ -43,24 +44,24 @@ class SweepDirectory:
         self.results_csv = path / "results.csv"
 
     def open(self, plan: Plan, text: str, *, command: Sequence[str], resume: bool, overwrite: bool) -> None:
-        """Make the directory, or check that it is this sweep's, and write down what is asked for.
+        """Make the directory, or check that it is this sweep's, and record the request.
 
         Args:
             plan: the sweep.
-            text: of its file, kept as it is.
-            command: what was typed, kept.
-            resume: go on with the sweep that is there.
+            text: of its file, kept unchanged.
+            command: the command line, kept.
+            resume: continue the sweep that is there.
             overwrite: replace it.
 
         Raises:
-            SettingsError: it holds a sweep already, or another one, or none to resume; or cannot be written.
+            SettingsError: it already holds a sweep, or another one, or none to resume; or it cannot be written.
         """
         there = self.manifest.exists()
         if resume and not there:
-            raise SettingsError(f"{self.path}: there is no sweep to resume", hint="start it without `resume`")
+            raise SettingsError(f"{self.path}: no sweep to resume", hint="start it without `resume`")
         if there and not (resume or overwrite):
             raise SettingsError(
-                f"{self.path}: the directory holds a sweep already",
+                f"{self.path}: the directory already holds a sweep",
                 hint="continue it with `resume`, replace it with `overwrite`, or choose another `directory`",
             )
         if resume:
@@ -76,11 +77,11 @@ class SweepDirectory:
             write_atomically(self.manifest, (json.dumps(facts, indent=1) + "\n").encode())
 
     def writing(self) -> AbstractContextManager[None]:
-        """Turns what the system says against writing here into one error."""
+        """Turns the system's errors in writing here into one of ours."""
         return writing(self.path, "the sweep's directory", hint="choose another `directory`")
 
     def check_base(self, plan: Plan) -> None:
-        """The sweep that is here started from the same settings.
+        """Check that the existing sweep started from the same settings.
 
         Raises:
             SettingsError: it did not.
@@ -91,16 +92,16 @@ class SweepDirectory:
             same = False
         if not same:
             raise SettingsError(
-                f"{self.path}: its trials were begun with other base settings than the sweep's now (base.yaml)",
-                hint="grids and seeds may be extended; for another base choose another `directory`",
+                f"{self.path}: its trials started from base settings that differ from the current ones (base.yaml)",
+                hint="grids and seeds may be extended; for a new base choose another `directory`",
             )
 
     def _history(self) -> list[dict[str, Any]]:
-        """The commands and versions that the sweep was run with so far."""
+        """The commands and versions with which the sweep has been run so far."""
         try:
             old = read_object(self.manifest, dict[str, Any], limit=_MANIFEST)
         except DataError:
-            return []  # of no use any more; the trials themselves are
+            return []  # no longer useful; the trials themselves are
         if old is None:
             return []
         earlier = old.get("before")
@@ -125,7 +126,7 @@ class SweepDirectory:
         }
 
     def _remove_trials(self) -> None:
-        """The run directories of the sweep that is here, and nothing else that somebody may keep beside them."""
+        """The run directories of the existing sweep, and nothing else that may be kept next to them."""
         for folder in self.path.iterdir():
             if (folder / "trial.json").is_file():
                 shutil.rmtree(folder)
@@ -136,7 +137,7 @@ class SweepDirectory:
         """Keeps other sweeps out of the directory while the block runs.
 
         Raises:
-            SettingsError: another is at work.
+            SettingsError: another sweep is running in it.
         """
         return _SweepLock(self.path / ".lock", wait=False)
 
@@ -145,7 +146,11 @@ class SweepDirectory:
         return self.path / trial.name
 
     def record(self, trial: Trial, **facts: Any) -> None:
-        """Write down what is known of a trial beside what its run writes itself."""
+        """Write down what is known of a trial beside what its run writes itself.
+
+        Raises:
+            SettingsError, StorageError: it cannot be written.
+        """
         with self.writing():
             make_folder(self.folder(trial))
             add_to_record(self.folder(trial), name=trial.name, overrides=trial.overrides, **facts)
@@ -155,7 +160,7 @@ class SweepDirectory:
         return read_record(self.folder(trial))
 
     def status(self, trial: Trial) -> Status:
-        """How far a trial has come."""
+        """The status of a trial."""
         folder = self.folder(trial)
         if self._summary(trial) is not None:
             return "done"
@@ -169,8 +174,8 @@ class SweepDirectory:
         write_atomically(self.results_json, (json.dumps({"runs": rows}, indent=1) + "\n").encode())
 
     def error_of(self, name: str) -> str:
-        """What a failed trial said."""
-        return str(self.recorded(Trial(name, {})).get("error") or "no error line")
+        """A failed trial's error message."""
+        return str(self.recorded(Trial(name, {})).get("error") or "no error message")
 
     def loss_of(self, trial: Trial) -> float | None:
         """Nats of a run at its end: the best validation loss, or the training loss without one; else None."""
@@ -180,7 +185,7 @@ class SweepDirectory:
     def _summary(self, trial: Trial) -> Summary | None:
         try:
             return read_summary(self.folder(trial))
-        except DataError:  # the run goes on from its checkpoint, and writes it again
+        except DataError:  # the run continues from its checkpoint, and writes it again
             return None
 
     def trials(self) -> list[Trial]:
@@ -189,7 +194,7 @@ class SweepDirectory:
         for path in sorted(self.path.glob("*/trial.json")):
             try:
                 known = read_trial(path.parent)
-            except DataError:  # told by the table of runs
+            except DataError:  # reported by the table of runs
                 continue
             if known is not None:
                 found.append(Trial(path.parent.name, known.overrides))
@@ -197,19 +202,19 @@ class SweepDirectory:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What is written down of a trial in its run directory; empty where nothing is."""
+    """The record of a trial in its run directory; empty if there is none."""
     try:
         known = read_trial(folder)
-    except DataError:  # it is written anew, and its run's files say the rest
+    except DataError:  # it is rewritten, and its run's files have the rest
         return {}
     return {} if known is None else {k: v for k, v in dict(known).items() if v is not None}
 
 
 def add_to_record(folder: Path, **facts: Any) -> None:
-    """Write down more of a trial; the sweep does before and after its process runs, the process itself meanwhile.
+    """Add to a trial's record: the sweep before and after the trial's process runs, the process itself meanwhile.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the record cannot be written.
     """
     write_atomically(folder / "trial.json", (json.dumps({**read_record(folder), **facts}, indent=1) + "\n").encode())
 
@@ -222,6 +227,6 @@ class _SweepLock(FileLock):
                 return super().__enter__()
         except LockedError:
             raise SettingsError(
-                f"{self.path.parent}: another sweep is at work in this directory",
-                hint="wait for it, or choose another `directory`",
+                f"{self.path.parent}: another sweep is running in this directory",
+                hint="wait for it to end, or choose another `directory`",
             ) from None

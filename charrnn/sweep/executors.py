@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 from collections.abc import Callable
@@ -12,13 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from charrnn.blas import available_cores
 from charrnn.config.schema import Config
 from charrnn.errors import DataError
-from charrnn.files import FileLock, LockedError, open_regular, writing
+from charrnn.files import open_regular, writing
+from charrnn.locks import is_locked
 from charrnn.runs.reading import Row, parse_row, read_run_config
 from charrnn.sweep.directory import read_record
 from charrnn.sweep.plan import Overrides, Trial
-from charrnn.training.processes import child_command, child_environment
+from charrnn.training.processes import child_command, child_environment, detached
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ def core_groups(jobs: int) -> list[list[int]]:
     """The processors for each of `jobs` trials at a time; shared where there are fewer than trials."""
     known = hasattr(os, "sched_getaffinity")
     cores = sorted(os.sched_getaffinity(0)) if known else list(range(os.cpu_count() or 1))
+    if (share := available_cores()) < len(cores):  # a container's; others have the first ones too
+        cores = sorted(random.sample(cores, share))
     if jobs >= len(cores):
         return [[cores[k % len(cores)]] for k in range(jobs)]
     return [cores[k * len(cores) // jobs : (k + 1) * len(cores) // jobs] for k in range(jobs)]
@@ -176,6 +181,7 @@ class LocalExecutor:
             found += [TrialRow(process.trial, row) for row in process.tail.rows()]
             if code is not None:
                 found.append(Ended(process.trial, code, error_of(process.folder, code)))
+                ask_to_stop(process.popen)  # closes its pipe
                 self._idle.append(process.cores)
                 del self._running[name]
         return found
@@ -183,14 +189,14 @@ class LocalExecutor:
     def stop(self, trial: Trial) -> None:
         """See `Executor`."""
         if trial.name in self._running:
-            self._running[trial.name].popen.send_signal(signal.SIGTERM)
+            ask_to_stop(self._running[trial.name].popen)
         self._dropped += [t for t, *_ in self._waiting if t == trial]
         self._waiting = [item for item in self._waiting if item[0] != trial]
 
     def close(self) -> None:
         """See `Executor`; each has half a minute to save."""
         for process in self._running.values():
-            process.popen.send_signal(signal.SIGTERM)
+            ask_to_stop(process.popen)
         for process in self._running.values():
             try:
                 process.popen.wait(timeout=30)
@@ -233,19 +239,24 @@ def launch(job: Job, log: Path, cores: list[int], *, text: Path | None = None) -
         cores: the processors.
         text: folder whose files are the corpus, whatever the settings call it.
     """
-    spec = json.dumps({"job": asdict(job), "cores": cores, "parent": os.getpid()})
+    spec = json.dumps({"job": asdict(job), "cores": cores})
     environment = child_environment(len(cores)) | ({"CHARRNN_TEXT": str(text)} if text else {})
-    with writing(log):
-        file = open_regular(log, "ab")
-    with file:
+    with writing(log, "what a trial needs"), open_regular(log, "ab") as file:
         return subprocess.Popen(
             child_command("charrnn.cli.trial", spec),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=file,
-            start_new_session=True,  # Ctrl-C in the terminal is the sweep's to handle
             env=environment,
+            **detached(),
         )
+
+
+def ask_to_stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask a trial to save and end; it waits for the end of its standard input, also when this process is gone."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
 
 
 def error_of(folder: Path, code: int) -> str:
@@ -258,10 +269,4 @@ def error_of(folder: Path, code: int) -> str:
 
 def unlocked(folder: Path) -> bool:
     """Whether no training is at work in a run directory."""
-    if not folder.is_dir():
-        return True
-    try:
-        with FileLock(folder / ".lock", wait=False):
-            return True
-    except LockedError:
-        return False
+    return not is_locked(folder / ".lock")

@@ -1,7 +1,7 @@
-"""What a sweep file says: a base, what varies, and the trials that follow from it.
+"""Read a sweep file: a base, what varies, and the resulting trials.
 
-Every trial is known by its overrides alone. Its name is made of them, so that a sweep that is interrupted, extended or
-sent to another machine finds its trials again.
+A trial is identified by its overrides alone. Its name is made of them, so that a sweep that is interrupted, extended or
+moved to another machine finds its trials again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,12 @@ from charrnn.errors import SettingsError, shown
 Scalar = str | int | float | bool | None
 Overrides = dict[str, Scalar]
 
-_NAME_LIMIT = 100  # characters; some file systems take 143, and suffixes come
+_NAME_LIMIT = 100  # characters; some file systems allow 143, and suffixes are added
 _SEED = "training.seed"
 
 
 class Draw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a setting is drawn: one of these."""
+    """How a setting is drawn: exactly one of these."""
 
     uniform: tuple[float, float] | None = None
     log_uniform: tuple[float, float] | None = None
@@ -47,7 +48,7 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return next(name for name in self.__struct_fields__ if getattr(self, name) is not None)
 
     def draw(self, number: float) -> Scalar:
-        """The value at `number` in [0, 1) of its distribution; four digits, so that a name says all of it."""
+        """The value at `number` in [0, 1) of its distribution; four digits, so that a name holds all of it."""
         if self.choice is not None:
             return self.choice[int(number * len(self.choice))]
         low, high = getattr(self, self.kind)
@@ -60,7 +61,7 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much a trial and all of them may take."""
+    """Limits for each trial and for all of them."""
 
     trial_steps: Annotated[int, Meta(ge=1)] | None = None
     trial_minutes: Annotated[float, Meta(gt=0)] | None = None
@@ -68,7 +69,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Optuna's part: which trials come next, and which are given up."""
+    """Optuna's part: which trials come next, and which are pruned."""
 
     sampler: Literal["planned", "tpe", "gp", "random"] = "planned"
     trials: Annotated[int, Meta(ge=1)] | None = None
@@ -79,7 +80,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class SweepFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A sweep file as it is written."""
+    """A sweep file as written."""
 
     base: Annotated[str, Meta(min_length=1)]
     set: Overrides = {}
@@ -100,7 +101,7 @@ class Trial:
 
     Attributes:
         name: of its directory.
-        overrides: what it changes of the sweep's base, by the settings' paths.
+        overrides: its changes to the sweep's base, by the settings' paths.
     """
 
     name: str
@@ -115,7 +116,7 @@ class Plan:
         name: of the sweep.
         file: what the file says.
         base: the settings that every trial starts from, common overrides and the trial's budget included.
-        trials: in order; none where a search decides.
+        trials: in order; none if a search chooses them.
     """
 
     name: str
@@ -125,14 +126,14 @@ class Plan:
 
     @property
     def searches(self) -> bool:
-        """Trials come from a search rather than from the plan."""
+        """Whether trials come from a search rather than from the plan."""
         return self.file.search is not None and self.file.search.sampler != "planned"
 
     def config(self, trial: Trial) -> Config:
         """All settings of a trial.
 
         Raises:
-            SettingsError: one that is impossible.
+            SettingsError: one of them is impossible.
         """
         return overridden(self.base, trial.overrides, where=trial.name)
 
@@ -145,7 +146,7 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
         overrides: ``section.name=value`` each, for all trials.
 
     Raises:
-        SettingsError: anything in it or in a trial that is not possible.
+        SettingsError: the file or a trial has something impossible.
     """
     from charrnn.config.yaml import load_yaml
 
@@ -183,20 +184,24 @@ def overridden(base: Config, overrides: Overrides, *, where: str) -> Config:
 def trial_name(overrides: Overrides) -> str:
     """A directory's name that says what is overridden; the same overrides, the same name.
 
-    Names are settings without their section; one too long for a file name, or with characters that do not belong in
+    Names are settings without their section; one that is too long for a file name, or has characters unfit for
     one, ends in a hash of all of it.
     """
     parts = [f"{path.rpartition('.')[2]}={_spelled(value)}" for path, value in overrides.items()]
     text = ",".join(parts) or "base"
     safe = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text)
-    if safe == text and len(text) <= _NAME_LIMIT:
+    if safe == text and len(text) <= _NAME_LIMIT and not text.endswith("."):  # Windows drops a dot at the end
         return text
+    return _hashed(safe, overrides)
+
+
+def _hashed(name: str, overrides: Overrides) -> str:
     digest = hashlib.sha256(json.dumps(overrides).encode()).hexdigest()[:8]
-    return f"{safe[: _NAME_LIMIT - 9]}-{digest}"
+    return f"{name[: _NAME_LIMIT - 9]}-{digest}"
 
 
 def as_option(path: str, value: Scalar) -> str:
-    """An override as `--set` takes it."""
+    """An override in the form of `--set`."""
     from charrnn.config.yaml import load_scalar
 
     text = _spelled(value)
@@ -208,7 +213,7 @@ def as_option(path: str, value: Scalar) -> str:
 
 
 def cross_with_seeds(file: SweepFile, base: Config, overrides: Overrides) -> Iterator[Overrides]:
-    """`overrides` with each of the sweep's seeds, where there is more than the base's own."""
+    """`overrides` with each of the sweep's seeds, if there is more than the base's own."""
     if isinstance(file.seeds, int):
         seeds = [base.training.seed + k for k in range(file.seeds)] if file.seeds > 1 else []
     else:
@@ -231,18 +236,20 @@ def _trials(file: SweepFile, base: Config) -> Iterator[Trial]:
     ]
     if file.random:
         axes.append(list(_draws(file)))
-    seen: set[str] = set()
+    made: dict[str, Overrides] = {}
     for combination in itertools.product(*axes):
         together: Overrides = {path: value for part in combination for path, value in part.items()}
         for overrides in cross_with_seeds(file, base, together):
-            name = trial_name(overrides)
-            if name not in seen:
-                seen.add(name)
-                yield Trial(name, overrides)
+            made.setdefault(trial_name(overrides), overrides)
+    folded = Counter(name.casefold() for name in made)
+    for name, overrides in made.items():
+        # On macOS and Windows, A and a are one directory.
+        unlike = folded[name.casefold()] == 1 or name == name.casefold()
+        yield Trial(name if unlike else _hashed(name, overrides), overrides)
 
 
 def _draws(file: SweepFile) -> Iterator[Overrides]:
-    """One draw of all random settings a trial; draw k depends on the seed, k and the setting's path alone."""
+    """One draw of all random settings per trial; draw k depends on the seed, k and the setting's path alone."""
     for k in range(file.trials):
         out: Overrides = {}
         for path, draw in file.random.items():
@@ -254,7 +261,7 @@ def _draws(file: SweepFile) -> Iterator[Overrides]:
 def _checked(obj: object, where: str) -> SweepFile:
     known = list(SweepFile.__struct_fields__)
     if not isinstance(obj, dict):
-        raise SettingsError(f"{where}: not a sweep", hint=f"a mapping of {', '.join(known)}")
+        raise SettingsError(f"{where}: not a sweep file", hint=f"write a mapping of {', '.join(known)}")
     for key in obj:
         if key not in known:
             close = nearest(str(key), known)
@@ -272,8 +279,8 @@ def _checked(obj: object, where: str) -> SweepFile:
     search = file.search is not None and file.search.sampler != "planned"
     if search and (file.grid or file.zip or not file.random):
         raise SettingsError(
-            f"{where}: search.sampler: a search chooses from `random` alone",
-            hint="put what is searched under random (choice: [...] for lists), or use sampler: planned",
+            f"{where}: search.sampler: a search chooses only from `random`",
+            hint="move the searched settings to random (choice: [...] for lists), or use sampler: planned",
         )
     return file
 
@@ -298,7 +305,7 @@ def _check_draws(file: SweepFile, where: str) -> None:
 
 
 def _check_paths(file: SweepFile, where: str) -> None:
-    """No setting is varied in two places; zipped lists are equally long."""
+    """Check that no setting is varied twice, and that zipped lists have equal lengths."""
     places = [("grid", path) for path in file.grid] + [("random", path) for path in file.random]
     for group in file.zip:
         places += [("zip", path) for path in group]

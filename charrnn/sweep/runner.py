@@ -1,4 +1,4 @@
-"""The loop of a sweep, a generator of events: start trials while there is room, listen, write down what came out."""
+"""The loop of a sweep, a generator of events: start trials while there is room, listen, record the results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STOPPED = (130, 143, 129, -15)
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial begins, or goes on."""
+    """A trial begins or continues."""
 
     trial: Trial
     resumed: bool
@@ -37,7 +37,7 @@ class TrialEnded:
     """A trial is over.
 
     Attributes:
-        status: "done", "pruned" (given up by the search), "failed", or "begun" (stopped half-way with the sweep).
+        status: "done", "pruned" (by the search), "failed", or "begun" (stopped midway with the sweep).
         loss: best validation loss, nats; the training loss where nothing was validated.
         error: of a failed one.
     """
@@ -57,16 +57,16 @@ SweepEvent = TrialStarted | TrialProgress | TrialEnded | Waiting
 
 
 class SweepRunner:
-    """Runs what a source hands out on an executor.
+    """Runs the trials of a source on an executor.
 
     Args:
         directory: of the sweep, open.
         source: of the trials.
         executor: runs them.
-        total_seconds: after which no trial starts and those that run are stopped, saved; None for no limit.
+        total_seconds: after this time no trial starts, and running ones are saved and stopped; None for no limit.
 
     Attributes:
-        stop_requested: set it (from a signal handler, say) to stop all trials, each saved.
+        stop_requested: set it (from a signal handler, say) to save and stop all trials.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class SweepRunner:
         self._stopping = self._exhausted = False
 
     def run(self) -> Iterator[SweepEvent]:
-        """Run to the end, or to a stop."""
+        """Run until all trials have ended, or until a stop."""
         try:
             while True:
                 yield from self._start()

@@ -1,7 +1,7 @@
-"""Search and early stopping through Optuna (extra `[sweep]`): which trial comes next, and which is given up.
+"""Search and early stopping through Optuna (extra `[sweep]`): which trial comes next, and which is pruned.
 
 The study lives in a journal file in the sweep's directory, or in any storage that Optuna knows, so that several
-machines can share it. Trials that were being run when their sweep died are gone on with, from their last checkpoint.
+machines can share it. Trials that were running when their sweep died are continued from their last checkpoint.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import FileLock, open_regular
+from charrnn.files import open_regular
+from charrnn.locks import FileLock
 from charrnn.sweep.directory import SweepDirectory
 from charrnn.sweep.executors import unlocked
 from charrnn.sweep.plan import Draw, Overrides, Plan, Search, Trial, cross_with_seeds, trial_name
@@ -20,18 +21,18 @@ from charrnn.sweep.plan import Draw, Overrides, Plan, Search, Trial, cross_with_
 if TYPE_CHECKING:
     import optuna
 
-_NAME = "charrnn_name"  # of the user attribute that ties Optuna's trial to ours
-_SAVING_SECONDS = 10.0  # what a trial may take to notice that its sweep is dead, finish its step and save
+_NAME = "charrnn_name"  # name of the user attribute that links Optuna's trial to ours
+_SAVING_SECONDS = 10.0  # time for a trial to notice that its sweep is dead, finish its step and save
 
 
 class OptunaTrials:
     """A study as a source of trials.
 
     Args:
-        plan: with a search in it.
+        plan: has a search.
         directory: of the sweep.
         retry_failed: planned trials that failed are run again.
-        joining: another machine is at work on the same study, so trials that nobody seems to run are left alone.
+        joining: another machine works on the same study, so trials that seem abandoned are left alone.
 
     Raises:
         MissingExtraError: no Optuna.
@@ -53,14 +54,14 @@ class OptunaTrials:
         return len(self._plan.trials) or self._search.trials or self._plan.file.trials
 
     def _left_behind(self) -> list[tuple[optuna.Trial, Trial]]:
-        """Trials that the study believes to be running, but nobody runs: their sweep is dead, or they were stopped."""
+        """Trials that the study believes to be running but are not: their sweep died, or they were stopped."""
         import optuna
 
         running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
         known = {t.name: t for t in self._directory.trials()}
         named = [(frozen, known[name]) for frozen in running if (name := frozen.user_attrs.get(_NAME)) in known]
         folders = [self._directory.folder(trial) for _, trial in named]
-        # A trial whose sweep was killed a moment ago is still saving; one that goes on for longer is another sweep's.
+        # A trial whose sweep was killed a moment ago is still saving; one that runs for longer is another sweep's.
         end = time.monotonic() + _SAVING_SECONDS
         while not all(map(unlocked, folders)) and time.monotonic() < end:
             time.sleep(0.1)
@@ -68,7 +69,7 @@ class OptunaTrials:
         for (frozen, trial), folder in zip(named, folders, strict=True):
             if not unlocked(folder):
                 continue
-            if (loss := self._directory.loss_of(trial)) is not None:  # it reached its end with nobody to tell
+            if (loss := self._directory.loss_of(trial)) is not None:  # it outlived its sweep, so nobody reported it
                 self._study.tell(frozen.number, loss)
                 self._directory.record(trial, status="done", exit_code=0, error=None, loss=loss)
             else:
@@ -81,7 +82,7 @@ class OptunaTrials:
             asked, trial = self._orphans.pop()
             self._open[trial.name] = asked
             return trial, True
-        with FileLock(self._directory.path / ".ask", wait=True):  # nobody else asks for the same one meanwhile
+        with FileLock(self._directory.path / ".ask", wait=True):  # so that nobody else asks for the same one meanwhile
             asked_before = {t.user_attrs.get(_NAME) for t in self._study.get_trials(deepcopy=False)}
             if self._plan.searches:
                 return self._ask() if len(asked_before) < self.total() else None
@@ -106,7 +107,7 @@ class OptunaTrials:
         return trial, self._directory.status(trial) in ("begun", "failed")
 
     def report(self, trial: Trial, row: dict[str, Any]) -> bool:
-        """See `Source`; the pruner hears of each validation."""
+        """See `Source`; the pruner receives each validation."""
         if row.get("val_loss") is None:
             return False
         asked = self._open[trial.name]
@@ -123,12 +124,12 @@ class OptunaTrials:
             self._study.tell(asked, loss)
         elif status == "pruned":
             self._study.tell(asked, state=optuna.trial.TrialState.PRUNED)
-        elif status != "begun":  # one that was stopped half-way stays open, for the sweep that goes on with it
+        elif status != "begun":  # one that was stopped midway stays open, for the sweep that continues it
             self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
 
 
 def open_study(plan: Plan, directory: SweepDirectory) -> optuna.Study:
-    """The sweep's study, made where there is none.
+    """The sweep's study, created if there is none.
 
     Raises:
         MissingExtraError: no Optuna.
@@ -147,7 +148,7 @@ def open_study(plan: Plan, directory: SweepDirectory) -> optuna.Study:
         study = optuna.create_study(
             study_name=plan.name, storage=_storage(search, directory), pruner=_pruner(search), load_if_exists=True
         )
-        # A sampler that begins with the same seed again would propose the same points again.
+        # A sampler restarted with the same seed would propose the same points again.
         study.sampler = _sampler(search, plan.file.seed + len(study.get_trials(deepcopy=False)))
         return study
     except (ImportError, OSError, ValueError, RuntimeError) as error:
@@ -178,7 +179,7 @@ def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
     if search.sampler == "gp":
         return optuna.samplers.GPSampler(seed=seed)
     if search.sampler == "tpe":
-        # Several trials run at once: the search pretends that those under way turn out badly, so as not to ask for the
+        # Several trials run at once: the search pretends that running ones turn out badly, so as not to ask for the
         # same point again ("constant liar").
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     return optuna.samplers.RandomSampler(seed=seed)

@@ -1,4 +1,4 @@
-"""Where trials come from: the plan, in order, or a search that learns from the results."""
+"""Sources of trials: the plan, in order, or a search that learns from the results."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from charrnn.sweep.plan import Trial
 
 
 class Source(Protocol):
-    """Hands out trials and hears how they do."""
+    """Hands out trials and receives their results."""
 
     def total(self) -> int:
-        """Trials of the whole sweep."""
+        """Number of trials in the whole sweep."""
 
     def next(self) -> tuple[Trial, bool] | None:
-        """The next trial, and whether it has begun before; None when there is no more to do."""
+        """The next trial, and whether it has begun before; None when there are no more."""
 
     def report(self, trial: Trial, row: dict[str, Any]) -> bool:
-        """Hear of a row of its history; True to give the trial up."""
+        """Receive a row of its history; True to prune the trial."""
 
     def ended(self, trial: Trial, status: str, loss: float | None) -> None:
-        """Hear how it ended: done, pruned, failed or begun (stopped half-way)."""
+        """Receive its outcome: done, pruned, failed or begun (stopped midway)."""
 
 
 class PlannedTrials:
-    """The trials of a plan that are missing, in order.
+    """The missing trials of a plan, in order.
 
     Args:
         trials: all of them.
-        directory: says which are there.
+        directory: has the trials done so far.
         retry_failed: also those that failed.
     """
 
@@ -49,7 +49,7 @@ class PlannedTrials:
         return self._left.pop() if self._left else None
 
     def report(self, trial: Trial, row: dict[str, Any]) -> bool:
-        """See `Source`; a plan gives nothing up."""
+        """See `Source`; a plan prunes nothing."""
         return False
 
     def ended(self, trial: Trial, status: str, loss: float | None) -> None:

@@ -6,14 +6,13 @@ the other two kinds.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from charrnn.blas import available_cores
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.windows import WindowStream
@@ -245,13 +244,6 @@ def group_of(plan: ReplicaSpec, stream: WindowStream) -> Group:
     return ReplicaGroup(plan, stream)
 
 
-def available_cores() -> int:
-    """Processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def choose_replicas(wanted: int | str, columns: int, *, cores: int | None = None) -> int:
     """How many replicas to run: as many as wanted, or one per core, but none without columns enough to be worth it.
 
@@ -262,8 +254,6 @@ def choose_replicas(wanted: int | str, columns: int, *, cores: int | None = None
     """
     if isinstance(wanted, int):
         return min(wanted, columns)
-    if sys.platform == "win32":  # the nameless file that carries the memory is a POSIX idea
-        return 1
     return max(1, min(cores or available_cores(), columns // _LEAST_COLUMNS))
 
 

@@ -6,7 +6,6 @@ Source: Smith (2017), section 3.3, with the rate rising exponentially.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,13 +63,12 @@ def range_test(config: Config, text: EncodedText, *, low: float, high: float, st
         high: last rate.
         steps: between them; fewer where the loss rises to a multiple of its lowest, or is no number.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config, text, RunDirectory(Path(folder)))  # writes nothing: it is not run
-        try:
-            trainer.group.start()
-            yield from _points(trainer, low, high, steps)
-        finally:
-            trainer.group.close()
+    trainer = Trainer(config, text, RunDirectory(Path()))  # writes nothing: it is not run
+    try:
+        trainer.group.start()
+        yield from _points(trainer, low, high, steps)
+    finally:
+        trainer.group.close()
 
 
 def _points(trainer: Trainer, low: float, high: float, steps: int) -> Iterator[LrPoint]:

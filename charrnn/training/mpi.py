@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from charrnn.blas import blas_threads
+from charrnn.blas import available_cores, blas_threads
 from charrnn.data.windows import WindowStream
 from charrnn.errors import DataError, MissingExtraError
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import FlatParams
-from charrnn.training.group import ReplicaSpec, Share, available_cores
+from charrnn.training.group import ReplicaSpec, Share
 
 T = TypeVar("T")
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
+
+from charrnn.blas import THREADS
 
 # `python -m` puts the working directory before everything else; a random.py there would be taken for Python's own.
 # With -c it is there too, but nothing is imported before it is replaced: `sys` is built in.
@@ -28,15 +32,29 @@ def search_path() -> list[str]:
     own = str(Path(__file__).resolve().parents[2])
     installed = sysconfig.get_paths()  # may be where the user is
     known = {own, *(installed[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))}
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # removed meanwhile
+        here = Path()
     kept = [e for e in sys.path if e in known or (e and Path(e).is_absolute() and Path(e) != here)]
     return kept if own in kept else [*kept, own]
 
 
 def child_environment(threads: int) -> dict[str, str]:
     """This process's environment with `threads` for BLAS; the interpreter finds nothing beside the user either."""
-    found = {**os.environ, "OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+    found = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
     if "PYTHONPATH" in found:  # an empty part of it means the working directory
         parts = [p for p in found["PYTHONPATH"].split(os.pathsep) if p and Path(p).is_absolute()]
         found["PYTHONPATH"] = os.pathsep.join(parts)
     return found
+
+
+def detached(*handles: int | str) -> dict[str, Any]:
+    """Options of `Popen` for a process that Ctrl-C in the terminal does not reach: that is this process's to handle.
+
+    Args:
+        handles: of memory that it gets too; names need not be passed on.
+    """
+    if (flag := getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", None)) is not None:  # Windows
+        return {"creationflags": flag}
+    return {"start_new_session": True, "pass_fds": [handle for handle in handles if isinstance(handle, int)]}

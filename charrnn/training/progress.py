@@ -43,8 +43,10 @@ class Counters:
         plateaus: decays of the learning rate because the validation loss had stopped falling.
         rollbacks: returns to an older checkpoint after a divergence.
         lr_scale: what those left of the learning rate.
+        rollback_step: of the checkpoint that a divergence goes back to: never one that only a stop has made.
         optimizer_steps: updates, as the optimiser counts them.
         text_sha256: of the text's bytes.
+        started_in: the folder from which relative sources of the text are found; "" where none is relative.
         history_bytes, samples_bytes: of the run's logs when it was saved.
     """
 
@@ -64,8 +66,10 @@ class Counters:
     plateaus: int = 0
     rollbacks: int = 0
     lr_scale: float = 1.0
+    rollback_step: int | None = None
     optimizer_steps: int = 0
     text_sha256: str = ""
+    started_in: str = ""
     history_bytes: int = 0
     samples_bytes: int = 0
 

@@ -1,8 +1,8 @@
 """Batch replicas: the columns of a batch shared out over processes that work on the same memory.
 
 Each replica computes the gradient of its columns; the parent, itself replica 0, adds them in a fixed order, so that a
-given number of replicas gives the same bits every time. Parameters, gradients and recurrent states live in one mapped
-file that has no name any more, so nothing is left behind however a process ends. A worker waits on its pipe from the
+given number of replicas gives the same bits every time. Parameters, gradients and recurrent states live in memory that
+no file system knows by a name, so nothing is left behind however a process ends. A worker waits on its pipe from the
 parent; when the parent is gone, the pipe ends and so does the worker.
 
 Processes rather than threads: two threads of one interpreter lose at small sizes to the lock, and BLAS's own threads
@@ -15,24 +15,24 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import mmap
 import os
 import struct
 import subprocess
-import tempfile
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
-from charrnn.blas import blas_threads
+from charrnn.blas import available_cores, blas_threads
 from charrnn.data.windows import WindowStream
 from charrnn.errors import CharRNNError
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array, FlatParams
-from charrnn.training.group import ReplicaSpec, Share, available_cores
-from charrnn.training.processes import child_command, child_environment
+from charrnn.training.group import ReplicaSpec, Share
+from charrnn.training.memory import Handle, attach, reserve
+from charrnn.training.processes import child_command, child_environment, detached
 
 T = TypeVar("T")
 
@@ -46,23 +46,23 @@ class SharedMemory:
     Args:
         plan: sizes.
         columns: B of the whole batch.
-        handle: of the file to map; None makes a new one, without a name.
+        handle: of the memory; None reserves it.
+
+    Raises:
+        MemoryError, StorageError: there is not enough.
     """
 
-    def __init__(self, plan: ReplicaSpec, columns: int, handle: int | None = None) -> None:
+    def __init__(self, plan: ReplicaSpec, columns: int, handle: Handle | None = None) -> None:
         shapes = CharRNN.param_shapes(plan.vocab_size, **plan.sizes)
         size = sum(math.prod(shape) for shape in shapes.values())
         num_layers = plan.sizes["num_layers"]
         state = (len(CELLS[plan.sizes["cell"]].state_names), plan.sizes["hidden_size"], columns)
         dtype = np.dtype(plan.dtype)
         total = dtype.itemsize * (size * (1 + plan.count) + num_layers * math.prod(state))
-        if handle is None:
-            folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # memory, where there is such a place
-            with tempfile.TemporaryFile(dir=folder) as file:
-                file.truncate(total)
-                handle = os.dup(file.fileno())
-        self.handle = handle
-        self._map = mmap.mmap(handle, total)
+        self.handle = reserve(total) if handle is None else handle
+        if isinstance(self.handle, int):
+            weakref.finalize(self, os.close, self.handle)
+        self._map = attach(self.handle, total)
         flat: Array = np.frombuffer(self._map, dtype)
         parts = np.split(flat, [size * (k + 1) for k in range(plan.count + 1)])
         self.params = FlatParams(shapes, dtype, buffer=parts[0])
@@ -95,7 +95,13 @@ class ReplicaGroup:
     def start(self) -> None:
         """Start the workers; they are ready when they have answered their first window."""
         self._threads.enter_context(blas_threads(1))  # BLAS's own would be in the replicas' way
-        self._workers = [_Worker(self._plan, rank, self._memory.handle) for rank in range(1, self.count)]
+        for rank in range(1, self.count):
+            try:
+                self._workers.append(_Worker(self._plan, rank, self._memory.handle))
+            except OSError as error:
+                raise CharRNNError(
+                    f"replica {rank} cannot be started: {error.strerror or error}", hint="set training.replicas: 1"
+                ) from None
 
     def close(self) -> None:
         """End the workers."""
@@ -131,17 +137,15 @@ class ReplicaGroup:
 
 
 class _Worker:
-    def __init__(self, plan: ReplicaSpec, rank: int, handle: int) -> None:
+    def __init__(self, plan: ReplicaSpec, rank: int, handle: Handle) -> None:
         self.rank = rank
         spec = json.dumps({**plan.__dict__, "rank": rank, "handle": handle})
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
             child_command("charrnn.training.worker", spec),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=(handle,),
-            # A session of its own: Ctrl-C in the terminal is the parent's to handle.
-            start_new_session=True,
             env=child_environment(threads=1),
+            **detached(handle),
         )
 
     def send(self, *command: int) -> None:

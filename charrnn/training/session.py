@@ -6,22 +6,23 @@ It shows nothing and catches no signals; whoever takes the events does that. Und
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.config.schema import Config
-from charrnn.data.corpora import cache_dir, resolve
-from charrnn.data.encode import EncodedText, encode_text
+from charrnn.data.encode import EncodedText
+from charrnn.data.sources import STDIN
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import SettingsError
 from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from charrnn.runs.directory import RunDirectory
-from charrnn.runs.events import Event
+from charrnn.runs.events import Event, Note, RunStarted
+from charrnn.runs.text import Bar, Origin, encode_corpus, no_bar
 from charrnn.runs.transfer import check_transferable
 from charrnn.training.group import GroupMaker, group_of
 from charrnn.training.progress import StopFlag
@@ -30,14 +31,9 @@ from charrnn.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from charrnn.training.mpi import World
+    from charrnn.training.tensorboard import TensorBoardLog
 
-Bar = Callable[[str], AbstractContextManager[Callable[[int, "int | None"], None]]]
-
-
-@contextmanager
-def no_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Shows nothing."""
-    yield lambda done, total: None
+_NO_LOCK = "this file system has no locks: nothing keeps a second training out of the run directory"
 
 
 def train(
@@ -79,13 +75,16 @@ def train(
 
         check_installed()
     ranks = _ranks()
-    with _new_directory_only_if_used(run_dir.path), run_dir.lock():
+    with _new_directory_only_if_used(run_dir.path), run_dir.lock() as lock:
         begin = _resumed if resume else partial(_begun, init_from=init_from, overwrite=overwrite)
         trainer = begin(config, run_dir, stop, bar, ranks)
-        with _tensorboard(config, run_dir) as log:
-            for event in trainer.run():
-                log(event)
-                yield event
+        log = _Log(config, run_dir)
+        for event in trainer.run():
+            if isinstance(event, RunStarted) and not lock.held:
+                event = replace(event, notes=(*event.notes, _NO_LOCK))
+            log.show(event)
+            yield event
+            yield from log.notes()
 
 
 def leads() -> bool:
@@ -103,9 +102,9 @@ def follow(*, stop: StopFlag | None = None) -> Iterator[Event]:
     from charrnn.training.mpi import MpiGroup, world
 
     ranks = world()
-    config, resume_from, init_from = ranks.share(None)
+    config, origin, resume_from, init_from = ranks.share(None)
     old = resume_from or init_from
-    text = read_corpus(config, known=old.vocabulary if old else None)
+    text = read_corpus(config, known=old.vocabulary if old else None, origin=origin)
     ranks.check_same(text.sha256, "the text")
     trainer = Trainer(
         config, text, RunDirectory(Path()), resume_from=resume_from, init_from=init_from, stop=stop,
@@ -114,21 +113,11 @@ def follow(*, stop: StopFlag | None = None) -> Iterator[Event]:
     yield from trainer.run()
 
 
-def read_corpus(config: Config, *, known: Vocabulary | None = None, bar: Bar = no_bar) -> EncodedText:
-    """The settings' corpus, fetched and encoded where it is not yet.
-
-    Args:
-        config: names the corpus.
-        known: symbols that get an id whether the text has them or not.
-        bar: see `train`.
-
-    Raises:
-        DataError: no such text, or not one.
-    """
-    with bar(f"fetching {config.corpus.source}") as tick:
-        paths = resolve(config.corpus.source, progress=tick)
-    with bar("encoding the text") as tick:
-        return encode_text(paths, config.corpus.encoding, cache_dir() / "encoded", known=known, progress=tick)
+def read_corpus(
+    config: Config, *, known: Vocabulary | None = None, origin: Origin | None = None, bar: Bar = no_bar
+) -> EncodedText:
+    """The settings' corpus, fetched and encoded where it is not yet; see `charrnn.runs.text.encode_corpus`."""
+    return encode_corpus(config.corpus, known=known, origin=origin, bar=bar)
 
 
 def _begun(
@@ -162,7 +151,7 @@ def _resumed(config: Config, run_dir: RunDirectory, stop: StopFlag | None, bar: 
         )
     saved = load_checkpoint(run_dir.last)
     config = check_resumable(saved.config, config)
-    text = read_corpus(config, known=saved.vocabulary, bar=bar)
+    text = read_corpus(config, known=saved.vocabulary, origin=Origin.of(saved), bar=bar)
     group = _lead(ranks, config, text, saved, None)
     trainer = Trainer(config, text, run_dir, resume_from=saved, stop=stop, make_group=group)
     run_dir.reopen(config)
@@ -183,7 +172,9 @@ def _lead(ranks: World | None, config: Config, text: EncodedText, *checkpoints: 
         return group_of
     from charrnn.training.mpi import MpiGroup
 
-    ranks.share((config, *checkpoints))
+    # What came in through a pipe is kept under its hash; everything else each rank finds as its own settings say.
+    piped = STDIN in config.corpus.sources
+    ranks.share((config, Origin(text.sha256) if piped else None, *checkpoints))
     ranks.check_same(text.sha256, "the text")
     return partial(MpiGroup, ranks=ranks)
 
@@ -200,12 +191,31 @@ def _new_directory_only_if_used(path: Path) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _tensorboard(config: Config, run_dir: RunDirectory) -> Iterator[Callable[[Event], None]]:
-    if not config.training.tensorboard:
-        yield lambda event: None
-        return
-    from charrnn.training.tensorboard import TensorBoardLog
+class _Log:
+    """The run's TensorBoard files, if it has any, until they cannot be written."""
 
-    with contextlib.closing(TensorBoardLog(run_dir.path / "tensorboard")) as log:
-        yield log.show
+    def __init__(self, config: Config, run_dir: RunDirectory) -> None:
+        self._log: TensorBoardLog | None = None
+        self._notes: list[Note] = []
+        if config.training.tensorboard:
+            from charrnn.training.tensorboard import TensorBoardLog
+
+            self._attempt(lambda: setattr(self, "_log", TensorBoardLog(run_dir.path / "tensorboard")))
+
+    def show(self, event: Event) -> None:
+        """Write an event's numbers."""
+        if (log := self._log) is not None:
+            self._attempt(lambda: log.show(event))
+
+    def notes(self) -> list[Note]:
+        """What went wrong since the last call."""
+        found, self._notes = self._notes, []
+        return found
+
+    def _attempt(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except OSError as error:
+            self._log = None
+            what = "the files for TensorBoard cannot be written, and are given up"
+            self._notes.append(Note(f"{what}: {error.strerror or error}"))

@@ -23,7 +23,7 @@ from charrnn.runs.directory import RunDirectory
 from charrnn.training.progress import Counters
 
 # What may change between a run and its continuation; everything else makes it another run.
-MAY_CHANGE = frozenset(
+MAY_CHANGE = frozenset({"corpus.source"}) | frozenset(  # the text itself is known by its hash
     f"training.{name}"
     for name in (
         *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),

@@ -20,30 +20,32 @@ import numpy as np
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.vocabulary import default_prime
-from charrnn.data.windows import WindowStream, split_bounds
+from charrnn.data.windows import WindowStream
 from charrnn.errors import DataError, DivergenceError
 from charrnn.evaluation.loss import evaluate
-from charrnn.files import writing
+from charrnn.files import unwritable, writing
 from charrnn.nn.clip import CLIPPERS, global_norm
 from charrnn.nn.ema import WeightEMA
 from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
-from charrnn.nn.params import Array, IdArray
-from charrnn.nn.schedule import ScheduleOptions, rate_factor
+from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charrnn.runs.directory import RunDirectory
 from charrnn.runs.events import (
     CheckpointSaved,
     Evaluated,
     Event,
+    Note,
     RolledBack,
     RunFinished,
     RunStarted,
     SampleMade,
     StepReport,
 )
+from charrnn.runs.text import separator_ids, split_parts
 from charrnn.runs.transfer import transplant
 from charrnn.sampling.draw import SamplingOptions, generate_text
 from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
+from charrnn.training.pace import is_due, learning_rate, most_steps, reason_to_end
 from charrnn.training.progress import Counters, StopFlag
 from charrnn.training.snapshot import capture, check_text, health_summary, restore, summarise
 
@@ -82,11 +84,9 @@ class Trainer:
         self.config, self.text, self.run_dir, self._clock = config, text, run_dir, clock
         self.stop = stop or StopFlag()
         t, m, c = config.training, config.model, config.corpus
-        self.separator: IdArray | None = None
-        if c.document_separator is not None:
-            self.separator = text.vocabulary.encode(c.document_separator, what="corpus.document_separator")
-        bounds = split_bounds(len(text.ids), val_fraction=c.val_fraction, test_fraction=c.test_fraction)
-        train, val = (text.ids[slice(*bounds[name])] for name in ("train", "val"))
+        self.separator = separator_ids(c, text.vocabulary)
+        parts = split_parts(text, c)
+        train, val = parts["train"], parts["val"]
         self.stream = WindowStream(
             train, t.batch_size, t.seq_length, separator=self.separator, offsets=t.random_offsets
         )
@@ -100,10 +100,12 @@ class Trainer:
         if resume_from is not None:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
+        self.counters.started_in = text.started_in or self.counters.started_in
         plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas)
         self.group = make_group(plan, self.stream)
         self.counters.replicas = self.group.count
-        self._stopping, self._last_seconds = False, 0.0
+        self._stopping, self._last_seconds, self._told = False, 0.0, False
+        self._saved_step = self.counters.step
         self.model, self.state = self.group.model, self.group.state
         options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
         self.optimizer = OPTIMIZERS[t.optimizer](self.model.params.size, self.model.dtype, OptimizerOptions(**options))
@@ -148,10 +150,15 @@ class Trainer:
             yield self._save_last()  # something to go back to
         self._reason = self._end()
         while self._reason is None:
+            happened: list[Event] = []
             try:
-                yield from self._advance()
+                self._advance(happened)
             except DivergenceError as error:
-                yield self._roll_back(error)
+                yield from happened
+                happened = [self._roll_back(error)]
+            yield from happened  # after all is saved: whoever is told may never come back
+        if self.run_dir.trouble:
+            raise unwritable(self.run_dir.history, self.run_dir.trouble)
         summary = summarise(self.counters, self.stream, self.model, self.run_dir)
         if self._reason != "stopped":
             with self._averaged():
@@ -161,24 +168,31 @@ class Trainer:
             self._write(self.run_dir.write_summary, self._reason, summary)
         yield RunFinished(self._reason, summary)
 
-    def _advance(self) -> Iterator[Event]:
-        """A step and what is due after it."""
+    def _advance(self, happened: list[Event]) -> None:
+        """A step and what is due after it; events are added to `happened`."""
         t = self.config.training
         self.take_step()
         step, reason = self.counters.step, self._end()
-        # Not at a stop that was asked for: patience and plateaus would count it, and the run that goes on from there
-        # would not be the one that never stopped.
-        at_end = reason is not None and reason != "stopped"
+        # A stop that was asked for only saves: patience and plateaus would count an evaluation, the history would have
+        # a row more, and the run that goes on from there would not be the one that never stopped.
+        at_end = reason not in (None, "stopped")
         evaluating = len(self.val_ids) > 1 and (at_end or is_due(step, t.eval_every))
         if evaluating:
-            yield from self._evaluate()
+            happened.extend(self._evaluate())
             reason = reason or self._end()
-        if evaluating or reason or is_due(step, t.log_every):
-            yield self._report(evaluated=evaluating)
-        if is_due(step, t.sample_every) or (reason and t.sample_every):
-            yield self._sample()
+            at_end = reason not in (None, "stopped")
+        if evaluating or at_end or is_due(step, t.log_every):
+            happened.append(self._report(evaluated=evaluating))
+            if self.run_dir.trouble and not self._told:
+                self._told = True
+                what = unwritable(self.run_dir.history, self.run_dir.trouble).message
+                happened.append(Note(f"{what}; new rows are kept in memory and written as soon as they can be"))
+        elif reason:
+            happened.append(self._measured(evaluated=False))  # to be seen; a stop leaves nothing in the history
+        if is_due(step, t.sample_every) or (at_end and t.sample_every):
+            happened.append(self._sample())
         if reason or is_due(step, t.checkpoint_every):
-            yield self._save_last()
+            happened.append(self._save_last(only_for_stop=not (at_end or is_due(step, t.checkpoint_every))))
         self._reason = reason
 
     @ignore_float_warnings
@@ -210,7 +224,7 @@ class Trainer:
             )
         if t.grad_clip is not None:
             CLIPPERS[t.grad_clip_mode](grad, t.grad_clip, self.grad_norm)
-        self.learning_rate = t.learning_rate * n.lr_scale * self._rate_factor() if rate is None else rate
+        self.learning_rate = learning_rate(t, n, self.total_steps) if rate is None else rate
         self.optimizer.step(self.model.params.flat, grad, self.learning_rate)
         n.step += 1
         if self.average is not None:
@@ -227,36 +241,14 @@ class Trainer:
         n.seconds_since_report += elapsed
         return nats / chars
 
-    # --- when to stop, how fast to learn ----------------------------------------------------------------------------
-
     @property
     def total_steps(self) -> int | None:
         """Steps the run takes at most; None where only time bounds it."""
-        t = self.config.training
-        limits = [] if t.max_steps is None else [t.max_steps]
-        if t.epochs is not None:
-            limits.append(max(1, round(min(t.epochs * self.stream.windows_per_epoch, 1e18))))
-        return min(limits) if limits else None
+        return most_steps(self.config.training, self.stream.windows_per_epoch)
 
     def _end(self) -> str | None:
-        t, n = self.config.training, self.counters
-        if self.total_steps is not None and n.step >= self.total_steps:
-            return "max_steps" if n.step == t.max_steps else "epochs"
-        if t.max_minutes is not None and n.seconds >= 60.0 * t.max_minutes:
-            return "max_minutes"
-        if t.patience is not None and n.evals_since_best >= t.patience:
-            return "patience"
-        return "stopped" if self._stopping else None
-
-    def _rate_factor(self) -> float:
-        t, n = self.config.training, self.counters
-        progress = 0.0
-        if self.total_steps is not None:
-            progress = (n.step - t.warmup_steps) / max(1, self.total_steps - t.warmup_steps)
-        if t.max_minutes is not None:
-            progress = max(progress, n.seconds / (60.0 * t.max_minutes))
-        options = ScheduleOptions(t.min_lr_ratio, t.lr_decay_steps, t.lr_decay, n.plateaus)
-        return rate_factor(t.schedule, step=n.step, progress=progress, warmup_steps=t.warmup_steps, options=options)
+        reason = reason_to_end(self.config.training, self.counters, self.total_steps)
+        return reason or ("stopped" if self._stopping else None)
 
     # --- what is reported -------------------------------------------------------------------------------------------
 
@@ -307,22 +299,26 @@ class Trainer:
             yield CheckpointSaved(n.step, self.run_dir.best)
 
     def _report(self, *, evaluated: bool) -> StepReport:
+        report, n = self._measured(evaluated=evaluated), self.counters
+        n.train_loss = report.train_loss
+        n.nats_since_report, n.chars_since_report, n.seconds_since_report = 0.0, 0, 0.0
+        self._write(self.run_dir.append_report, report)
+        return report
+
+    def _measured(self, *, evaluated: bool) -> StepReport:
+        """Where the run is now."""
         n = self.counters
-        n.train_loss = n.nats_since_report / n.chars_since_report
-        report = StepReport(
+        return StepReport(
             step=n.step,
             epoch=round(n.epoch + n.window / self.stream.windows_per_epoch, 6),
             chars=n.chars,
-            train_loss=n.train_loss,
+            train_loss=n.nats_since_report / n.chars_since_report,
             val_loss=n.val_loss if evaluated else None,
             grad_norm=self.grad_norm,
             learning_rate=self.learning_rate,
             chars_per_second=n.chars_since_report / max(n.seconds_since_report, 1e-9),
             seconds=n.seconds,
         )
-        n.nats_since_report, n.chars_since_report, n.seconds_since_report = 0.0, 0, 0.0
-        self._write(self.run_dir.append_report, report)
-        return report
 
     def _sample(self) -> SampleMade:
         t, vocabulary = self.config.training, self.text.vocabulary
@@ -364,16 +360,35 @@ class Trainer:
         self.group.gather()
         self._write(save_checkpoint, path, self.checkpoint())
 
-    def _save_last(self) -> CheckpointSaved:
-        self._save(self.run_dir.last)
+    def _save_last(self, *, only_for_stop: bool = False) -> CheckpointSaved:
+        """Save the run; a checkpoint that only a stop has made is not what a divergence goes back to."""
+        n, run_dir = self.counters, self.run_dir
+        if only_for_stop and self.config.training.on_divergence == "rollback" and self._saved_step == n.rollback_step:
+            with contextlib.suppress(OSError):
+                self._write(run_dir.keep_for_rollback)
+        elif not only_for_stop:
+            n.rollback_step = n.step
+        self._save(run_dir.last)
+        self._saved_step = n.step
+        if not only_for_stop:
+            self._write(run_dir.rollback.unlink, True)
         return CheckpointSaved(self.counters.step, self.run_dir.last)
+
+    def _rollback_target(self) -> Checkpoint:
+        """What an undisturbed run would have as its last checkpoint."""
+        n = self.counters
+        if self._saved_step != n.rollback_step and self.run_dir.rollback.is_file():
+            kept = load_checkpoint(self.run_dir.rollback)
+            if Counters.of(kept).step == n.rollback_step:
+                return kept
+        return load_checkpoint(self.run_dir.last)
 
     def _roll_back(self, error: DivergenceError) -> RolledBack:
         """Back to the last checkpoint with a lower learning rate; raises `error` where that is not to be."""
         t, diverged = self.config.training, self.counters
         if t.on_divergence != "rollback" or diverged.rollbacks >= t.max_rollbacks:
             raise error
-        saved = self.group.once(lambda: load_checkpoint(self.run_dir.last))
+        saved = self.group.once(self._rollback_target)
         self._restore(saved)
         n = self.counters = Counters.of(saved)
         n.rollbacks, n.lr_scale = diverged.rollbacks + 1, diverged.lr_scale * t.rollback_lr_factor
@@ -383,8 +398,3 @@ class Trainer:
         self._write(self.run_dir.append_note, "rollback", note)
         self._save_last()
         return note
-
-
-def is_due(step: int, every: int | None) -> bool:
-    """Whether something done every `every` steps is due after `step`; never where `every` is None."""
-    return every is not None and step % every == 0

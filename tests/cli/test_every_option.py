@@ -23,9 +23,11 @@ LINES = {
         "--raw",
         "a --prime-file prime.txt --seed 1 --best-of 3 --include-prime --json",
         "a --fill form.txt --seed 1 --unknown skip --length 10",
-        "a --seed 1 --stop . --stop-on-newline --until-words 4 --color surprise --memorization",
+        "a --seed 1 --stop . --stop-on-newline --until-words 4 --color surprise --memorization "
+        "--corpus text.txt",
         "a --beam 3 --length-penalty 0.5 --length 10",
         "a --interactive --seed 1 --length 5",
+        "bytes --seed 1 --length 5 --output-encoding latin-1",
         "a --seed 1 --length 20 --temperature 0.9 --top-k 8 --top-p 0.95 --min-p 0.01 --typical 0.9 --top-n-sigma 3 "
         "--repetition-penalty 1.1 --presence-penalty 0.1 --frequency-penalty 0.1 --penalty-window 30 --ban q "
         "--dry-multiplier 0.5 --dry-base 1.5 --dry-allowed-length 5 --dry-window 100 --dry-breakers . "
@@ -34,7 +36,7 @@ LINES = {
         "--order top-k,min-p,temperature",
     ],
     "charrnn eval": [
-        "a --split val --no-baselines --json --dynamic --dynamic-rate 0.0001 --memorization",
+        "a --corpus text.txt --split val --no-baselines --json --dynamic --dynamic-rate 0.0001 --memorization",
         "a b --text form.txt --unknown skip --baselines",
         "a --text form.txt --unknown skip --per-char json",
         "a --text form.txt --unknown skip --per-line",
@@ -54,6 +56,7 @@ LINES = {
         "--config t.yaml --run-dir new --set model.cell=gru --set model.hidden_size=24 --init-from a --progress plain",
         "--config t.yaml --run-dir new --overwrite --quiet --json",
         "--config t.yaml --run-dir new --resume --set training.max_steps=4 --json",
+        "new --resume --corpus text.txt --set training.max_steps=5 --json",
     ],
     "charrnn compare": [
         "t.yaml --budget 2 --set model.hidden_size=5 --run-dir compared --target-loss 2.5 --progress none --json",
@@ -73,7 +76,9 @@ LINES = {
     ],
     "charrnn watch": ["a --once --wait --interval 0.1"],
     "charrnn plot": ["a b --x chars --json"],
-    "charrnn report": ["a --output r.html --length 50 --activations --json", "a --no-activations -o r.html --json"],
+    "charrnn report": [
+        "a --corpus text.txt --output r.html --length 50 --activations --json", "a --no-activations -o r.html --json",
+    ],
     "charrnn gradcheck": [
         "--config t.yaml --set model.num_layers=2 --tolerance 0.01 --entries 2 --seq-length 3 --batch-size 2 "
         "--vocab-size 5 --json",
@@ -82,19 +87,20 @@ LINES = {
     "charrnn config show": ["t.yaml --set training.seed=3 --json"],
     "charrnn config schema": [""],
     "charrnn corpus list": ["--json"],
-    "charrnn corpus info": ["text.txt --json"],
+    "charrnn corpus info": ["text.txt --encoding latin-1 --json"],
     "charrnn corpus build": [
         "recall --output recall.txt --chars 500 --seed 2 --lag 5 --noise 3 --symbols 4 --json",
         "brackets -o brackets.txt --chars 500 --depth 3", "markov -o markov.txt --chars 500 --order 2",
     ],
     "charrnn inspect units": [
         "a --unit 2 --layer 0 --signal h --text form.txt --start 1 --length 20 --json",
-        "a --find position-in-line --json", "a --saturation --json", "a --output units.html --length 50",
+        "a --find position-in-line --corpus text.txt --json", "a --saturation --json",
+        "a --output units.html --length 50",
     ],
-    "charrnn inspect predictions": ["a --text form.txt --start 1 --length 10 --extremes 2 --json"],
-    "charrnn inspect memory": ["a b --text text.txt --steps 10 --positions 2 --json"],
+    "charrnn inspect predictions": ["a --corpus text.txt --text form.txt --start 1 --length 10 --extremes 2 --json"],
+    "charrnn inspect memory": ["a b --corpus text.txt --text text.txt --steps 10 --positions 2 --json"],
     "charrnn inspect embeddings": ["a --json"],
-    "charrnn inspect errors": ["a --text text.txt --start 1 --length 100 --json"],
+    "charrnn inspect errors": ["a --corpus text.txt --text text.txt --start 1 --length 100 --json"],
     "charrnn inspect weights": ["a --json"],
 }  # fmt: skip
 # Commands that go on with what another has written; it runs before them.
@@ -160,6 +166,8 @@ def folder(runs: Path) -> Path:
         name: [0.1] * shape[0] if len(shape) == 1 else [[0.1] * shape[1]] * shape[0] for name, shape in shapes.items()
     }
     (runs / "torch.json").write_text(json.dumps({"params": params}))
+    raw = ["train", "--config", "t.yaml", "--set", "corpus.encoding=bytes", "--run-dir", "bytes", "-q", "--overwrite"]
+    assert run(runs, raw).returncode == 0
     return runs
 
 

@@ -96,7 +96,7 @@ def test_colours(charrnn_here: Run, runs: Path, monkeypatch: pytest.MonkeyPatch)
         done = charrnn_here(*words, "--color", kind)
         assert "\x1b[38;5;" in done.stdout
         assert re.sub(r"\x1b\[[0-9;]*m", "", done.stdout) == plain
-        assert f"{kind}, bits a character" in done.stderr
+        assert f"{kind}, bits per character" in done.stderr
     several = charrnn_here(*words, "--color", "surprise", "--num-samples", "2")
     assert "\x1b[38;5;" in several.stdout
     assert re.sub(r"\x1b\[[0-9;]*m", "", several.stdout) == charrnn_here(*words, "--num-samples", "2").stdout

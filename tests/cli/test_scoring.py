@@ -30,7 +30,7 @@ def test_characters(charrnn_here: Run, runs: Path, tmp_path: Path, monkeypatch: 
     coloured = charrnn_here(*words, "--per-char", "color")
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured.stdout) == text + "\n"
     assert "\x1b[" in coloured.stdout
-    assert "bits a character" in coloured.stderr
+    assert "bits per character" in coloured.stderr
     assert_one_line_error(charrnn_here(*words, "--per-char", "json", "--per-line"), 2, "cannot both be given")
 
 

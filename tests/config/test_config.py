@@ -133,10 +133,53 @@ def test_without_a_near_name_the_names_there_are_become_the_hint() -> None:
     )
 
 
-def test_encoding_is_one_of_two() -> None:
-    assert parse_config(with_value("corpus.encoding", "bytes"), where="f").corpus.encoding == "bytes"
-    expected = "configs/a.yaml: corpus.encoding: found 'utf8', allowed: bytes, utf-8 (did you mean 'utf-8'?)"
-    assert refusal(with_value("corpus.encoding", "utf8")).message == expected
+@pytest.mark.parametrize(
+    "name", ["bytes", "utf8", "UTF-8", "latin-1", "cp1252", "utf-16", "GB18030", "shift_jis", "koi8-r"]
+)
+def test_every_text_encoding_of_python_is_allowed(name: str) -> None:
+    assert parse_config(with_value("corpus.encoding", name), where="f").corpus.encoding == name
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("latin2x", "latin2"), ("utf-81", "utf-8"), ("hex", None), ("idna", None), ("'x\\0'", None)]
+)
+def test_what_encodes_no_text_files_is_refused(name: str, near: str | None) -> None:
+    message = refusal(with_value("corpus.encoding", name)).message
+    assert message.startswith("configs/a.yaml: corpus.encoding: found ")
+    assert "such as utf-8, latin-1" in message
+    assert ("did you mean" in message) == (near is not None)
+    assert near is None or f"did you mean '{near}'" in message
+
+
+def test_a_source_is_one_or_a_list() -> None:
+    assert parse_config(with_value("corpus.source", "[a.txt, poems/*.txt]"), where="f").corpus.source == (
+        "a.txt",
+        "poems/*.txt",
+    )
+    overridden = parse_config(MINIMAL, where="f", overrides=["corpus.source=[a.txt, p/*.txt]"])
+    assert overridden.corpus.sources == ("a.txt", "p/*.txt")
+    assert parse_config(MINIMAL, where="f", overrides=["corpus.source=[ab]*.txt"]).corpus.sources == ("[ab]*.txt",)
+    for text in ("[]", "[3]", "['']", "[a, 3]"):
+        message = refusal(with_value("corpus.source", text)).message
+        assert message.endswith("allowed: text, not empty"), message
+
+
+def test_documents_have_an_end() -> None:
+    def end(**given: Any) -> str | None:
+        return config_from_dict({"corpus": {"source": "x", **given}}, where="f").corpus.document_separator
+
+    assert end() is None
+    assert end(document_separator="--") == "--"
+    assert end(documents="lines") == "\n"
+    assert end(documents="files") == "\x1c"
+    assert end(documents="files", document_separator="--") == "--"
+    for wrong, message in (
+        ({"documents": "lines", "document_separator": "x"}, "corpus.document_separator: found 'x', allowed with"),
+        ({"split": "shuffled"}, "corpus.split: shuffled needs documents"),
+        ({"encoding": "bytes", "normalize": "nfc"}, "corpus.normalize: found 'nfc', allowed with"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            end(**wrong)
 
 
 # The ranges as the design states them, apart from the annotations that implement them: (accepted, refused).
@@ -144,6 +187,8 @@ RANGES = {
     "corpus.source": (["x"], ["''", "null", "3"]),
     "corpus.val_fraction": (["0", "0.999"], ["-0.001", "1", "null"]),
     "corpus.test_fraction": (["0", "0.89"], ["-0.001", "1"]),
+    "corpus.normalize": (["nfc", "nfkd", "null"], ["NFC", "3", "nf"]),
+    "corpus.split_seed": (["0", str(2**63 - 1)], ["-1", str(2**63), "null"]),
     "corpus.document_separator": (["null", '"\\n\\n"'], ["''", "3"]),
     "model.hidden_size": (["1", "65536"], ["0", "65537", "null"]),
     "model.num_layers": (["1", "64"], ["0", "65"]),
@@ -186,6 +231,7 @@ RANGES = {
 
 def test_the_table_of_ranges_forgets_no_setting() -> None:
     named = {*config_module._allowed_names(), "corpus.encoding", "training.nesterov", "training.on_divergence"}
+    named |= {"corpus.newlines", "corpus.documents", "corpus.split"}
     named |= {"training.tensorboard", "training.random_offsets", "model.tie_weights", "model.variational_dropout"}
     there = {f"{section}.{name}" for section, cls in SECTIONS.items() for name in cls.__struct_fields__}
     assert set(RANGES) | named == there
@@ -228,7 +274,7 @@ def test_overrides_win_over_the_file_and_later_over_earlier() -> None:
         ("training.epochs=.nan", ": training.epochs: found nan, allowed: finite number > 0, or null"),
         ("model.cell=ltsm", ": model.cell: found 'ltsm', allowed: gru, lstm, rnn (did you mean 'lstm'?)"),
         ("corpus.source=", ": corpus.source: found null, allowed: text, not empty"),
-        ("training.batch_size", ": no '=' in it"),
+        ("training.batch_size", ": no '=' found"),
         ("training={batch_size: 3}", ": training is a section"),
         ("=3", ": '': unknown setting"),
         ("seed=3", ": seed: unknown setting (did you mean training.seed?)"),
@@ -247,7 +293,7 @@ def test_a_file_is_read_and_a_missing_one_answered_with_near_names(tmp_path: Pat
     assert caught.value.hint == f"did you mean {tmp_path / 'tiny.yaml'}?"
     with pytest.raises(SettingsError) as caught:
         load_config(tmp_path / "completely-else")
-    assert caught.value.hint == f"in {tmp_path} there are: tiny.yaml"
+    assert caught.value.hint == f"{tmp_path} has: tiny.yaml"
     with pytest.raises(SettingsError) as caught:
         load_config(tmp_path / "no" / "a.yaml")
     assert caught.value.hint == f"there is no folder {tmp_path / 'no'}"
@@ -313,6 +359,8 @@ def test_a_new_cell_is_a_valid_name_everywhere_at_once(monkeypatch: pytest.Monke
 
 def values(path: str, kind: inspect.Type) -> st.SearchStrategy[Any]:
     """Any value that the setting at `path` may take."""
+    if path == "corpus.encoding":
+        return st.sampled_from(["utf-8", "bytes", "latin-1", "gb18030"])
     if names := config_module._allowed_names().get(path):
         return st.sampled_from(names)
     if isinstance(kind, inspect.Metadata):
@@ -329,6 +377,8 @@ def values(path: str, kind: inspect.Type) -> st.SearchStrategy[Any]:
         return st.text(min_size=kind.min_length or 0)
     if isinstance(kind, inspect.LiteralType):
         return st.sampled_from(kind.values)
+    if isinstance(kind, inspect.VarTupleType):
+        return st.lists(values(path, kind.item_type), min_size=kind.min_length or 0, max_size=3).map(tuple)
     return {inspect.BoolType: st.booleans(), inspect.NoneType: st.none()}[type(kind)]
 
 
@@ -346,6 +396,11 @@ def test_every_valid_config_comes_back_equal(obj: dict[str, dict[str, Any]]) -> 
     corpus, training = obj["corpus"], obj["training"]
     assume(corpus.get("val_fraction", 0.1) + corpus.get("test_fraction", 0.0) < 1)
     assume(any(training.get(name, default) for name, default in (("epochs", 10), ("max_steps", 0), ("max_minutes", 0))))
+    divided = corpus.get("documents", "text") != "text"
+    if divided:
+        corpus.pop("document_separator", None)
+    assume(divided or corpus.get("document_separator") or corpus.get("split") != "shuffled")
+    assume(corpus.get("encoding") != "bytes" or corpus.get("normalize") is None)
     model = obj["model"]
     assume(not model.get("tie_weights") or model.get("embedding_size") in (None, model.get("hidden_size", 256)))
     config = config_from_dict(obj, where="f")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +17,8 @@ import pytest
 from charrnn.data import corpora
 from charrnn.data.download import download
 from charrnn.errors import DataError
+from charrnn.locks import FileLock
+from tests.conftest import ROOT
 
 CONTENT = b"To be, or not to be: that is the question.\n" * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -38,11 +44,33 @@ class Handler(BaseHTTPRequestHandler):
             if start >= len(body):
                 self.send_error(416)
                 return
+        if server.mode == "slow head":  # a line that never ends, letter by letter
+            self.trickle(b"HTTP/1.1 200 " + b"O" * 60_000)
+            return
+        if server.mode.startswith("leads to "):
+            self.send_response(302)
+            self.send_header("Location", server.mode.removeprefix("leads to "))
+            self.end_headers()
+            return
         self.send_response(206 if start else 200)
+        if server.mode.startswith("length "):
+            self.send_header("Content-Length", server.mode.removeprefix("length "))
+            self.end_headers()
+            return
         self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
+        if server.mode == "slow":
+            self.trickle(body)
+            return
         cut = len(body) // 2 if server.mode == "cut" and not start else len(body)
         self.wfile.write(body[start:cut])
+
+    def trickle(self, body: bytes) -> None:
+        with contextlib.suppress(OSError):  # until the other side has enough
+            for k in range(len(body)):
+                self.wfile.write(body[k : k + 1])
+                self.wfile.flush()
+                time.sleep(0.01)
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""
@@ -110,6 +138,80 @@ def test_wrong_content_is_refused_and_nothing_kept(server: Server, tmp_path: Pat
         download(server.url, tmp_path / "t", sha256=SHA256, size_bytes=len(CONTENT))
     assert (tmp_path / "t").read_text() == "old"
     assert sum(p.stat().st_size for p in tmp_path.iterdir()) == 3
+
+
+@pytest.mark.parametrize("mode", ["slow", "slow head"])
+def test_a_server_that_trickles_is_given_up(server: Server, tmp_path: Path, mode: str) -> None:
+    server.mode = mode
+    with pytest.raises(DataError, match=r"too slow: \d+ bytes in \d+ seconds"):
+        download(server.url, tmp_path / "t", sha256=SHA256, patience_seconds=0.3)
+    assert not (tmp_path / "t").exists()
+    server.mode = ""
+    download(server.url, tmp_path / "t", sha256=SHA256)  # with what came as its beginning
+    assert (tmp_path / "t").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("length", ["12x", "-3", "", "9" * 5000, "\u00b2", "1e3"])
+def test_a_length_that_is_no_number_is_one_line(server: Server, tmp_path: Path, length: str) -> None:
+    server.mode = f"length {length}"
+    with pytest.raises(DataError, match=r"Content-Length is .* which is no number|cannot be fetched") as caught:
+        download(server.url, tmp_path / "t", sha256=SHA256)
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize("place", ["ftp://127.0.0.1/x", "file:///etc/hostname", "http://[::1", "http://a:b/"])
+def test_only_web_addresses_are_followed(server: Server, tmp_path: Path, place: str) -> None:
+    server.mode = f"leads to {place}"
+    with pytest.raises(DataError, match=r"only http and https|cannot be fetched"):
+        download(server.url, tmp_path / "t", sha256=SHA256)
+
+
+def test_many_processes_get_a_file_that_one_fetches(server: Server, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from charrnn.data.download import download; "
+        f"download('{server.url}', Path(r'{tmp_path}') / 't', sha256='{SHA256}', size_bytes={len(CONTENT)})"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(6)]
+    assert [process.wait(timeout=60) for process in running] == [0] * 6
+    assert (tmp_path / "t").read_bytes() == CONTENT
+    assert server.ranges == [None]
+    assert [p.name for p in tmp_path.iterdir()] == ["t"]
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_late_writer_never_spoils_a_verified_file(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: bool
+) -> None:
+    """One download is held up in the middle of wrong content, another comes, gets it right and ends."""
+    if not locks:
+        monkeypatch.setattr("fcntl.flock", lambda handle, kind: None)
+        monkeypatch.setattr(FileLock, "held", property(lambda self: False, lambda self, value: None), raising=False)
+    held, go_on, failures = threading.Event(), threading.Event(), list[str]()
+
+    def wait(done: int, total: int | None) -> None:
+        held.set()
+        go_on.wait(20)
+
+    def late() -> None:
+        try:
+            download(server.url, tmp_path / "t", sha256=SHA256, progress=wait)
+        except DataError as error:
+            failures.append(error.message)
+
+    server.mode = "wrong"
+    thread = threading.Thread(target=late)
+    thread.start()
+    assert held.wait(20)
+    server.mode = ""
+    if locks:
+        go_on.set()  # the other waits for it
+    download(server.url, tmp_path / "t", sha256=SHA256)
+    go_on.set()
+    thread.join()
+    assert (tmp_path / "t").read_bytes() == CONTENT
+    assert "SHA-256" in failures[0]
+    assert [p.name for p in tmp_path.iterdir()] == ["t"]
 
 
 def test_only_web_addresses_are_fetched(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_hostile_header_asks_for_no_memory(monkeypatch: pytest.MonkeyPatch) ->
     def with_header(streams: int, count: int) -> bytes:
         return _HEADER.pack(magic, version, mode, streams, count, mark, check) + packed[_HEADER.size :]
 
-    with pytest.raises(DataError, match="cut short"):  # the bytes end long before so many symbols
+    with pytest.raises(DataError, match="truncated"):  # the bytes end long before so many symbols
         decompress(with_header(1, 1 << 30), model, vocabulary)
     monkeypatch.setattr(
         "charrnn.evaluation.compression.codec.Walker.walk", lambda *arguments: pytest.fail("it has begun")

@@ -64,7 +64,7 @@ def test_unknown_characters_are_told_and_passed_over(browser: Any, tmp_path: Pat
     fields = {"temperature": "0", "length": "50", "colours": ""}
     expected = "".join(TrainedModel([checkpoint]).sample("ab", length=50, temperature=0.0))
     assert made(browser, prime="aÜb☃Ü", **fields) == "aÜb☃Ü" + expected
-    assert browser.find_element("id", "unknown").text == "not known to the model and passed over: Ü ☃"
+    assert browser.find_element("id", "unknown").text == "unknown to the model and skipped: Ü ☃"
     made(browser, prime="ab", **fields)
     assert browser.find_element("id", "unknown").text == ""
 
@@ -78,7 +78,7 @@ def test_seeds_colours_and_a_small_screen(browser: Any, tmp_path: Path) -> None:
     assert made(browser, seed="6") != first
     marks = browser.execute_script("return document.querySelectorAll('#text span[title]').length")
     assert marks == 80
-    assert "surprise, bits a character" in browser.find_element("id", "legend").text
+    assert "surprise, bits per character" in browser.find_element("id", "legend").text
     assert "entropy" in (made(browser, colours="entropy") and browser.find_element("id", "legend").text)
     small = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", small)

@@ -6,12 +6,22 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from charrnn.runs.checkpoint import load_checkpoint
 from tests.conftest import ROOT, SENTENCES
+
+# Nothing is saved but at a stop, so that a checkpoint shows that the stop saved.
+ENDLESS = [
+    "--set", "training.max_steps=100000000", "--set", "training.checkpoint_every=100000000", "--set",
+    "training.eval_every=null", "--set", "training.sample_every=null", "--set", "training.log_every=1",
+]  # fmt: skip
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+TWO = ("--set", "training.replicas=2", "--set", "training.batch_size=16")
 
 SETTINGS = """
 corpus: {source: SOURCE}
@@ -61,3 +71,26 @@ def assert_same_state(a: Path, b: Path) -> None:
     for name, values in arrays[0].items():
         np.testing.assert_array_equal(values, others[0][name], err_msg=name)
     assert arrays[1:] == others[1:]
+
+
+def command(*arguments: object) -> list[str]:
+    """A command line."""
+    return [sys.executable, "-m", "charrnn", *map(str, arguments)]
+
+
+def wait_for_rows(run: Path, count: int = 3) -> None:
+    """Until the history has so many rows."""
+    deadline = time.monotonic() + 60
+    history = run / "history.jsonl"
+    while time.monotonic() < deadline and (not history.exists() or history.read_bytes().count(b"\n") < count):
+        time.sleep(0.02)
+
+
+def saved_step(run: Path) -> int:
+    """Of the last checkpoint."""
+    return int(load_checkpoint(run / "last.npz").counters["step"])
+
+
+def rows(run: Path) -> int:
+    """Of the history."""
+    return (run / "history.jsonl").read_bytes().count(b"\n")

@@ -40,13 +40,16 @@ def limited(limit: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def train_and_evaluate(folder: Path, size: int, limit: int, steps: int, *options: str) -> None:
+def train_and_evaluate(
+    folder: Path, size: int, limit: int, steps: int, *options: str, settings: tuple[str, ...] = ()
+) -> None:
     text = folder / "large.txt"
     write_large(text, size)
     small = ("--set", "model.hidden_size=64", "--set", "training.eval_every=null", "--set", "training.replicas=1",
              "--set", "corpus.val_fraction=0.001", "--set", f"training.max_steps={steps}", "-q", "--json")  # fmt: skip
     run = folder / "run"
-    done = limited(limit, "train", "-c", "lstm", "--set", f"corpus.source={text}", *small, "--run-dir", run)
+    more = [f"--set={setting}" for setting in (f"corpus.source={text}", *settings)]
+    done = limited(limit, "train", "-c", "lstm", *more, *small, "--run-dir", run)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["steps"] == steps
     evaluated = limited(limit, "eval", run, "--json", *options)
@@ -64,6 +67,13 @@ def test_a_text_larger_than_the_memory_allowed(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
 def test_a_gigabyte_in_four_hundred_megabytes(tmp_path: Path) -> None:
     train_and_evaluate(tmp_path, 1_000_000_000, 400_000_000, 50)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+def test_the_shuffled_documents_of_a_gigabyte_in_four_hundred_megabytes(tmp_path: Path) -> None:
+    settings = ("corpus.document_separator=', '", "corpus.split=shuffled", "corpus.normalize=nfc")
+    train_and_evaluate(tmp_path, 1_000_000_000, 400_000_000, 2, "--no-baselines", settings=settings)
 
 
 def test_a_checkpoint_of_format_1_still_works(charrnn: Run, tmp_path: Path) -> None:

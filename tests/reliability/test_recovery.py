@@ -17,7 +17,7 @@ import pytest
 from charrnn.data import encode as encoding
 from charrnn.data.encode import encode_text
 from charrnn.errors import CheckpointError, DivergenceError, SettingsError
-from charrnn.files import FileLock, LockedError
+from charrnn.locks import FileLock, LockedError
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.runs.events import RolledBack, StepReport
 from charrnn.runs.transfer import check_transferable

@@ -121,7 +121,7 @@ def test_a_scheduler_that_dies_leaves_trials_that_go_on_here(
     cluster.scheduler.send_signal(signal.SIGKILL)
     _, messages = sweep.communicate(timeout=60)
     ended = subprocess.CompletedProcess([], sweep.returncode, "", messages.decode())
-    assert_one_line_error(ended, 1, "the scheduler is gone", "--resume")
+    assert_one_line_error(ended, 1, "lost the scheduler", "--resume")
     steps = steps_saved(folder)
     resumed = begin(tmp_path, "s.yaml", "--resume", "--jobs", "2")
     wait_until(lambda: all(now > then for now, then in zip(steps_saved(folder), steps, strict=True)))

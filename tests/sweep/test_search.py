@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.files import FileLock
+from charrnn.locks import FileLock
 from charrnn.sweep.executors import unlocked
 from tests.conftest import Run, assert_one_line_error
 from tests.sweep.processes import begin, wait_until
@@ -104,7 +104,7 @@ def test_a_plan_with_early_stopping_in_two_processes(charrnn: Run, tmp_path: Pat
     assert {trial["attempts"] for trial in found} == {1}
     assert len(states(folder)) == 6
     refused = charrnn("sweep", "s.yaml", "--join", "--set", "model.hidden_size=9")
-    assert_one_line_error(refused, 2, "other base settings")
+    assert_one_line_error(refused, 2, "base settings that differ")
     assert_one_line_error(charrnn("sweep", "s.yaml", "--join", "--dir", "nowhere"), 2, "no sweep to join")
     again = charrnn("sweep", "s.yaml", "--resume", "--quiet", "--json")
     assert {trial["attempts"] for trial in (json.loads(p.read_text()) for p in folder.glob("*/trial.json"))} == {1}

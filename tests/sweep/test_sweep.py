@@ -119,7 +119,28 @@ def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[
     found = json.loads(shorter.stdout)["runs"]
     assert [run["status"] for run in found] == ["stopped", "stopped"]
     refused = charrnn("sweep", "s.yaml", "--resume", "--set", "model.cell=rnn")
-    assert_one_line_error(refused, 2, "other base settings")
+    assert_one_line_error(refused, 2, "base settings that differ")
+
+
+def test_a_trial_that_fails_before_it_has_settings_counts(
+    charrnn: Run, tmp_path: Path, base: Callable[[int], Path], text_file: Path
+) -> None:
+    """A text that is missing; another cannot be fetched or made."""
+    base(20)
+    (tmp_path / "s.yaml").write_text(f"base: base.yaml\ngrid: {{corpus.source: [{text_file}, /no/such/text.txt]}}\n")
+    done = charrnn("sweep", "s.yaml", "--jobs", 1, "--json")
+    assert_one_line_error(done, 1, "1 of 2 trials failed", "/no/such/text.txt")
+    table = json.loads(done.stdout)
+    assert table["counts"] == {"done": 1, "failed": 1}
+    assert [run["status"] for run in table["runs"]] == ["done", "failed"]
+    assert table["runs"][1]["corpus.source"] == "/no/such/text.txt"
+    with (tmp_path / "checkpoints" / "s" / "results.csv").open() as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["done", "failed"]
+    (record,) = [json.loads(p.read_text()) for p in tmp_path.rglob("trial.json") if "no_such" in str(p)]
+    assert "/no/such/text.txt" in record["error"]  # written by the trial itself, without "charrnn: error: "
+    assert "charrnn" not in record["error"]
+    again = charrnn("sweep", "s.yaml", "--jobs", 1, "--resume", "--quiet")
+    assert_one_line_error(again, 1, "1 of 2 trials failed")
 
 
 def test_a_history_that_is_cut_back_is_followed(tmp_path: Path) -> None:
@@ -166,7 +187,7 @@ def test_directories_are_not_mixed_up(charrnn_here: Run, tmp_path: Path, base: C
     (tmp_path / "s.yaml").write_text("base: base.yaml\n")
     assert_one_line_error(charrnn_here("sweep", "s.yaml", "--resume"), 2, "no sweep to resume")
     assert charrnn_here("sweep", "s.yaml", "--quiet").returncode == 0
-    assert_one_line_error(charrnn_here("sweep", "s.yaml"), 2, "holds a sweep already")
+    assert_one_line_error(charrnn_here("sweep", "s.yaml"), 2, "already holds a sweep")
     kept = tmp_path / "checkpoints" / "s" / "mine.txt"
     kept.write_text("notes")
     (tmp_path / "s.yaml").write_text("base: base.yaml\nset: {model.hidden_size: 9}\n")
@@ -210,7 +231,7 @@ def test_table_on_a_terminal(tmp_path: Path, base: Callable[[int], Path]) -> Non
         shown += data
     assert sweep.wait() == 0
     text = shown.decode("utf-8", "replace")
-    assert "2 of 2 trials over (2 done)" in text
+    assert "2 of 2 trials finished (2 done)" in text
     assert "running" in text
     assert "hidden_size" in text
     assert "bits/char" in text

@@ -33,6 +33,7 @@ from tests.training.reference_rules import (
     update,
     weight_mask,
 )
+from tests.training.reference_text import parts_of, symbols_of
 
 TEMPERATURE = 0.8  # of the samples that a run shows
 Event = tuple[Any, ...]
@@ -83,16 +84,14 @@ class Loop:
     ) -> None:
         c, m, self.t = settings["corpus"], settings["model"], settings["training"]
         self.m, self.step_seconds, self.diverging = m, step_seconds, diverging
-        symbols: Any = text if c["encoding"] == "bytes" else text.decode()
+        symbols = symbols_of(c, text)
         self.symbols = sorted(set(symbols))
-        ids = [self.symbols.index(symbol) for symbol in symbols]
+        train, val, _ = ([self.symbols.index(symbol) for symbol in part] for part in parts_of(c, symbols))
         separator: Any = c["document_separator"]
         if separator is not None:
             separator = separator.encode() if c["encoding"] == "bytes" else separator
             separator = [self.symbols.index(symbol) for symbol in separator]
-        val = int(len(ids) * (1.0 - c["val_fraction"] - c["test_fraction"]))
-        test = int(len(ids) * (1.0 - c["test_fraction"]))
-        self.train, self.val, self.separator = ids[:val], ids[val:test], separator
+        self.train, self.val, self.separator = train, val, separator
         t = self.t
         self.windows = Windows(
             self.train, t["batch_size"], t["seq_length"], t["random_offsets"], t["seed"], self.separator

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from charrnn.config.schema import Config
-from charrnn.data.corpora import resolve
-from charrnn.data.encode import encode_text
 from charrnn.data.windows import WindowStream
 from charrnn.errors import DivergenceError
 from charrnn.runs.directory import RunDirectory
 from charrnn.runs.events import CheckpointSaved, Evaluated, Event, RolledBack, RunFinished, SampleMade, StepReport
+from charrnn.runs.text import encode_corpus
 from charrnn.training.group import Group, ReplicaSpec, group_of
 from charrnn.training.trainer import Trainer
 
@@ -71,7 +70,7 @@ def run(folder: Path, settings: Config, *, diverging: Collection[int] = (), dtyp
         diverging: calls of a step, from 0, whose loss is made not a number.
         dtype: of the network.
     """
-    clock, text = Clock(), encode_text(resolve(settings.corpus.source), settings.corpus.encoding, folder / "cache")
+    clock, text = Clock(), encode_corpus(settings.corpus)
     directory = RunDirectory(folder / "run")
     directory.open_new(settings, overwrite=True)
 

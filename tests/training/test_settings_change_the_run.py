@@ -25,6 +25,7 @@ from charrnn.nn.cells import CELLS
 from charrnn.nn.clip import CLIPPERS
 from charrnn.nn.optim import OPTIMIZERS
 from charrnn.nn.schedule import SCHEDULES
+from charrnn.training import tensorboard
 from tests.conftest import Run
 from tests.training.reference_loop import Loop
 from tests.training.runs_as_events import Outcome, run, step_seconds
@@ -32,6 +33,9 @@ from tests.training.runs_as_events import Outcome, run, step_seconds
 TEXTS = {
     "text.txt": "the cat sat on the mát. the dog ran to the cat.\n\na cat and a dog met on the mat; the mat was red "
     "and the dög was big.\n\nthe cat saw the red mat and sat on it again. a dog ran.\n\nthe end of the tale was a mat.",
+    "ends.txt": "the cat sat on the mat.\r\nthe dog ran to the cat.\ra cat met a dog.\r\n" * 3,
+    "forms.txt": "cafe\u0301 \ufb01ne \u00e1 pa\u0308r \u00bd of it. the \u0439 and the \u2460 are there.\n" * 4,
+    "lines.txt": "ann one\nbob two\ncleo three\ndan four\neve five\nfay six\ngus seven\nhal eight\n" * 2,
     "other.txt": "seven slow ships sail south; several swans see seven slow ships sink.\n" * 3,
 }
 BASE = """
@@ -73,10 +77,22 @@ EVERYTHING = (
     r'corpus.document_separator="\n\n" training.weight_decay=0.02 training.grad_clip=0.3 '
     "training.schedule=linear training.epochs=2 training.seq_length=6 training.batch_size=4"
 )
+LINES = "corpus.source=lines.txt corpus.documents=lines"
 TIMED = "training.max_minutes=0.3 training.max_steps=null"
 ROWS = [
     Row("corpus.source", "other.txt", "first weights report sample", against="text.txt"),
     Row("corpus.encoding", "bytes", "first weights report sample"),
+    Row("corpus.encoding", "cp1252", "first weights report sample"),
+    Row("corpus.newlines", "unix", "first weights report sample", "corpus.source=ends.txt"),
+    Row("corpus.normalize", "nfc", "weights report", "corpus.source=forms.txt"),
+    Row("corpus.normalize", "nfd", "weights report", "corpus.source=forms.txt"),
+    Row("corpus.normalize", "nfkc", "weights report", "corpus.source=forms.txt"),
+    Row("corpus.normalize", "nfkd", "weights report", "corpus.source=forms.txt"),
+    Row("corpus.documents", "lines", "weights report evaluated", "corpus.source=lines.txt"),
+    Row("corpus.documents", "files", "first weights report sample"),
+    Row("corpus.split", "shuffled", "weights evaluated", f"{LINES} corpus.test_fraction=0.2"),
+    Row("corpus.split", "shuffled", "weights evaluated", r'corpus.document_separator="\n\n"'),
+    Row("corpus.split_seed", "5", "weights evaluated", f"{LINES} corpus.split=shuffled"),
     Row("corpus.val_fraction", "0.3", "weights evaluated"),
     Row("corpus.test_fraction", "0.25", "weights evaluated"),
     Row("corpus.document_separator", r'"\n\n"', "weights evaluated"),
@@ -296,23 +312,14 @@ def literals(kind: Any) -> set[str]:
 def test_tensorboard_gets_every_report(folder: Path, charrnn_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[tuple[str, float, int]] = []
 
-    class Writer:
-        def __init__(self, folder: str) -> None:
-            assert Path(folder).name == "tensorboard"
+    def begin(self: object, folder: Path) -> None:
+        assert folder.name == "tensorboard"
 
-        def add_scalar(self, tag: str, value: float, step: int) -> None:
-            written.append((tag, value, step))
-
-        def flush(self) -> None:
-            """Nothing is held back."""
-
-        close = flush
-
-    for name in ("tensorboard", "tensorboard.summary"):  # stands in for the extra
-        module = ModuleType(name)
-        module.__spec__ = ModuleSpec(name, None)
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(sys.modules["tensorboard.summary"], "Writer", Writer, raising=False)
+    monkeypatch.setitem(sys.modules, "tensorboard", module := ModuleType("tensorboard"))  # stands in for the extra
+    module.__spec__ = ModuleSpec("tensorboard", None)
+    monkeypatch.setattr(tensorboard, "_scalar", lambda tag, value, step: written.append((tag, value, step)))
+    monkeypatch.setattr(tensorboard.TensorBoardLog, "__init__", begin)
+    monkeypatch.setattr(tensorboard.TensorBoardLog, "_write", lambda self, records: None)
     (folder / "base.yaml").write_text(BASE.replace("text.txt", str(folder / "text.txt")), encoding="utf-8")
     command = ("train", "-c", folder / "base.yaml", "-q", "--set", "training.tensorboard=true")
     done = charrnn_here(*command, "--run-dir", folder / "board")

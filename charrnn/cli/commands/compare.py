@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.commands.train import ProgressKind
+from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
@@ -21,7 +22,7 @@ EXAMPLE = (
 
 def compare(
     configs: Annotated[
-        list[Path], typer.Argument(metavar="CONFIG...", help="Settings files, built-in names, or runs that have them.")
+        list[Path], typer.Argument(metavar="CONFIG...", help="Settings files, names of built-in ones, or runs.")
     ],
     budget: Annotated[
         str, typer.Option(help="Training budget per run: minutes (2m), seconds (90s) or steps (500).")
@@ -29,27 +30,27 @@ def compare(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting in all runs; repeatable.")
     ] = None,
-    directory: Annotated[Path, typer.Option("--run-dir", "--dir", help="Directory for the runs.")] = Path(
-        "checkpoints/compare"
-    ),
+    directory: Annotated[
+        Path, typer.Option("--run-dir", "--dir", callback=at_home, help="Directory for the runs.")
+    ] = Path("checkpoints/compare"),
     target_loss: Annotated[
         float | None,
         typer.Option(
             "--target-loss",
             "--reach",
-            help="StepReport how long each run took to reach this loss (nats). Default: the weakest run's best loss.",
+            help="Report how long each run took to reach this loss (nats). Default: the weakest run's best loss.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a comparison that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the runs in the directory.")] = False,
     picture: Annotated[Path | None, typer.Option("--plot", help="Also draw the losses; needs the extra plots.")] = None,
     progress: Annotated[
-        ProgressKind, typer.Option("--progress", help="Display; see charrnn train.")
+        ProgressKind, typer.Option("--progress", help="Progress display; see charrnn train.")
     ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write table and curves as one JSON object.")] = False,
 ) -> None:
-    """Train several settings under the same budget, one after the other, and put them side by side."""
+    """Train several settings under the same budget, one after the other, and compare them."""
     from charrnn.cli.commands.train import train_here
     from charrnn.runs.comparison import compare_runs
     from charrnn.runs.directory import RunDirectory
@@ -63,16 +64,16 @@ def compare(
         going_on = resume and folder.last.exists()
         train_here(config, folder, resume=going_on, overwrite=overwrite, quiet=quiet, progress=progress.value)
     table = compare_runs([directory / name for name, _ in chosen], target_loss)
+    _show(table, [directory / name for name, _ in chosen], budget, as_json=as_json)
     if picture is not None:
         from charrnn.inspection.plots.curves import draw_curves
 
         x = "steps" if budget.isdigit() else "seconds"
         draw_curves([read_history(directory / name) for name, _ in chosen], picture, x=x)
-    _show(table, [directory / name for name, _ in chosen], budget, as_json=as_json)
 
 
 def _settings(paths: list[Path], overrides: list[str]) -> list[tuple[str, Config]]:
-    """Name and settings of each; names are made different."""
+    """Name and settings of each run; duplicate names are made unique."""
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
 
@@ -82,7 +83,7 @@ def _settings(paths: list[Path], overrides: list[str]) -> list[tuple[str, Config
         config = load_config(path / "config.yaml" if a_run else settings_path(str(path)), overrides)
         plain = path.resolve().name if a_run else path.stem
         name, number = plain, 2
-        while name in found:
+        while name.casefold() in {other.casefold() for other in found}:
             name, number = f"{plain}-{number}", number + 1
         found[name] = config
     return list(found.items())
@@ -129,4 +130,4 @@ def _show(table: list[ComparedRun], folders: list[Path], budget: str, *, as_json
         )
         for row in sorted(table, key=lambda row: row.loss)
     ]  # fmt: skip
-    print_table(f"the same budget for each: {budget}; losses are nats on the validation part", heads, rows)
+    print_table(f"same budget for each run: {budget}; losses are nats on the validation part", heads, rows)

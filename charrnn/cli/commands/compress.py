@@ -86,8 +86,9 @@ def decompress(
 
 
 def _separator(loaded: Checkpoint) -> IdArray | None:
-    end = loaded.config.corpus.document_separator
-    return None if end is None else loaded.vocabulary.encode(end)
+    from charrnn.runs.text import separator_ids
+
+    return separator_ids(loaded.config.corpus, loaded.vocabulary)
 
 
 def _read(file: Path) -> bytes:

@@ -17,7 +17,7 @@ def show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings file (YAML), or the name of a built-in one.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="A.B=V", help="Use this value instead of the file's; may be repeated."),
+        typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object instead of YAML.")] = False,
 ) -> None:

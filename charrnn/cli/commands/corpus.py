@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="List, look at, build and fetch texts to learn from.", no_args_is_help=True)
+app = typer.Typer(help="List, inspect, build and fetch texts to learn from.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
 Name = Annotated[str, typer.Argument(help="A name from `charrnn corpus list`.")]
@@ -31,40 +31,57 @@ def list_(as_json: AsJson = False) -> None:
     print_table("named corpora", ("name", "kind", "present", "licence", "what it is"), rows)
 
 
-@app.command(epilog="Example: charrnn corpus info python-docs")
+@app.command(epilog="Example: charrnn corpus info python-docs; charrnn corpus info novel.txt --encoding cp1252")
 def info(
-    source: Annotated[str, typer.Argument(help="A named corpus, a file, a glob or a directory.")],
+    source: Annotated[str, typer.Argument(help="A named corpus, a file, a glob or a directory; - is standard input.")],
+    encoding: Annotated[str, typer.Option(help="Encoding of the files, as corpus.encoding.")] = "utf-8",
     as_json: AsJson = False,
 ) -> None:
-    """Count the bytes, characters, symbols and lines of a text."""
+    """Count the bytes, characters, symbols and lines of a text, and name its encoding."""
     from dataclasses import asdict
 
-    from charrnn.cli.output import write_json
+    from charrnn.cli.output import visible, write_json
     from charrnn.cli.views.training import print_table
+    from charrnn.config.encodings import codec_name
     from charrnn.data.corpora import info as look
+    from charrnn.errors import SettingsError
 
-    found = asdict(look(source))
+    if codec_name(encoding) is None:
+        raise SettingsError(f"--encoding: {encoding!r} is not a text encoding that Python knows")
+    found = asdict(look(source, encoding=encoding))
     if as_json:
         write_json(found)
         return
-    rows = [(key, f"{value:,}" if isinstance(value, int) else str(value)) for key, value in found.items()]
-    print_table(source, ("", ""), [(k, "not UTF-8: use encoding bytes" if v == "None" else v) for k, v in rows])
+    notes = found.pop("notes")
+    unread = f"not {encoding}" + (f": try --encoding {found['encoding']}" if found["encoding"] else "")
+    rows = [(key, f"{value:,}" if isinstance(value, int) else str(value or unread)) for key, value in found.items()]
+    print_table(source, ("", ""), rows)
+    for note in notes:
+        sys.stderr.write(f"note: {visible(note)}\n")
 
 
 @app.command(epilog="Example: charrnn corpus build python-stdlib; charrnn corpus build recall --lag 50 -o recall.txt")
 def build(
     name: Annotated[str, typer.Argument(help="A built-in corpus, or a memory task: recall, brackets, markov.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File of a task; default NAME.txt.")] = None,
-    chars: Annotated[int, typer.Option(min=1, max=10**9, help="Characters of a task's text.")] = 200_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of a task's draws.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Output file for a task. Default: NAME.txt.")
+    ] = None,
+    chars: Annotated[int, typer.Option(min=1, max=10**9, help="Number of characters in a task's text.")] = 200_000,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of a task's text.")] = 1,
     lag: Annotated[int | None, typer.Option(help="recall: characters between a symbol and its query.")] = None,
-    noise: Annotated[int | None, typer.Option(help="recall: different characters between them.")] = None,
-    depth: Annotated[int | None, typer.Option(help="brackets: open at once, at most.")] = None,
-    order: Annotated[int | None, typer.Option(help="markov: letters that matter for the next.")] = None,
-    symbols: Annotated[int | None, typer.Option(help="Symbols to recall, kinds of brackets, letters.")] = None,
+    noise: Annotated[
+        int | None, typer.Option(help="recall: number of different noise characters between them.")
+    ] = None,
+    depth: Annotated[int | None, typer.Option(help="brackets: maximum nesting depth.")] = None,
+    order: Annotated[
+        int | None, typer.Option(help="markov: number of preceding letters that determine the next.")
+    ] = None,
+    symbols: Annotated[
+        int | None, typer.Option(help="Number of symbols to recall, kinds of brackets, or letters.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a built-in corpus anew, or a text whose lowest possible loss is known; write its path."""
+    """Rebuild a built-in corpus, or generate a text whose lowest possible loss is known; print its path."""
     from charrnn.cli.output import write_json
     from charrnn.data.synthetic import build_text, make_task
     from charrnn.data.tasks import TASKS
@@ -81,7 +98,7 @@ def build(
         return
     sys.stdout.write(f"{path}\n")
     sys.stderr.write(
-        f"the lowest possible loss is {facts['entropy_nats']:.4f} nats, {facts['entropy_bits']:.4f} bits a character "
+        f"the lowest possible loss is {facts['entropy_nats']:.4f} nats, {facts['entropy_bits']:.4f} bits per character "
         f"(in this text {facts['sample_nats']:.4f} nats)\n"
     )
 
@@ -89,10 +106,10 @@ def build(
 @app.command(epilog="Example: charrnn corpus fetch tiny-shakespeare")
 def fetch(
     name: Name,
-    force: Annotated[bool, typer.Option("--force", help="Fetch it even if it is here.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Download it again even if it is already here.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download a corpus, verify it and write its path."""
+    """Download a corpus, verify it and print its path."""
     _get(name, kind="url", again=force, as_json=as_json)
 
 
@@ -105,7 +122,7 @@ def _get(name: str, *, kind: str, again: bool, as_json: bool) -> None:
     entry = catalogue().get(name)
     if entry is not None and entry.kind != kind:
         other = "build" if kind == "url" else "fetch"
-        raise SettingsError(f"{name}: a corpus of kind {entry.kind}", hint=f"charrnn corpus {other} {name}")
+        raise SettingsError(f"{name}: is a corpus of kind {entry.kind}", hint=f"charrnn corpus {other} {name}")
     with byte_progress(name) as tick:
         path = get(name, progress=tick, again=again)
     if as_json:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.text_options import Corpus, parts_of
+
 if TYPE_CHECKING:
     from charrnn.api import TrainedModel
-    from charrnn.data.vocabulary import Vocabulary
     from charrnn.evaluation.loss import Score
     from charrnn.evaluation.reading import Around
     from charrnn.nn.params import IdArray
@@ -48,7 +49,7 @@ def evaluate(
     ] = None,
     split: Annotated[Split, typer.Option(help="Part of the run's own corpus.")] = Split.val,
     baselines: Annotated[
-        bool, typer.Option(help="Also gzip, xz, bz2 and a character n-gram model fitted to the training part.")
+        bool, typer.Option(help="Also measure gzip, xz, bz2 and a character n-gram model fitted to the training part.")
     ] = True,
     dynamic: Annotated[
         bool,
@@ -57,7 +58,7 @@ def evaluate(
         ),
     ] = False,
     dynamic_rate: Annotated[
-        float | None, typer.Option(min=0.0, help="Learning rate of --dynamic; 0.0003 where not given.")
+        float | None, typer.Option(min=0.0, help="Learning rate of --dynamic. Default: 0.0003.")
     ] = None,
     memorisation: Annotated[
         bool,
@@ -68,15 +69,16 @@ def evaluate(
         ),
     ] = False,
     per_char: Annotated[
-        PerCharacter | None, typer.Option("--per-char", help="The surprise of every character, and nothing else.")
+        PerCharacter | None, typer.Option("--per-char", help="Show the surprise of every character instead.")
     ] = None,
-    per_line: Annotated[bool, typer.Option("--per-line", help="Line by line instead.")] = False,
+    per_line: Annotated[bool, typer.Option("--per-line", help="Show the loss line by line instead.")] = False,
     surprising: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="The N most surprising places instead, in their context.")
+        int | None, typer.Option(min=1, metavar="N", help="Show the N most surprising positions in context instead.")
     ] = None,
     unknown: Annotated[
-        str, typer.Option(help="Characters of --text that the model does not know: error, skip, replace.")
+        str, typer.Option(help="How to treat characters of --text that the model does not know: error, skip, replace.")
     ] = "error",
+    corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Measure how well a model predicts a text, in nats, bits per character and perplexity.
@@ -86,22 +88,22 @@ def evaluate(
     from charrnn.api import load
     from charrnn.cli.output import write_json
     from charrnn.runs.checkpoint import find_checkpoint
+    from charrnn.runs.text import file_ids, separator_ids, text_before
 
     _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
     paths = [find_checkpoint(path) for path in checkpoints or ()] or [find_checkpoint(None)]
     model = load(*paths)
     loaded = model.checkpoints[0]
-    parts = corpus_parts(loaded) if text is None or baselines or memorisation else None
+    parts = parts_of(loaded, corpus) if text is None or baselines or memorisation else None
     if text is None:
-        ids, name = (parts or {})[split.value], f"{loaded.config.corpus.source}, {split.value} part"
+        ids, name = (parts or {})[split.value], f"{loaded.config.corpus.title}, {split.value} part"
         before = text_before(parts or {}, split.value)
     else:
+        _check_unknown(unknown)
         ids, name = file_ids(text, loaded, unknown), "standard input" if str(text) == "-" else str(text)
         before = None
     _check_length(ids, name)
-    document_end = loaded.config.corpus.document_separator
-    separator = None if document_end is None else loaded.vocabulary.encode(document_end)
-    around: Around = {"separator": separator, "before": before}
+    around: Around = {"separator": separator_ids(loaded.config.corpus, loaded.vocabulary), "before": before}
     if per_char or per_line or surprising:
         _closely(model, ids, around, per_char, surprising, as_json=as_json)
         return
@@ -118,13 +120,20 @@ def evaluate(
     if memorisation:
         from charrnn.cli.views.memorised import memorised
 
-        report["memorisation"] = memorised(loaded, parts or corpus_parts(loaded))
+        report["memorisation"] = memorised(loaded, parts or parts_of(loaded, corpus))
     if baselines:
         report["baselines"] = _baselines(ids, loaded, parts)
     if as_json:
         write_json(report)
     else:
         _show(report)
+
+
+def _check_unknown(unknown: str) -> None:
+    from charrnn.errors import SettingsError
+
+    if unknown not in ("error", "skip", "replace"):
+        raise SettingsError(f"--unknown: found {unknown!r}, allowed: error, skip, replace")
 
 
 def _check_one_view(**given: object) -> None:
@@ -139,7 +148,7 @@ def _closely(
     model: TrainedModel, ids: IdArray, around: Around, per_char: PerCharacter | None, count: int | None, *,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Characters, places or lines instead of the whole."""
+    """Characters, positions or lines instead of the whole."""
     from charrnn.cli.views import scores as scored
     from charrnn.evaluation.scoring import character_nats
 
@@ -182,8 +191,9 @@ def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
     from charrnn.data.windows import split_bounds
 
     corpus = loaded.config.corpus
-    known = generator_nats(Path(corpus.source))
-    if known is None:
+    base = Path(str(loaded.counters.get("started_in") or ""))
+    known = generator_nats(base / corpus.sources[0]) if len(corpus.sources) == 1 else None
+    if known is None or corpus.split != "tail":
         return None
     bounds = split_bounds(len(known[1]), val_fraction=corpus.val_fraction, test_fraction=corpus.test_fraction)
     start, stop = bounds[split.value]
@@ -210,69 +220,6 @@ def _check_length(ids: IdArray, name: str) -> None:
             f"{name}: has {len(ids)} characters, but at least 2 are needed to predict one",
             hint="choose another --split, or a longer --text",
         )
-
-
-def corpus_parts(loaded: Checkpoint) -> dict[str, IdArray]:
-    """The splits of the corpus the run was trained on.
-
-    Raises:
-        DataError: the corpus cannot be read, or is another text now.
-    """
-    from charrnn.data.corpora import cache_dir, resolve
-    from charrnn.data.encode import encode_text
-    from charrnn.data.windows import split_bounds
-    from charrnn.errors import DataError
-
-    corpus = loaded.config.corpus
-    # With the model's symbols, which may be more than the text's: it may have begun with another run's weights.
-    encoded = encode_text(resolve(corpus.source), corpus.encoding, cache_dir() / "encoded", known=loaded.vocabulary)
-    if encoded.sha256 != loaded.counters.get("text_sha256"):
-        raise DataError(
-            f"{corpus.source}: not the text this run was trained on",
-            hint="give a text with --text FILE --no-baselines",
-        )
-    bounds = split_bounds(len(encoded.ids), val_fraction=corpus.val_fraction, test_fraction=corpus.test_fraction)
-    return {name: encoded.ids[slice(*span)] for name, span in bounds.items()}
-
-
-def text_before(parts: dict[str, IdArray], split: str) -> IdArray | None:
-    """The part of the corpus that comes before a split: the state it leaves is the one that the split begins with."""
-    names = list(parts)
-    earlier = [parts[name] for name in names[: names.index(split)] if len(parts[name])]
-    return earlier[-1] if earlier else None
-
-
-def file_ids(text: Path, loaded: Checkpoint, unknown: str) -> IdArray:
-    """A file (or standard input, `-`) as the model's ids.
-
-    Raises:
-        DataError: unreadable, not UTF-8, or symbols that are unknown.
-        SettingsError: `unknown` is none of error, skip, replace.
-    """
-    from charrnn.errors import SettingsError
-
-    if unknown not in ("error", "skip", "replace"):
-        raise SettingsError(f"--unknown: found {unknown!r}, allowed: error, skip, replace")
-    name, decoded = read_text(text, loaded.vocabulary)
-    return loaded.vocabulary.encode(decoded, what=name, unknown=unknown)
-
-
-def read_text(text: Path, vocabulary: Vocabulary) -> tuple[str, str | bytes]:
-    """What to call a file (or standard input, `-`), and its content: characters, or bytes for a model of bytes.
-
-    Raises:
-        DataError: unreadable, or not UTF-8.
-    """
-    from charrnn.errors import DataError
-
-    name = "standard input" if str(text) == "-" else str(text)
-    try:
-        data = sys.stdin.buffer.read() if str(text) == "-" else text.read_bytes()
-        return name, data if vocabulary.encoding == "bytes" else data.decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not valid UTF-8: byte at offset {error.start}") from None
 
 
 def _baselines(ids: IdArray, loaded: Checkpoint, parts: dict[str, IdArray] | None) -> dict[str, Any]:
@@ -308,11 +255,11 @@ def _show(report: dict[str, Any]) -> None:
     if "entropy_bound" in report:
         a = report["entropy_bound"]
         numbers = (f"{a['bits_per_char']:.4f}", f"{a['loss']:.4f}", f"{2 ** a['bits_per_char']:.3f}")
-        rows.append(("the lowest possible (the generator itself)", *numbers))
+        rows.append(("lowest possible (the generator itself)", *numbers))
     if "dynamic" in report:
         d = report["dynamic"]
         numbers = (f"{d['bits_per_char']:.4f}", f"{d['loss']:.4f}", f"{d['perplexity']:.3f}")
-        rows.append(("the same, learning while it reads (dynamic)", *numbers))
+        rows.append(("this model, learning while it reads (dynamic)", *numbers))
     baselines = dict(report.get("baselines", {}))
     order, counted = baselines.pop("ngram_order", None), baselines.pop("ngram_chars", 0)
     for name, bits in baselines.items():

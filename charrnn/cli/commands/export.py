@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.text_options import at_home
+
 EXAMPLE = "Example: charrnn export checkpoints/quickstart --to html -o page.html"
 EXAMPLE_IMPORT = "Example: charrnn import model.pt --vocab tiny-shakespeare.txt --run-dir checkpoints/imported"
 
@@ -35,10 +37,14 @@ def export(
         Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
     ] = None,
     to: Annotated[
-        Format, typer.Option(help="html: a page that samples; torch: state_dict and script; onnx: one step; ...")
+        Format,
+        typer.Option(
+            help="Output format: html (a page that samples), torch (state_dict and script), onnx (one step), ..."
+        ),
     ] = Format.html,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file; default: the run's name with the format's suffix.")
+        Path | None,
+        typer.Option("--output", "-o", help="Output file. Default: the run's name with the format's suffix."),
     ] = None,
 ) -> None:
     """Write a model in another format. docs/export.md has an example of each."""
@@ -61,22 +67,20 @@ def _note(text: str) -> None:
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="PyTorch state_dict, .safetensors, or our .json.")],
-    run_dir: Annotated[Path, typer.Option("--run-dir", help="Where to put the checkpoint.")],
+    run_dir: Annotated[Path, typer.Option("--run-dir", callback=at_home, help="Directory for the imported run.")],
     vocab: Annotated[
         Path | None,
-        typer.Option(help="Its characters in the order of their ids: a JSON list, or the text it was trained on."),
+        typer.Option(help="Vocabulary: a JSON list of characters in id order, or the text the network was trained on."),
     ] = None,
-    rnn: Annotated[
-        str | None, typer.Option(help="Name of the recurrent network in it, where there are several.")
-    ] = None,
+    rnn: Annotated[str | None, typer.Option(help="Name of the recurrent network, if the file has several.")] = None,
     head: Annotated[str | None, typer.Option(help="Name of the output layer, if it cannot be detected.")] = None,
-    embedding: Annotated[str | None, typer.Option(help="Name of the embedding, where it is not plain.")] = None,
+    embedding: Annotated[str | None, typer.Option(help="Name of the embedding, if it cannot be detected.")] = None,
     nonlinearity: Annotated[
-        Nonlinearity | None, typer.Option(help="What an nn.RNN was made with; its weights do not show it.")
+        Nonlinearity | None, typer.Option(help="Nonlinearity of an nn.RNN, which its weights do not show.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the directory.")] = False,
 ) -> None:
-    """Make a checkpoint of a network from elsewhere: nn.RNN, nn.LSTM or nn.GRU with a linear layer behind."""
+    """Convert a foreign network to a checkpoint: nn.RNN, nn.LSTM or nn.GRU followed by a linear layer."""
     from charrnn.files import writing
     from charrnn.formats.load import ArrayNames, import_model, read_vocabulary
     from charrnn.runs.checkpoint import save_checkpoint

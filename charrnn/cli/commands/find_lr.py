@@ -22,16 +22,18 @@ def find_lr(
     ] = None,
     low: Annotated[float, typer.Option("--from", help="Lowest rate.")] = 1e-5,
     high: Annotated[float, typer.Option("--to", help="Highest rate.")] = 1.0,
-    steps: Annotated[int, typer.Option(min=10, help="Steps of training from the one to the other.")] = 300,
+    steps: Annotated[int, typer.Option(min=10, help="Training steps between the two rates.")] = 300,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the curve: .csv, or .png, .svg, .pdf (extra plots).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write advice and curve as one JSON object.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the suggestion and the curve as one JSON object.")
+    ] = False,
 ) -> None:
-    """Suggest a learning rate: train for a moment with a rising one, and look where the loss falls."""
+    """Suggest a learning rate: train briefly while raising it, and find where the loss falls fastest."""
     from dataclasses import asdict
 
-    from charrnn.cli.output import write, write_json
+    from charrnn.cli.output import write_json
     from charrnn.cli.views.training import byte_progress
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
@@ -49,11 +51,17 @@ def find_lr(
             f"--from {low:g}: the loss is NaN even at the lowest learning rates", hint="use a smaller --from"
         )
     advice = suggest(points, complete=len(points) == steps)
-    if output is not None:
-        _save(points, advice, output)
     if as_json:
         write_json({**asdict(advice), "curve": [asdict(point) for point in points]})
-        return
+    else:
+        _advise(advice)
+    if output is not None:
+        _save(points, advice, output)
+
+
+def _advise(advice: LrSuggestion) -> None:
+    from charrnn.cli.output import write
+
     write(
         f"loss falls fastest at {advice.steepest:.2g}, is lowest at {advice.lowest:.2g}"
         + (f", diverges from {advice.diverged:.2g}\n" if advice.diverged else "\n")

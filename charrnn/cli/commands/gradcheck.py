@@ -20,11 +20,13 @@ def gradcheck(
     tolerance: Annotated[float, typer.Option(min=0.0, help="Largest relative error allowed.")] = 1e-6,
     entries: Annotated[int, typer.Option(min=1, help="Number of random entries to check in each parameter.")] = 12,
     seq_length: Annotated[int, typer.Option("--seq-length", "--time-steps", min=1, help="Characters per window.")] = 7,
-    batch_size: Annotated[int, typer.Option("--batch-size", "--columns", min=1, help="Windows side by side.")] = 3,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "--columns", min=1, help="Number of parallel windows.")
+    ] = 3,
     vocab_size: Annotated[int, typer.Option(min=2, help="Number of symbols.")] = 11,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Compare the gradients that train with float64 central differences; exit 1 above the tolerance."""
+    """Compare the training gradients with float64 central differences; exit with 1 above the tolerance."""
     from charrnn.cli.commands.train import _settings
     from charrnn.cli.output import write_json
     from charrnn.cli.views.training import print_table

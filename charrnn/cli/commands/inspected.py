@@ -1,4 +1,4 @@
-"""What all views of `charrnn inspect` begin with: a checkpoint and a piece of text it can read."""
+"""What all views of `charrnn inspect` start from: a checkpoint and a text it can read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from charrnn.cli.text_options import parts_of
 
 if TYPE_CHECKING:
     from charrnn.evaluation.reading import Around
@@ -20,12 +22,12 @@ Checkpoints = Annotated[
 OneCheckpoint = Annotated[
     Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
 ]
-TextFile = Annotated[Path | None, typer.Option("--text", help="A file to read; default: the run's validation part.")]
-Start = Annotated[int, typer.Option(min=0, help="Characters to leave out at the beginning.")]
-Length = Annotated[int, typer.Option(min=2, help="Characters to read.")]
+TextFile = Annotated[Path | None, typer.Option("--text", help="Text file to read. Default: the run's validation part.")]
+Start = Annotated[int, typer.Option(min=0, help="Number of characters to skip at the beginning.")]
+Length = Annotated[int, typer.Option(min=2, help="Number of characters to read.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write the numbers as one JSON object.")]
 
-_ENOUGH = 1 << 16  # symbols before a text, for their state not to depend on where they began
+_ENOUGH = 1 << 16  # symbols read before a text, so that its state does not depend on where reading started
 
 
 @dataclass(frozen=True)
@@ -57,22 +59,24 @@ class ModelAndText:
         return chr(int(self.checkpoint.vocabulary.values[index]))
 
 
-def inspected(path: Path | None, text: Path | None, start: int, length: int) -> ModelAndText:
-    """Load a checkpoint and `length` symbols of a text from `start`.
+def inspected(
+    path: Path | None, text: Path | None, start: int, length: int, corpus: list[str] | None = None
+) -> ModelAndText:
+    """Load a checkpoint and `length` symbols of a text from `start`; `corpus` says where the run's text is now.
 
     Raises:
         CheckpointError, DataError: as the loaders; also where the text is shorter than `start` + 2.
     """
     import numpy as np
 
-    from charrnn.cli.commands.evaluate import corpus_parts, file_ids, text_before
     from charrnn.errors import DataError
     from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.runs.text import file_ids, separator_ids, text_before
 
     file = find_checkpoint(path)
     loaded = load_checkpoint(file)
     if text is None:
-        parts = corpus_parts(loaded)
+        parts = parts_of(loaded, corpus)
         split = "val" if len(parts["val"]) > 1 else "train"
         ids, earlier, where = parts[split], text_before(parts, split), "the validation part"
     else:
@@ -81,8 +85,7 @@ def inspected(path: Path | None, text: Path | None, start: int, length: int) -> 
     if len(piece) < 2:
         raise DataError(f"{where} has {len(ids):,} characters", hint=f"choose a --start below {max(1, len(ids) - 1):,}")
     name = file.parent.name if file.name in ("best.npz", "last.npz") else file.stem
-    end = loaded.config.corpus.document_separator
-    separator = None if end is None else loaded.vocabulary.encode(end)
+    separator = separator_ids(loaded.config.corpus, loaded.vocabulary)
     before = np.concatenate(([] if earlier is None else earlier[-_ENOUGH:], ids[:start])).astype(ids.dtype)
     around: Around = {"separator": separator, "before": before}
     return ModelAndText(name, loaded, loaded.build_model(), piece, around)

@@ -18,13 +18,14 @@ from charrnn.cli.commands.inspected import (
     TextFile,
     inspected,
 )
+from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
     from charrnn.inspection.predictions import Prediction
 
 app = typer.Typer(help="Look inside a trained network.", no_args_is_help=True)
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a picture (.png, .svg, .pdf).")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a plot (.png, .svg, .pdf).")]
 
 
 class Property(str, Enum):
@@ -42,7 +43,7 @@ class Property(str, Enum):
 @app.command(epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect units --unit 17 --signal c")
 def units(
     checkpoint: OneCheckpoint = None,
-    unit: Annotated[int, typer.Option(min=0, help="Unit to colour the text by.")] = 0,
+    unit: Annotated[int, typer.Option(min=0, help="Unit that colours the text.")] = 0,
     layer: Annotated[int, typer.Option(help="Layer, from 0; -1 is the top one.")] = -1,
     of: Annotated[
         str,
@@ -58,14 +59,15 @@ def units(
     start: Start = 0,
     length: Length = 2000,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page (.html) with a slider.")] = None,
+    corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
-    """Colour a text by one unit's activation, or find the units that keep track of something."""
+    """Colour a text by one unit's activation, or find the units that track a property."""
     from charrnn.cli.views import inspection as views
     from charrnn.errors import SettingsError
     from charrnn.inspection.trace import trace_text
 
-    seen = inspected(checkpoint, text, start, max(length, 20_000) if find and length == 2000 else length)
+    seen = inspected(checkpoint, text, start, max(length, 20_000) if find and length == 2000 else length, corpus)
     trace = trace_text(seen.model, seen.ids)
     if find is not None:
         views.show_ranking(seen, trace, find.value, of, as_json=as_json)
@@ -93,6 +95,7 @@ def predictions(
     extremes: Annotated[
         int, typer.Option("--extremes", "--worst", min=0, help="Number of best and worst predicted positions to list.")
     ] = 5,
+    corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the five best guesses for each character with their probabilities, and the best and worst positions."""
@@ -102,7 +105,7 @@ def predictions(
     from charrnn.inspection.predictions import predictions as predict
     from charrnn.inspection.trace import trace_text
 
-    seen = inspected(checkpoint, text, start, length)
+    seen = inspected(checkpoint, text, start, length, corpus)
     found = predict(trace_text(seen.model, seen.ids))
     best, bad = best_and_worst(found, extremes)
     if as_json:
@@ -117,11 +120,12 @@ def predictions(
 def memory(
     checkpoints: Checkpoints = None,
     text: TextFile = None,
-    steps: Annotated[int, typer.Option(min=2, help="How far back to look.")] = 200,
+    steps: Annotated[int, typer.Option(min=2, help="Number of steps to look back.")] = 200,
     positions: Annotated[
         int, typer.Option("--positions", "--places", min=1, help="Positions in the text to average over.")
     ] = 32,
     output: Output = None,
+    corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how far back a network remembers: its gradient through time, and the loss by length of context."""
@@ -132,7 +136,7 @@ def memory(
     curves: list[dict[str, Any]] = []
     paths: list[Path | None] = [*checkpoints] if checkpoints else [None]
     for path in paths:
-        seen = inspected(path, text, 0, 10**9)
+        seen = inspected(path, text, 0, 10**9, corpus)
         try:
             gradient = gradient_memory(seen.model, seen.ids, steps=steps, places=positions)
             context = loss_by_context(seen.model, seen.ids, steps=steps)
@@ -204,6 +208,7 @@ def errors(
     text: TextFile = None,
     start: Start = 0,
     length: Length = 100_000,
+    corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
     """Break the loss down by kind of character, position in the word and frequency of the context."""
@@ -212,8 +217,8 @@ def errors(
     from charrnn.cli.output import write_json
     from charrnn.cli.views import inspection as views
 
-    seen: ModelAndText = inspected(checkpoint, text, start, length)
-    breakdown = views.error_breakdown(seen)
+    seen: ModelAndText = inspected(checkpoint, text, start, length, corpus)
+    breakdown = views.error_breakdown(seen, corpus)
     if as_json:
         write_json({name: [asdict(share) for share in shares] for name, shares in breakdown.items()})
     else:

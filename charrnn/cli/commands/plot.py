@@ -24,15 +24,17 @@ class XAxis(str, Enum):
 
 def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
-    x: Annotated[XAxis, typer.Option("--x", help="Against steps, characters or seconds of training.")] = XAxis.steps,
+    x: Annotated[
+        XAxis, typer.Option("--x", help="Horizontal axis: steps, characters or seconds of training.")
+    ] = XAxis.steps,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Picture: .png, .svg or .pdf; default loss.png."),
+        typer.Option("--output", "-o", help="Output file (.png, .svg or .pdf). Default: loss.png."),
     ] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Plot in the terminal instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the numbers as one JSON object instead.")] = False,
 ) -> None:
-    """Plot losses, learning rate and gradient norm of one run or several."""
+    """Plot the losses, learning rate and gradient norm of one or more runs."""
     from charrnn.cli.output import visible, write, write_json
     from charrnn.errors import SettingsError
     from charrnn.inspection.plots.curves import curve_data, draw_curves, draw_in_terminal
@@ -51,6 +53,6 @@ def plot(
     if output is None:
         output = histories[0].path / "loss.png" if len(histories) == 1 else Path("loss.png")
         if output.is_symlink():  # in a directory from a stranger it may lead anywhere
-            raise SettingsError(f"{output}: a symbolic link", hint="name the picture with --output")
+            raise SettingsError(f"{output}: is a symbolic link", hint="name the output file with --output")
     draw_curves(histories, output, x=x.value)
     sys.stderr.write(f"wrote {output}\n")

@@ -38,15 +38,16 @@ def rank(
 ) -> None:
     """Rank lines by how likely they are to a model, the likeliest first."""
     from charrnn.api import load
-    from charrnn.cli.commands.evaluate import read_text
     from charrnn.cli.output import write_json
     from charrnn.cli.views.training import print_table
+    from charrnn.data.decoding import TextRules
     from charrnn.data.vocabulary import default_prime
     from charrnn.errors import DataError
     from charrnn.evaluation.scoring import candidate_nats
+    from charrnn.runs.text import read_text
 
     model = load(*(checkpoints or []))
-    name, text = read_text(file, model.vocabulary)
+    name, text = read_text(file, TextRules.of(model.checkpoints[0].config.corpus))
     newline = b"\n" if isinstance(text, bytes) else "\n"
     lines = [line for line in text.split(newline) if line.strip()]  # type: ignore[arg-type]
     if not lines:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.text_options import Corpus
+
 if TYPE_CHECKING:
     from charrnn.cli.commands.inspected import ModelAndText
     from charrnn.runs.history import History
@@ -27,8 +29,8 @@ _POINTS = 2000  # of a curve; more than a page is wide
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
-    length: Annotated[int, typer.Option(min=2, help="Characters of the coloured text.")] = 1200,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML page to write.")] = Path("report.html"),
+    length: Annotated[int, typer.Option(min=2, help="Number of characters of coloured text.")] = 1200,
     activations: Annotated[
         bool,
         typer.Option(
@@ -37,9 +39,12 @@ def report(
             help="Include coloured text, memory curves and error tables.",
         ),
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the data of the page to standard output too.")] = False,
+    corpus: Corpus = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Also write the page's data to standard output as JSON.")
+    ] = False,
 ) -> None:
-    """Write one page about runs: settings, curves, samples, comparison, coloured text, memory, errors."""
+    """Write an HTML page about runs: settings, curves, samples, comparison, coloured text, memory, errors."""
     from charrnn.cli.output import write_json
     from charrnn.files import write_output, writing
     from charrnn.inspection.report import finite, render
@@ -55,7 +60,7 @@ def report(
     }
     if activations:
         for history in histories:
-            _look_inside(history, data, length)
+            _look_inside(history, data, length, corpus)
     with writing(output):
         write_output(output, render(data).encode("utf-8"))
     if as_json:
@@ -64,7 +69,7 @@ def report(
 
 
 def _run(history: History) -> dict[str, Any]:
-    """What the page tells about one run without its weights."""
+    """What the page shows of one run without its weights."""
     from charrnn.config.load import config_to_dict
     from charrnn.runs.reading import Row
 
@@ -114,21 +119,21 @@ def _samples(path: Path) -> list[dict[str, Any]]:
     return found[::-1][::every][::-1]
 
 
-def _look_inside(history: History, data: dict[str, Any], length: int) -> None:
+def _look_inside(history: History, data: dict[str, Any], length: int, corpus: list[str] | None) -> None:
     from charrnn.cli.commands.inspected import inspected
     from charrnn.cli.views.inspection import error_breakdown
     from charrnn.inspection.memory import gradient_memory, loss_by_context
     from charrnn.inspection.report import units_data
     from charrnn.inspection.trace import trace_text
 
-    piece = inspected(history.path, None, 0, length)
+    piece = inspected(history.path, None, 0, length, corpus)
     data["texts"].append(units_data(history.name, piece.text, trace_text(piece.model, piece.ids)))
-    whole: ModelAndText = inspected(history.path, None, 0, 200_000)
+    whole: ModelAndText = inspected(history.path, None, 0, 200_000, corpus)
     try:
         gradient = gradient_memory(whole.model, whole.ids, places=16).tolist()
         loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256)]
         data["memory"].append({"name": history.name, "gradient": gradient, "loss": loss})
     except ValueError as error:
         sys.stderr.write(f"note: {history.name}: no memory curves: {error}\n")
-    tables = {title: [asdict(share) for share in shares] for title, shares in error_breakdown(whole).items()}
+    tables = {title: [asdict(share) for share in shares] for title, shares in error_breakdown(whole, corpus).items()}
     data["errors"].append({"name": history.name, "tables": tables})

@@ -15,19 +15,22 @@ EXAMPLE = (
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to look for runs, at any depth.")] = Path(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Directory to search for runs, at any depth.")] = Path(
         "checkpoints"
     ),
-    sort: Annotated[str, typer.Option(help="Column to rank by, lowest first.")] = "loss",
-    reverse: Annotated[bool, typer.Option("--reverse", help="Highest first.")] = False,
+    sort: Annotated[str, typer.Option(help="Column to sort by, lowest first.")] = "loss",
+    reverse: Annotated[bool, typer.Option("--reverse", help="Sort highest first.")] = False,
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN=VALUE", help="Only these; also != < <= > >=. May be repeated: all must hold."),
+        typer.Option(
+            metavar="COLUMN=VALUE", help="Keep only matching runs; also != < <= > >=. Repeatable: all must match."
+        ),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Columns; default: results and what differs.")
+        str | None,
+        typer.Option(metavar="A,B,...", help="Columns to show. Default: results and the settings that differ."),
     ] = None,
-    top: Annotated[int | None, typer.Option(min=1, help="Only the first of them.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Show only the first N runs.")] = None,
     show_effects: Annotated[
         bool,
         typer.Option(
@@ -36,7 +39,7 @@ def runs(
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
-    paths: Annotated[bool, typer.Option("--paths", help="Write the directories alone, one a line.")] = False,
+    paths: Annotated[bool, typer.Option("--paths", help="Print only the directories, one per line.")] = False,
 ) -> None:
     """List runs, best validation loss first."""
     from charrnn.cli.output import tell_left_out, visible, write, write_json
@@ -45,7 +48,9 @@ def runs(
     from charrnn.runs.table import column_name, find_runs, ranked, selected
 
     if not folder.is_dir():
-        raise SettingsError(f"{folder}: no such directory", hint="runs are under checkpoints/ where you trained them")
+        raise SettingsError(
+            f"{folder}: no such directory", hint="runs are in checkpoints/ of the directory where you trained them"
+        )
     found = selected(find_runs(folder, left_out=tell_left_out), where or [])
     found = ranked(found, column_name(sort, found), reverse=reverse)[:top]
     plain = as_csv or as_json or not sys.stdout.isatty()
@@ -84,5 +89,5 @@ def _show_effects(found, *, as_json: bool, as_csv: bool) -> None:  # type: ignor
         write("".join(",".join(f'"{cell}"' if "," in cell else cell for cell in row) + "\n" for row in [heads, *rows]))
         return
     spread = measured[0].seed_spread if measured else None
-    told = "only one seed, so the noise level is unknown" if spread is None else f"another seed alone: ±{spread:.4f}"
-    print_table(f"effects on the loss, nats ({told})", heads, rows)
+    noise = "only one seed, so the noise level is unknown" if spread is None else f"seed-to-seed spread: ±{spread:.4f}"
+    print_table(f"effects on the loss, nats ({noise})", heads, rows)

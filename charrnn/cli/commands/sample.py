@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.commands.sampling.flags import SamplerFlags, with_sampler_flags
+from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
     from charrnn.cli.commands.sampling.job import Job
+    from charrnn.data.decoding import TextRules
     from charrnn.data.vocabulary import Vocabulary
     from charrnn.nn.params import IdArray
     from charrnn.sampling.constraint import Constraint
@@ -97,27 +99,41 @@ def sample(
             help="Afterwards, report how much of it is copied from the training text.",
         ),
     ] = False,
+    corpus: Corpus = None,
+    output_encoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="For a model of bytes: show its output in this encoding on a terminal; default utf-8."
+        ),
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Control characters as they are, even on a terminal.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell the seed.")] = False,
 ) -> None:
     """Write text, character by character as it is made. docs/sampling.md explains how characters are chosen."""
     from charrnn.api import load
+    from charrnn.cli.byte_output import keep_bytes, typed
     from charrnn.cli.commands.sampling import job as jobs
+    from charrnn.data.decoding import TextRules
 
     _check_together(locals())
     loaded = load(*(checkpoints or []))
+    encoding = keep_bytes(loaded.vocabulary, output_encoding)
+    rules = TextRules.of(loaded.checkpoints[0].config.corpus)
+    stop = [typed(text, loaded.vocabulary, encoding, what="--stop") for text in stop or []]
+    if prime not in (None, "-"):
+        prime = typed(rules.convert(prime), loaded.vocabulary, encoding, what="--prime")
     options = flags.options(loaded.vocabulary)
     constraint = None if constrain is None else _constraint(constrain, loaded.vocabulary, options)
     job = jobs.Job(
-        loaded, options, _prime_ids(prime, prime_file, loaded.vocabulary, unknown.value),
-        _control(length, stop or [], stop_on_newline, until_words, constraint),
+        loaded, options, _prime_ids(prime, prime_file, loaded.vocabulary, unknown.value, rules),
+        _control(length, stop, stop_on_newline, until_words, constraint),
         _seed(seed, quiet, beam), count=num_samples, best_of=best_of, separator=separator,
-        include_prime=include_prime, raw=raw,
+        include_prime=include_prime, raw=raw, output_encoding=encoding,
         colour=None if colour is None else colour.value,
     )  # fmt: skip
     _do(job, fill, beam, length_penalty, unknown.value, interactive=interactive, as_json=as_json)
     if memorisation:
-        jobs.tell_copied(job)
+        jobs.tell_copied(job, corpus)
 
 
 def _do(
@@ -191,19 +207,17 @@ def _unescaped(texts: list[str]) -> list[str]:
     return [re.sub(r"\\[nt\\]", lambda m: escapes[m[0]], text) for text in texts]
 
 
-def _prime_ids(prime: str | None, prime_file: Path | None, vocabulary: Vocabulary, unknown: str) -> IdArray:
-    from charrnn.errors import DataError, SettingsError
+def _prime_ids(
+    prime: str | None, prime_file: Path | None, vocabulary: Vocabulary, unknown: str, rules: TextRules
+) -> IdArray:
+    from charrnn.errors import SettingsError
+    from charrnn.runs.text import read_text
 
     if prime is not None and prime_file is not None:
         raise SettingsError("--prime and --prime-file cannot both be given")
     if prime_file is None and prime != "-":
         return vocabulary.encode(prime or "", what="--prime", unknown=unknown)
-    source = prime_file or Path("-")
-    name, data = "standard input" if str(source) == "-" else str(source), _read(source)
-    try:
-        text = data if vocabulary.encoding == "bytes" else data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not valid UTF-8 at byte offset {error.start}") from None
+    name, text = read_text(prime_file or Path("-"), rules)
     return vocabulary.encode(text, what=name, unknown=unknown)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.commands.train import ProgressKind
+from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
     from charrnn.sweep.directory import SweepDirectory
@@ -28,29 +29,44 @@ EXAMPLE = (
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file (YAML); docs/sweeps.md explains it.")],
     directory: Annotated[
-        Path | None, typer.Option("--run-dir", "--dir", help="Where to write; default checkpoints/<name of the file>.")
+        Path | None,
+        typer.Option(
+            "--run-dir",
+            "--dir",
+            callback=at_home,
+            help="Directory for the sweep. Default: checkpoints/<name of the file>.",
+        ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Trials at a time; processors are shared out. Default: one a processor.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of trials to run at once, sharing the processors. Default: one per processor."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting of all trials; repeatable.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and exit.")] = False,
     print_commands: Annotated[
-        bool, typer.Option("--print-commands", help="Print a `charrnn train` line a trial, for any scheduler, and end.")
+        bool,
+        typer.Option("--print-commands", help="Print one `charrnn train` line per trial, for any scheduler, and exit."),
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Run what is missing, from where it stopped.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: also what failed.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Run the missing trials, each from where it stopped.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: also rerun failed trials.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the sweep in the directory.")] = False,
     join: Annotated[
-        bool, typer.Option("--join", help="Help with a search that another process has begun in the same directory.")
+        bool, typer.Option("--join", help="Join a search that another process has started in the same directory.")
     ] = False,
     scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster, as in tcp://host:8786.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run on the Dask cluster at this address, as in tcp://host:8786."),
     ] = None,
     progress: Annotated[
-        ProgressKind, typer.Option("--progress", help="Display; see charrnn train.")
+        ProgressKind, typer.Option("--progress", help="Progress display; see charrnn train.")
     ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the ranked results as one JSON object.")] = False,
@@ -67,8 +83,13 @@ def sweep(
         return
     if join:
         _check_joinable(plan, folder)
+    if "-" in plan.base.corpus.sources:  # the trials have their own, empty standard input
+        from charrnn.data.corpora import spool_dir
+        from charrnn.data.sources import keep_standard_input
+
+        keep_standard_input(spool_dir())
     lock: Any = nullcontext() if join else folder.lock()
-    # The executor first: what is not there, a scheduler say, leaves no directory behind.
+    # The executor first: if it is unavailable (no scheduler, say), no directory is left behind.
     with closing(_executor(plan, folder, jobs, scheduler)) as executor, lock:
         if not join:
             text = read_settings(file)
@@ -86,7 +107,7 @@ def _list(
     from charrnn.errors import SettingsError
 
     if plan.searches:
-        raise SettingsError("a search has no list of trials: each follows from the results before it")
+        raise SettingsError("a search has no list of trials: each one depends on earlier results")
     if commands:
         for trial in plan.trials:
             write(shlex.join(["charrnn", *_words(plan, file, folder, overrides, trial)]) + "\n")
@@ -118,9 +139,9 @@ def _check_joinable(plan: Plan, folder: SweepDirectory) -> None:
     from charrnn.errors import SettingsError
 
     if plan.file.search is None:
-        raise SettingsError("--join is for sweeps with a search", hint="put a search into the sweep file")
+        raise SettingsError("--join is for sweeps with a search", hint="add a search to the sweep file")
     if not folder.manifest.exists():
-        raise SettingsError(f"{folder.path}: there is no sweep to join", hint="start it without --join")
+        raise SettingsError(f"{folder.path}: no sweep to join", hint="start it without --join")
     folder.check_base(plan)
 
 
@@ -135,8 +156,8 @@ def _source(plan: Plan, folder: SweepDirectory, *, retry_failed: bool, joining: 
 
 
 def _executor(plan: Plan, folder: SweepDirectory, jobs: int | None, scheduler: str | None) -> Executor:
+    from charrnn.blas import available_cores
     from charrnn.sweep.executors import LocalExecutor
-    from charrnn.training.group import available_cores
 
     if scheduler is not None:
         from charrnn.sweep.cluster import DaskExecutor
@@ -155,19 +176,20 @@ def _runner(plan: Plan, folder: SweepDirectory, source: Source, executor: Execut
 
 def _run(runner: SweepRunner, plan: Plan, kind: str) -> dict[str, int]:
     from charrnn.cli.signals import stop_signals, stopped_by
-    from charrnn.cli.views.sweep import sweep_view
+    from charrnn.cli.views.sweep import SweepView, sweep_view
 
-    with stop_signals(runner) as caught, sweep_view(kind, plan, runner) as view:
+    counter = SweepView(plan, runner)
+    with stop_signals(runner) as caught, sweep_view(kind, plan, runner) as show:
         for event in runner.run():
-            view.show(event)
-        counts = dict(view.counts)
+            counter.show(event)
+            show(event)
     if runner.stop_requested:
         raise stopped_by(
             caught,
             f"stopped; every trial is saved in {runner.directory.path}",
             hint="continue with the same command and --resume",
         )
-    return counts
+    return dict(counter.counts)
 
 
 def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int], *, as_json: bool, quiet: bool) -> None:
@@ -179,27 +201,28 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
 
     found = find_runs(folder.path, left_out=tell_left_out)
     runs = ranked([run for run in found if run.status != "running"], "loss")
-    failed = [run for run in runs if run.status == "failed"]
+    trials = folder.trials()
+    failed = [trial.name for trial in trials if folder.status(trial) == "failed"]
     columns = table_columns(runs)
     facts = {"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])}
-    with folder.writing():
-        write_csv(folder.results_csv, runs, columns)
-        folder.write_results(rows_of(runs, columns))
     if as_json:
         write_json(facts)
     elif not quiet:
-        heading = "name"
+        heading, shown, fewer = "name", runs, columns
         if sys.stdout.isatty():  # where whole names would leave room for nothing else
-            columns = table_columns(runs, limit=0, fewer=True)
+            fewer = table_columns(runs, limit=0, fewer=True)
             heading, short = short_names([run.name for run in runs])
-            runs = [replace(run, name=short[run.name]) for run in runs]
-        show_table(str(folder.path), runs[:30], columns, name_heading=heading)
+            shown = [replace(run, name=short[run.name]) for run in runs]
+        show_table(str(folder.path), shown[:30], fewer, name_heading=heading)
+    with folder.writing():
+        write_csv(folder.results_csv, runs, columns)
+        folder.write_results(rows_of(runs, columns))
     if runner.out_of_time:
         sys.stderr.write(
-            f"the sweep's time is used up: {folder.path}; go on with --resume and a larger total_minutes\n"
+            f"the sweep's time is used up: {folder.path}; continue with --resume and a larger total_minutes\n"
         )
     if failed:
         raise CharRNNError(
-            f"{len(failed)} of {len(runs)} trials failed, first {failed[0].name}: {folder.error_of(failed[0].name)}",
-            hint=f"see {failed[0].path / 'log.txt'}; run them again with --resume --retry-failed",
+            f"{len(failed)} of {len(trials)} trials failed, first {failed[0]}: {folder.error_of(failed[0])}",
+            hint=f"see {folder.path / failed[0] / 'log.txt'}; run them again with --resume --retry-failed",
         )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import time
 from collections.abc import Callable
-from contextlib import closing
 from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from charrnn.cli.text_options import Corpus, at_home, naming_corpus
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
@@ -32,30 +33,43 @@ class ProgressKind(str, Enum):
 
 
 def train(
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]",
+            callback=at_home,
+            help="With --resume: the run directory to continue, with its own settings.",
+        ),
+    ] = None,
     config: Annotated[
-        Path, typer.Option("--config", "-c", help="Settings file (YAML), or the name of a built-in one.")
-    ],
+        Path | None, typer.Option("--config", "-c", help="Settings file (YAML), or the name of a built-in one.")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable.")
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="Where to write; default checkpoints/<config name>.")
+        Path | None,
+        typer.Option("--run-dir", callback=at_home, help="Directory for the run. Default: checkpoints/<config name>."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run RUN, or the one in the run directory.")
+    ] = False,
+    corpus: Corpus = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the run directory.")] = False,
     init_from: Annotated[
         Path | None,
-        typer.Option("--init-from", metavar="CKPT", help="Start a new run with these weights; new symbols are added."),
+        typer.Option("--init-from", metavar="CKPT", help="Start a new run from these weights; new symbols are added."),
     ] = None,
     progress: Annotated[
-        ProgressKind, typer.Option("--progress", help="Display: auto is rich on a terminal, plain lines elsewhere.")
+        ProgressKind,
+        typer.Option("--progress", help="Progress display; auto is rich on a terminal, plain lines elsewhere."),
     ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON summary to standard output at the end.")
     ] = False,
 ) -> None:
-    """Train a network on a text, as a settings file says. Under mpirun, ranks share each batch (docs/scaling.md)."""
+    """Train a network on a text as set in a settings file. Under mpirun, ranks share each batch (docs/scaling.md)."""
     from charrnn.cli.output import write_json
     from charrnn.runs.directory import RunDirectory
     from charrnn.training.session import leads
@@ -63,12 +77,13 @@ def train(
     if not leads():
         _follow()
         return
-    settings, name = _settings(config, overrides or [])
-    folder = RunDirectory(run_dir or Path("checkpoints") / name)
-    train_here(
-        settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet, progress=progress.value,
-        announce=write_json if as_json else lambda summary: None,
-    )  # fmt: skip
+    settings, path = _chosen(run, config, overrides or [], run_dir, resume=resume, corpus=corpus or [])
+    folder = RunDirectory(path)
+    with naming_corpus(corpus):
+        train_here(
+            settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet,
+            progress=progress.value, announce=write_json if as_json else lambda summary: None,
+        )  # fmt: skip
 
 
 def train_here(
@@ -92,13 +107,15 @@ def train_here(
         init_from: checkpoint whose weights a new run starts with.
         quiet: show nothing.
         progress: one of `ProgressKind`.
-        announce: is given the summary.
+        announce: called with the summary.
 
     Raises:
         CharRNNError: as the session does; InterruptedRun and its like after a signal.
     """
+    from charrnn.cli.output import ReaderGoneError
     from charrnn.cli.signals import stop_signals
     from charrnn.cli.views.training import byte_progress, train_view
+    from charrnn.errors import StorageError
     from charrnn.runs.events import RunFinished
     from charrnn.training.progress import StopFlag
     from charrnn.training.session import train
@@ -108,7 +125,7 @@ def train_here(
         settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, stop=stop,
         bar=partial(byte_progress, quiet=quiet),
     )  # fmt: skip
-    with closing(events):
+    with contextlib.closing(events):
         started = next(events)  # until then there is nothing to save, and Ctrl-C ends at once
         with stop_signals(stop) as caught, train_view("none" if quiet else progress) as show:
             show(started)
@@ -116,10 +133,12 @@ def train_here(
                 show(event)
                 if isinstance(event, RunFinished):
                     finished = event
+    if finished and finished.reason == "stopped":
+        with contextlib.suppress(ReaderGoneError, StorageError):  # it was stopped, whoever may hear of it
+            announce(finished.summary)
+        raise _stopped(caught, finished, folder)
     if finished:
         announce(finished.summary)
-        if finished.reason == "stopped":
-            raise _stopped(caught, finished, folder)
 
 
 def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
@@ -130,8 +149,62 @@ def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
     return load_config(path, overrides), path.stem
 
 
+def _chosen(
+    run: Path | None,
+    config: Path | None,
+    overrides: list[str],
+    run_dir: Path | None,
+    *,
+    resume: bool,
+    corpus: list[str],
+) -> tuple[Config, Path]:  # fmt: skip
+    """Settings and directory of the run selected by the arguments."""
+    from charrnn.errors import SettingsError
+
+    if run is not None and run_dir is not None:
+        raise SettingsError(f"{run}: give the run's directory once, here or as --run-dir")
+    if run is not None and not resume:
+        raise SettingsError(
+            f"{run}: a run can only be named to continue it", hint="add --resume, or use --config and --run-dir"
+        )
+    if corpus and not resume:
+        raise SettingsError("--corpus is for the text of a resumed run", hint="set corpus.source for a new run")
+    folder = run or run_dir
+    if config is not None:
+        settings, name = _settings(config, overrides)
+        folder = folder or Path("checkpoints") / name
+    elif resume and folder is not None:
+        settings = _saved_settings(folder, overrides)
+    else:
+        raise SettingsError("no settings given", hint="give --config FILE, or --resume RUN to continue a run")
+    return _with_corpus(settings, corpus), folder
+
+
+def _saved_settings(folder: Path, overrides: list[str]) -> Config:
+    """The settings that a run was last saved with, with the overrides applied."""
+    from charrnn.config.load import dump_config, parse_config
+    from charrnn.errors import SettingsError
+    from charrnn.runs.checkpoint import load_checkpoint
+    from charrnn.runs.directory import RunDirectory
+
+    last = RunDirectory(folder).last
+    if not last.is_file():
+        raise SettingsError(f"{folder}: no run to resume (no last.npz)", hint="start it with --config")
+    return parse_config(dump_config(load_checkpoint(last).config), where=str(last), overrides=overrides)
+
+
+def _with_corpus(settings: Config, corpus: list[str]) -> Config:
+    if not corpus:
+        return settings
+    import msgspec
+
+    from charrnn.runs.text import moved
+
+    return msgspec.structs.replace(settings, corpus=moved(settings.corpus, corpus))
+
+
 def _follow() -> None:
-    """Train along with the process that leads, which alone writes and speaks."""
+    """Train along with the leading process, the only one that writes files and prints."""
     from charrnn.cli.signals import stop_signals
     from charrnn.errors import DivergenceError
     from charrnn.runs.events import RunFinished
@@ -144,7 +217,7 @@ def _follow() -> None:
             for event in follow(stop=stop):
                 if isinstance(event, RunFinished) and event.reason == "stopped":
                     raise typer.Exit(143)
-    except DivergenceError as error:  # the same where the leader is, who tells it and ends all: let it speak first
+    except DivergenceError as error:  # the leader has it too, reports it and ends all ranks: let it print first
         time.sleep(10)
         raise typer.Exit(error.exit_code) from None
 
@@ -152,7 +225,6 @@ def _follow() -> None:
 def _stopped(caught: list[int], finished: RunFinished, folder: RunDirectory) -> Exception:
     from charrnn.cli.signals import stopped_by
 
-    sys.stdout.flush()
     return stopped_by(
         caught,
         f"stopped after step {finished.summary['steps']}; saved in {folder.last}",

@@ -1,4 +1,4 @@
-"""`charrnn watch`: a run as it goes on, from another terminal, by its history alone."""
+"""`charrnn watch`: a run in progress, from another terminal, read from its history alone."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SAMPLE_BYTES = 20_000  # of the end of samples.txt
 
 
 def watch(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
-    once: Annotated[bool, typer.Option("--once", help="Show the state once and end.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for a run that has not begun.")] = False,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between updates.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Show the current state once and exit.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a run that has not started yet.")] = False,
 ) -> None:
-    """Follow a run from another terminal; Ctrl-C ends."""
+    """Follow a run from another terminal; stop with Ctrl-C."""
     from rich.console import Console
 
     from charrnn.cli.views.training import RichView
@@ -47,7 +47,7 @@ def watch(
                 history = read_history(run)
             except DataError:  # being replaced
                 continue
-            if len(history.rows) < shown:  # resumed, rolled back or begun anew
+            if len(history.rows) < shown:  # resumed, rolled back or restarted
                 view.forget()
                 shown = 0
             shown = _feed(view, history, shown)
@@ -58,14 +58,14 @@ def watch(
 
 
 def _feed(view: RichView, history: History, shown: int) -> int:
-    """Show the rows after the first `shown`; how many there are now."""
+    """Show the rows after the first `shown`; return how many there are now."""
     for event in _events(history, shown):
         view.show(event)
     return len(history.rows)
 
 
 def _events(history: History, shown: int) -> Iterator[Event]:
-    """What the trainer told, as far as the files know it."""
+    """What the trainer reported, as far as the files have it."""
     from charrnn.runs.events import Evaluated, RunStarted, SampleMade, StepReport
 
     if shown == 0:

@@ -7,7 +7,7 @@ import sys
 
 from charrnn.cli.output import visible
 
-# Upper bounds in bits, with colours of the 256-colour palette that stay readable on dark and on light ground, from
+# Upper bounds in bits, with colours of the 256-colour palette that stay readable on dark and light backgrounds, from
 # expected to astonishing.
 _STEPS = ((0.5, 245), (1.0, 71), (2.0, 37), (4.0, 172), (7.0, 203), (float("inf"), 199))
 
@@ -17,7 +17,7 @@ class Painter:
 
     Args:
         what: "surprise" or "entropy", for the legend.
-        enabled: False leaves texts as they are.
+        enabled: False leaves texts unchanged.
     """
 
     def __init__(self, what: str, *, enabled: bool) -> None:
@@ -29,7 +29,7 @@ class Painter:
         if not self.enabled or bits != bits or not shown.strip("\n"):
             return shown
         colour = next(code for bound, code in _STEPS if bits <= bound)
-        # A surprising space has no ink of its own.
+        # A surprising space would otherwise be invisible.
         mark = "48" if shown.isspace() and bits > 2.0 else "38"
         return f"\x1b[{mark};5;{colour}m{shown}\x1b[0m"
 
@@ -42,7 +42,7 @@ class Painter:
             label = f"over {low:g}" if bound == float("inf") else f"{low:g}-{bound:g}"
             parts.append(f"\x1b[38;5;{colour}m{label}\x1b[0m")
             low = bound
-        return f"{self.what}, bits a character: " + "  ".join(parts) + "\n"
+        return f"{self.what}, bits per character: " + "  ".join(parts) + "\n"
 
 
 def colours_wanted() -> bool:

@@ -1,4 +1,4 @@
-"""How the views of `charrnn inspect` look in a terminal."""
+"""How the views of `charrnn inspect` are shown in a terminal."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _BLANKS = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 
 
 def too_short(error: ValueError) -> DataError:
-    """The text does not suffice for what was asked."""
+    """The text is too short for the request."""
     from charrnn.errors import DataError
 
     return DataError(str(error), hint="give a longer text with --text, or look less far back with --steps")
 
 
 def glyph(symbol: str) -> str:
-    """A symbol as a table shows it."""
+    """A symbol as shown in a table."""
     return _BLANKS.get(symbol) or visible(symbol)
 
 
 def diverging(value: float) -> tuple[int, int, int]:
-    """-1 blue, 0 white, 1 orange; told apart by people who do not see red and green as different."""
+    """-1 blue, 0 white, 1 orange; distinguishable with red-green colour blindness."""
     share = min(1.0, abs(value))
     end = (230, 126, 34) if value > 0 else (41, 128, 185)
     red, green, blue = (round(255 + (e - 255) * share) for e in end)
@@ -46,7 +46,7 @@ def diverging(value: float) -> tuple[int, int, int]:
 
 
 def coloured(text: str, values: Sequence[float]) -> Text:
-    """`text` with each character on its value's colour."""
+    """`text` with each character on the colour of its value."""
     from rich.text import Text
 
     out = Text()
@@ -78,7 +78,7 @@ def show_unit(seen: ModelAndText, trace: Trace, of: str, layer: int, unit: int, 
 
 
 def show_ranking(seen: ModelAndText, trace: Trace, name: str, of: str, *, as_json: bool) -> None:
-    """The units that keep track of a property, best first."""
+    """The units that track a property, best first."""
     from charrnn.errors import DataError, SettingsError
     from charrnn.inspection.properties import BINARY
     from charrnn.inspection.units import rank_units
@@ -135,7 +135,7 @@ def prediction_json(seen: ModelAndText, p: Prediction) -> dict[str, Any]:
 
 
 def show_predictions(seen: ModelAndText, found: list[Prediction]) -> None:
-    """A row a character: what stood there, how surprising it was, the guesses."""
+    """One row per character: what it was, how surprising it was, the guesses."""
     rows = [
         (glyph(seen.symbol(p.symbol)), f"{p.nats / math.log(2):.2f}",
          "   ".join(f"{glyph(seen.symbol(k))} {probability:.2f}" for k, probability in p.guesses))
@@ -145,7 +145,7 @@ def show_predictions(seen: ModelAndText, found: list[Prediction]) -> None:
 
 
 def show_extremes(seen: ModelAndText, best: list[Prediction], worst: list[Prediction]) -> None:
-    """The best and the worst predicted places, with what stood before them."""
+    """The best and worst predicted positions, with what came before them."""
     for title, group in (("best predicted", best), ("worst predicted", worst)):
         rows = [
             (glyph(seen.symbol(p.symbol)), f"{p.nats / math.log(2):.2f}",
@@ -156,7 +156,7 @@ def show_extremes(seen: ModelAndText, best: list[Prediction], worst: list[Predic
 
 
 def show_memory(curves: list[dict[str, Any]]) -> None:
-    """Gradient and loss at some distances, a row a checkpoint."""
+    """Gradient and loss at some distances, one row per checkpoint."""
     steps = len(curves[0]["gradient"])
     marks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= steps]
     columns = ("run", *(f"{k} back" for k in marks), "")
@@ -165,9 +165,9 @@ def show_memory(curves: list[dict[str, Any]]) -> None:
         gradient, width = curve["gradient"], 20
         logs = [math.log(max(1e-30, g)) for g in gradient]
         rows.append((curve["name"], *(f"{gradient[k - 1]:.1e}" for k in marks), sparkline(logs, width)))
-    print_table("gradient of the loss with respect to the state so many steps back", columns, rows)
+    print_table("gradient of the loss with respect to the state, by steps back", columns, rows)
     rows = [(c["name"], *(f"{c['loss'][k - 1]:.3f}" for k in marks), sparkline(c["loss"], 20)) for c in curves]
-    print_table("nats of a character when so many before it are given", columns, rows)
+    print_table("nats per character, by number of characters of context", columns, rows)
 
 
 def show_embeddings(points: list[dict[str, Any]], shares: list[float]) -> None:
@@ -197,11 +197,11 @@ def show_weights(found: list[RecurrentSpectrum], sizes: list[dict[str, Any]]) ->
     print_table("parameters", ("name", "shape", "root mean square", "largest"), table)
 
 
-def error_breakdown(seen: ModelAndText) -> dict[str, list[Share]]:
+def error_breakdown(seen: ModelAndText, corpus: Sequence[str] | None = None) -> dict[str, list[Share]]:
     """The three tables of `charrnn inspect errors`."""
     import numpy as np
 
-    from charrnn.cli.commands.evaluate import corpus_parts
+    from charrnn.cli.text_options import parts_of
     from charrnn.evaluation.loss import surprisals
     from charrnn.inspection.errors import by_character, by_frequency, by_place_in_word
 
@@ -209,7 +209,7 @@ def error_breakdown(seen: ModelAndText) -> dict[str, list[Share]]:
     for positions, values in surprisals(seen.model, seen.ids, **seen.around):
         nats[positions] = values
     nats = nats[1:]
-    train = corpus_parts(seen.checkpoint)["train"]
+    train = parts_of(seen.checkpoint, corpus)["train"]
     return {
         "kind of character": by_character(seen.text, nats),
         "place in the word": by_place_in_word(seen.text, nats),
@@ -218,7 +218,7 @@ def error_breakdown(seen: ModelAndText) -> dict[str, list[Share]]:
 
 
 def show_errors(breakdown: dict[str, list[Share]]) -> None:
-    """A table for each way to part the loss."""
+    """One table for each way of breaking down the loss."""
     for title, shares in breakdown.items():
         total = sum(s.count for s in shares)
         rows = [(s.name, f"{s.count / total:.1%}", f"{s.nats / math.log(2):.3f}", f"{s.of_loss:.1%}") for s in shares]

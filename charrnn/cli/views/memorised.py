@@ -1,4 +1,4 @@
-"""The memorisation check, as `eval` and `sample` tell it."""
+"""The memorisation check, as `eval` and `sample` show it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SEED = 1
 def memorised(loaded: Checkpoint, parts: dict[str, IdArray]) -> dict[str, Any]:
     """What a text generated at temperature 1 shares with the training part.
 
-    Beside it, what real text that the model has not seen shares with it: what no copying looks like.
+    Next to it, the same for real text that the model has not seen: the level without any copying.
     """
     import numpy as np
 
@@ -49,7 +49,7 @@ def show_memorised(report: dict[str, Any]) -> None:
     from charrnn.cli.views.training import print_table
 
     kinds = [name for name in ("generated", "unseen_text") if name in report]
-    heads = ("n-grams that stand in the training text", *(name.replace("_", "-") for name in kinds))
+    heads = ("n-grams that occur in the training text", *(name.replace("_", "-") for name in kinds))
     rows = [
         (f"of {n} characters", *(percent(report[k]["shares"][n]) for k in kinds)) for n in report[kinds[0]]["shares"]
     ]
@@ -58,5 +58,5 @@ def show_memorised(report: dict[str, Any]) -> None:
 
 
 def percent(share: float) -> str:
-    """A share for the eye; a dash where there is none."""
+    """A share as a rounded percentage; a dash if there is none."""
     return "-" if share != share else f"{100 * share:.1f}%"

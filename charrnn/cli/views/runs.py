@@ -31,7 +31,7 @@ def table_columns(runs: Sequence[Run], *, limit: int = 8, fewer: bool = False) -
 
 
 def rows_of(runs: Sequence[Run], columns: Sequence[str]) -> list[dict[str, Any]]:
-    """A dict a run, for JSON."""
+    """One dict per run, for JSON."""
     return [{column: run.value(column) for column in columns} for run in runs]
 
 
@@ -51,7 +51,7 @@ def write_csv(path: Path, runs: Sequence[Run], columns: Sequence[str]) -> None:
 
 
 def show_table(title: str, runs: Sequence[Run], columns: Sequence[str], *, name_heading: str = "name") -> None:
-    """The table on standard output, numbers rounded for the eye."""
+    """The table on standard output, with rounded numbers."""
     from charrnn.cli.views.training import print_table
 
     heads = [name_heading if c == "name" else c.rpartition(".")[2].replace("_per_", "/") for c in columns]

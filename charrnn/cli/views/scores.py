@@ -1,4 +1,4 @@
-"""What `charrnn eval` says of single characters, lines and places of a text."""
+"""What `charrnn eval` shows of single characters, lines and positions of a text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AT_ONCE = 1 << 12  # characters
 
 
 def pieces(model: TrainedModel, ids: IdArray) -> list[str]:
-    """The text symbol by symbol; bytes by their escapes where they are no character."""
+    """The text symbol by symbol; bytes that are no character as escapes."""
     vocabulary = model.vocabulary
     if vocabulary.encoding != "bytes":
         return list(str(vocabulary.decode(ids)))
@@ -74,7 +74,7 @@ def _has_newline(model: TrainedModel) -> bool:
 
 
 def surprising(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], count: int, *, as_json: bool) -> None:
-    """The most surprising places, with what stands around them."""
+    """The most surprising positions, with the text around them."""
     from charrnn.cli.views.training import print_table
     from charrnn.evaluation.scoring import most_surprising
 
@@ -106,4 +106,4 @@ def surprising(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64],
         for spot in found
     ]
     context = "»character« in its context"
-    print_table("the most surprising places", ("line:column", "bits", context), rows, text=context)
+    print_table("the most surprising positions", ("line:column", "bits", context), rows, text=context)

@@ -1,16 +1,17 @@
-"""What a person sees while a sweep runs: a table that stays in place, or a line a trial. On stderr."""
+"""What is shown while a sweep runs, on stderr: a live table, or one line per trial."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.output import visible
-from charrnn.cli.views.training import clock
+from charrnn.cli.views.training import clock, guarded
 
 if TYPE_CHECKING:
     from charrnn.sweep.plan import Plan
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SweepView:
-    """Counts how trials end; the ancestor of views, and the silent one.
+    """Counts how trials end; the base class of the views, and itself the silent one.
 
     Args:
         plan: of the sweep.
@@ -31,7 +32,7 @@ class SweepView:
         self.counts: Counter[str] = Counter(s for s in statuses if s in ("done", "pruned"))
 
     def show(self, event: SweepEvent) -> None:
-        """Hear of an event."""
+        """Receive an event."""
         from charrnn.sweep.runner import TrialEnded
 
         if isinstance(event, TrialEnded):
@@ -41,9 +42,9 @@ class SweepView:
         """Nothing to restore."""
 
     def headline(self) -> str:
-        """How far the sweep is."""
+        """How far the sweep has come."""
         parts = [f"{count} {name}" for name, count in sorted(self.counts.items())]
-        return f"{sum(self.counts.values())} of {self.total} trials over ({', '.join(parts) or 'none yet'})"
+        return f"{sum(self.counts.values())} of {self.total} trials finished ({', '.join(parts) or 'none yet'})"
 
 
 class LineView(SweepView):
@@ -55,7 +56,7 @@ class LineView(SweepView):
 
         super().show(event)
         if isinstance(event, TrialStarted):
-            self._say(f"{'goes on' if event.resumed else 'starts '}  {event.trial.name}")
+            self._say(f"{'resumes' if event.resumed else 'starts '}  {event.trial.name}")
         elif isinstance(event, TrialEnded):
             loss = "" if event.loss is None else f"  loss {event.loss:.4f}"
             error = f"  {event.error}" if event.error else ""
@@ -68,14 +69,14 @@ class LineView(SweepView):
 
 
 def short_names(names: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """What tells trials apart, for a narrow column.
+    """What distinguishes trials, for a narrow column.
 
     Args:
         names: as in ``cell=gru,hidden_size=8,seed=1``.
 
     Returns:
-        A heading and, for each name, what stands under it: the settings that differ, and their values alone. Where the
-        names do not all name the same settings, they stay as they are.
+        A heading and the entry below it for each name: the settings that differ, and their values alone. If the
+        names do not all name the same settings, they are left unchanged.
     """
     parts = [[part.rpartition("=") for part in name.split(",")] for name in names]
     keys = [[key for key, _, _ in row] for row in parts]
@@ -87,7 +88,7 @@ def short_names(names: Sequence[str]) -> tuple[str, dict[str, str]]:
 
 
 class TableView(SweepView):
-    """Trials that run, and the best so far, drawn anew twice a second."""
+    """Running trials and the best so far, redrawn twice per second."""
 
     interval_seconds = 0.5
     best_shown = 8
@@ -133,7 +134,7 @@ class TableView(SweepView):
             self._live.refresh()
 
     def close(self) -> None:
-        """Take the table away; the results follow."""
+        """Remove the table; the results follow."""
         self._live.update(self._render(), refresh=True)
         self._live.stop()
 
@@ -163,13 +164,10 @@ class TableView(SweepView):
 
 
 @contextmanager
-def sweep_view(kind: str, plan: Plan, runner: SweepRunner) -> Iterator[SweepView]:
+def sweep_view(kind: str, plan: Plan, runner: SweepRunner) -> Iterator[Callable[[SweepEvent], None]]:
     """The view for `kind`, one of those of `charrnn train --progress`."""
     if kind == "auto":
         kind = "rich" if sys.stderr.isatty() else "plain"
     kinds = {"none": SweepView, "rich": TableView}
-    view = kinds.get(kind, LineView)(plan, runner)
-    try:
-        yield view
-    finally:
-        view.close()
+    with guarded(partial(kinds.get(kind, LineView), plan, runner)) as show:
+        yield show

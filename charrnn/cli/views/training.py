@@ -12,14 +12,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from charrnn.cli.output import visible, write
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from charrnn.runs.events import Event, RolledBack, RunFinished, RunStarted, StepReport
+    from charrnn.runs.events import Event, Note, RolledBack, RunFinished, RunStarted, StepReport
+
+
+class View(Protocol):
+    """Shows events until it is closed."""
+
+    def show(self, event: Any) -> None:
+        """Show an event."""
+
+    def close(self) -> None:
+        """Restore the terminal."""
+
 
 Show = Callable[["Event"], None]
 Progress = Callable[[int, "int | None"], None]
@@ -102,11 +113,36 @@ def train_view(kind: str) -> Iterator[Show]:
         yield lambda event: None
         return
     views: dict[str, type[PlainView] | type[RichView]] = {"rich": RichView, "tqdm": TqdmView, "plain": PlainView}
-    view = views[kind]()
+    with guarded(views[kind]) as show:
+        yield show
+
+
+@contextmanager
+def guarded(make: Callable[[], View]) -> Iterator[Callable[[Any], None]]:
+    """A display that is let go when it fails, with a line that says so: no work ends for its display."""
+    view: View | None = None
+    streams = sys.stdout, sys.stderr
+
+    def attempt(call: Callable[[], Any]) -> Any:
+        nonlocal view
+        try:
+            return call()
+        except Exception as error:
+            view = None
+            sys.stdout, sys.stderr = streams  # rich has others in their place while it draws
+            sys.stderr.write(f"note: the display failed and is off: {type(error).__name__}: {error}\n")
+
+    def show(event: Any) -> None:
+        if view is not None:
+            method = view.show
+            attempt(lambda: method(event))
+
+    view = attempt(make)
     try:
-        yield view.show
+        yield show
     finally:
-        view.close()
+        if view is not None:
+            attempt(view.close)
 
 
 class PlainView:
@@ -130,6 +166,8 @@ class PlainView:
                 self._say(_report_line(event))
         elif isinstance(event, events.RolledBack):
             self._say(_rolled_back(event))
+        elif isinstance(event, events.Note):
+            self._say(_note(event))
         elif isinstance(event, events.RunFinished):
             self._say(*_closing(event))
 
@@ -166,6 +204,8 @@ class TqdmView(PlainView):
             self._bar.set_postfix(shown)
         elif isinstance(event, events.RolledBack):
             self._bar.write(_rolled_back(event), file=sys.stderr)
+        elif isinstance(event, events.Note):
+            self._bar.write(_note(event), file=sys.stderr)
         elif isinstance(event, events.RunFinished):
             self._bar.close()
             self._say(*_closing(event))
@@ -231,6 +271,8 @@ class RichView:
             self._sample = event.text
         elif isinstance(event, events.RolledBack):
             self._console.print(_rolled_back(event), markup=False)
+        elif isinstance(event, events.Note):
+            self._console.print(_note(event), markup=False)
         elif isinstance(event, events.RunFinished):
             self._finished = event
 
@@ -315,6 +357,10 @@ def _report_line(row: StepReport) -> str:
 
 def _rolled_back(event: RolledBack) -> str:
     return f"{event.reason}; back to step {event.to_step}, learning rate times {event.lr_scale:g} from here (rollback)"
+
+
+def _note(event: Note) -> str:
+    return f"note: {visible(event.text)}"
 
 
 def _closing(event: RunFinished) -> list[str]:

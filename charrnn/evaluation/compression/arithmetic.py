@@ -39,7 +39,7 @@ class Encoder:
                 self._emit(1)
                 self._low, self._high = self._low - _HALF, self._high - _HALF
             elif self._low >= _QUARTER and self._high < 3 * _QUARTER:
-                self._pending += 1  # the next bit decides: the ends are close on both sides of the middle
+                self._pending += 1  # the next bit decides: the ends are close to the middle, on either side
                 self._low, self._high = self._low - _QUARTER, self._high - _QUARTER
             else:
                 return
@@ -53,7 +53,7 @@ class Encoder:
             del self._bits[:8]
 
     def finish(self) -> bytes:
-        """All bytes; the coder is at its end."""
+        """All bytes; ends the encoding."""
         self._pending += 1
         self._emit(0 if self._low < _QUARTER else 1)
         if self._bits:
@@ -67,7 +67,7 @@ class Encoder:
 
 
 class Decoder:
-    """The way back.
+    """The decoder.
 
     Args:
         data: from `Encoder.finish`; zeros are read after its end.
@@ -86,16 +86,16 @@ class Decoder:
 
     @property
     def overrun(self) -> bool:
-        """It has read far beyond the end: the data are cut short or damaged."""
+        """Whether it has read far beyond the end: the data are truncated or damaged."""
         return self._place > 8 * len(self._data) + 2 * _BITS
 
     def target(self, total: int) -> int:
-        """A number in [0, total) that lies in the interval of the next symbol."""
+        """A number in [0, total) within the interval of the next symbol."""
         width = self._high - self._low + 1
         return ((self._code - self._low + 1) * total - 1) // width
 
     def accept(self, start: int, stop: int, total: int) -> None:
-        """Go on behind the symbol that takes [start, stop) of `total`."""
+        """Advance past the symbol that takes [start, stop) of `total`."""
         width = self._high - self._low + 1
         self._high = self._low + width * stop // total - 1
         self._low += width * start // total

@@ -1,16 +1,17 @@
 """Compression by a network: each symbol costs the bits of its surprise under the model.
 
-A long text is cut into segments that are read side by side, as columns of one step, because single steps would take
-many times as long; each begins without a past, where that costs little. One coder takes the symbols of all segments,
-step by step. Probabilities become integer frequencies of a fixed total, at least 1 each, with one more for the escape.
+A long text is cut into segments that are read in parallel, as columns of one step, because single steps would take
+many times as long; each segment starts without context, if that costs little. One coder takes the symbols of all
+segments, step by step. Probabilities become integer frequencies of a fixed total, at least 1 each, with one more for
+the escape.
 
     header   magic, version, mode, streams, number of symbols, model (8 bytes of a hash), CRC-32 of the content
     body     the coder's bytes; in the mode `STORED`, which is chosen where they would be more, the content
 
 In version 2 the state is zeroed where a document begins, as in training; version 1 knows no documents.
 
-Decoding repeats the same products in the same order: it needs the same machine and libraries, or it may lose its way in
-a rounding; the check sum tells.
+Decoding repeats the same products in the same order: it needs the same machine and libraries, or a different rounding
+may derail it; the checksum detects that.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _LEAST_SEGMENT = 16  # bytes of a segment, on average, where there are more than
 
 
 def model_mark(model: CharRNN) -> bytes:
-    """8 bytes that tell one model from another."""
+    """8 bytes that identify a model."""
     return hashlib.sha256(model.params.flat.tobytes()).digest()[:8]
 
 
@@ -57,15 +58,15 @@ def compress(
 
     Args:
         data: the content.
-        model: that predicts.
+        model: makes the predictions.
         vocabulary: of the model.
-        streams: segments; None: one for each `_SEGMENT` symbols, at most 64, but fewer where they cost too much. Fewer
-            where more would be nearly empty.
+        streams: segments; None: one per 20,000 symbols, at most 64, but fewer if they cost too much. Fewer if more
+            would be nearly empty.
         separator: ids that end a document.
-        tick: is told the symbols done and in all.
+        tick: called with (symbols done, total symbols).
 
     Returns:
-        The compressed file, and the bits that the model's probabilities say it needs. See `is_stored`.
+        The compressed file, and the bits it needs according to the model's probabilities. See `is_stored`.
     """
     mode, values = to_values(data, vocabulary)
     walker = Walker(model, vocabulary, separator)
@@ -74,7 +75,7 @@ def compress(
         body, bits = _encode(mode, values, walker, streams, tick)
         if streams <= _room_for(len(body)):
             break
-        streams = _room_for(len(body))  # fewer segments with something in them: it becomes smaller, too
+        streams = _room_for(len(body))  # fewer, non-empty segments; the file becomes smaller, too
     count = len(values)
     if len(body) > len(data):
         mode, streams, count, body = STORED, 1, len(data), data
@@ -89,7 +90,7 @@ def is_stored(packed: bytes) -> bool:
 
 
 def _room_for(body: int) -> int:
-    """How many segments a file of so many bytes may have: each takes memory, so none may be next to nothing."""
+    """The most segments that a file of this size may have: each takes memory, so none may be nearly empty."""
     return max(MOST_STREAMS, body // _LEAST_SEGMENT)
 
 
@@ -124,17 +125,17 @@ def decompress(
 
     Args:
         packed: the file.
-        model: that predicts.
+        model: makes the predictions.
         vocabulary: of the model.
         separator: ids that end a document; not used for files of version 1.
-        tick: is told the symbols done and in all.
+        tick: called with (symbols done, total symbols).
 
     Raises:
-        DataError: not such a file, cut short or damaged.
+        DataError: not such a file, truncated or damaged.
         CheckpointError: made with another model.
     """
     if len(packed) < _HEADER.size or packed[:4] != MAGIC:
-        raise DataError("not a file that `charrnn compress` has made")
+        raise DataError("not a file made by `charrnn compress`")
     _, version, mode, streams, count, mark, check = _HEADER.unpack(packed[: _HEADER.size])
     if version not in (1, 2) or mode not in (0, 1, STORED) or not 1 <= streams <= max(1, count):
         raise DataError("the file's header is damaged, or of a newer version")
@@ -146,10 +147,10 @@ def decompress(
         return _checked(packed[_HEADER.size :], check)
     decoder, width = Decoder(packed[_HEADER.size :]), largest(mode)
     if count > _most_symbols(len(packed) - _HEADER.size, len(vocabulary)):
-        raise DataError("the file is cut short")
+        raise DataError("the file is truncated")
     if streams > _room_for(len(packed) - _HEADER.size):
-        raise DataError("the file claims more segments than it has room for: it is cut short or damaged")
-    found = bytearray()  # grows with what is really there, whatever a damaged header promises
+        raise DataError("the file claims more segments than it has room for: it is truncated or damaged")
+    found = bytearray()  # grows with the actual content, whatever a damaged header promises
     walker = Walker(model, vocabulary, separator if version > 1 else None)
     for frequencies, places, feed in walker.walk(count, streams, tick):
         fed, row = np.zeros(len(places), np.intp), np.zeros(len(places), np.uint32)
@@ -162,7 +163,7 @@ def decompress(
             else:
                 row[column] = _read_value(decoder, width)
         if decoder.overrun:
-            raise DataError("the file is cut short or damaged")
+            raise DataError("the file is truncated or damaged")
         found += row.tobytes()
         feed(fed)
     try:
@@ -174,18 +175,18 @@ def decompress(
 
 def _checked(data: bytes, check: int) -> bytes:
     if zlib.crc32(data) != check:
-        raise DataError("the check sum is wrong: the file is damaged, or was made on a machine that rounds otherwise")
+        raise DataError("the checksum is wrong: the file is damaged, or was made on a machine that rounds differently")
     return data
 
 
 def _most_symbols(body: int, vocab_size: int) -> int:
-    """How many symbols so many bytes can hold, at most: even the likeliest leaves each other one a share of 1."""
+    """The most symbols that this many bytes can hold: even the most likely one leaves each other a share of 1."""
     least_bits = vocab_size / _TOTAL / math.log(2)  # log2(total / (total - V)) and less
     return int(8 * (body + 8) / least_bits)
 
 
 def _in_order(found: npt.NDArray[np.uint32], streams: int) -> npt.NDArray[np.uint32]:
-    """Symbols as `_walk` meets them, step by step through all segments -> one segment after the other."""
+    """Symbols in the order of `Walker.walk`, step by step through all segments -> one segment after the other."""
     starts, lengths = segments(len(found), streams)
     out, whole = np.empty_like(found), int(lengths.min())  # steps that all segments have; some have one more
     out[(starts + np.arange(whole)[:, None]).ravel()] = found[: whole * streams]
@@ -194,7 +195,7 @@ def _in_order(found: npt.NDArray[np.uint32], streams: int) -> npt.NDArray[np.uin
 
 
 def _spelled(value: int, width: int) -> Iterator[tuple[int, int]]:
-    """A value below `width`, uniformly, in pieces that the coder takes."""
+    """A value below `width`, coded uniformly, in pieces that the coder can take."""
     for shift, size in ((16, -(-width // (1 << 16))), (8, 1 << 8), (0, 1 << 8)) if width > 1 << 8 else ((0, width),):
         yield (value >> shift) % size, size
 

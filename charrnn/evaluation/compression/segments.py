@@ -16,7 +16,7 @@ from charrnn.nn.network import CharRNN
 from charrnn.nn.params import IdArray
 from charrnn.nn.stepper import Stepper
 
-# A segment without a past costs some 200 bits more than one with it; so many symbols make that small.
+# A segment without context costs some 200 bits more than one with it; this many symbols make that negligible.
 _SEGMENT = 20_000
 MOST_STREAMS = 64
 _BLOCK = 64
@@ -35,7 +35,7 @@ class Walker:
     """Reads texts in segments, each as a text of its own.
 
     Args:
-        model: that predicts.
+        model: makes the predictions.
         vocabulary: of the model.
         separator: ids that end a document.
     """
@@ -128,7 +128,7 @@ class DocumentEnds:
 def frequencies_of(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     """(V, B) logits -> (V + 1, B) frequencies that add up to the coder's total, each at least 1.
 
-    The last is the escape's; what rounding leaves over goes to the likeliest symbol.
+    The last is the escape's; the rounding remainder goes to the most likely symbol.
     """
     with np.errstate(
         over="ignore", invalid="ignore"

@@ -27,10 +27,10 @@ def to_values(data: bytes, vocabulary: Vocabulary) -> tuple[int, npt.NDArray[np.
 
 
 def to_bytes(mode: int, values: npt.NDArray[np.uint32]) -> bytes:
-    """The way back.
+    """Symbols to bytes.
 
     Raises:
-        ValueError: values that no text has.
+        ValueError: values that cannot occur in a text.
     """
     if mode == BYTES:
         if (values > 0xFF).any():

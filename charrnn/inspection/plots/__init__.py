@@ -1,1 +1,1 @@
-"""Pictures by matplotlib and plotext (extra `[plots]`), from numbers that others made."""
+"""Plots by matplotlib and plotext (extra `[plots]`), from numbers computed elsewhere."""

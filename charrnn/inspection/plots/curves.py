@@ -1,4 +1,4 @@
-"""Learning curves: losses in nats and bits, learning rate and gradient norm, of one run or several."""
+"""Learning curves of one or more runs: losses in nats and bits, learning rate and gradient norm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLUMNS = ("step", "chars", "seconds", "train_loss", "val_loss", "learning_rate
 
 
 def curve_data(histories: Sequence[History]) -> list[dict[str, Any]]:
-    """The numbers behind the plot, a dict a run.
+    """The numbers behind the plot, one dict per run.
 
     Returns:
         `name`; the history's columns (losses in nats, None where not measured); `train_bits` and `val_bits` per
@@ -119,7 +119,7 @@ def draw_in_terminal(histories: Sequence[History], *, x: str, width: int, height
 
 
 def draw_range_test(rates: Sequence[float], losses: Sequence[float], advised: float, output: Path) -> None:
-    """Smoothed loss (nats) against the learning rate, the advised rate marked.
+    """Smoothed loss (nats) against the learning rate, with the suggested rate marked.
 
     Raises:
         MissingExtraError: no matplotlib.

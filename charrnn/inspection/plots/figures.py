@@ -1,4 +1,4 @@
-"""What all pictures share: matplotlib without a display, styles that survive a grey printer, saving."""
+"""What all plots share: matplotlib without a display, styles that survive greyscale printing, saving."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from charrnn.errors import MissingExtraError, SettingsError
 from charrnn.files import write_output, writing
 
 SUFFIXES = (".png", ".svg", ".pdf")
-# Line styles and marks tell runs apart first, colours second.
+# Line styles and markers distinguish runs first, colours second.
 STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 MARKS = ("o", "s", "^", "D", "v")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555")
@@ -22,12 +22,12 @@ def style(index: int) -> dict[str, Any]:
 
 
 def plain(text: str) -> str:
-    """A name that matplotlib does not read as a formula, without control characters."""
+    """A name without control characters that matplotlib does not parse as a formula."""
     return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
 
 
 def new_figure(width: float, height: float) -> Any:
-    """A figure that belongs to no window.
+    """A figure without a window.
 
     Raises:
         MissingExtraError: no matplotlib.
@@ -35,15 +35,15 @@ def new_figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingExtraError("matplotlib", "plots", purpose="a picture") from None
+        raise MissingExtraError("matplotlib", "plots", purpose="a plot") from None
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def save(figure: Any, output: Path) -> None:
-    """Write a figure as its name's ending says.
+    """Write a figure in the format of its file suffix.
 
     Raises:
-        SettingsError: another ending, or the file cannot be written.
+        SettingsError: another suffix, or the file cannot be written.
     """
     if output.suffix.lower() not in SUFFIXES:
         raise SettingsError(f"{output}: the name must end in .png, .svg or .pdf")

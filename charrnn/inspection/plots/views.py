@@ -1,4 +1,4 @@
-"""Pictures for `charrnn inspect`: memory curves and the map of symbols."""
+"""Plots for `charrnn inspect`: memory curves and the map of symbols."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BLANKS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 
 
 def draw_memory(curves: list[dict[str, Any]], output: Path) -> None:
-    """Gradient against steps back (logarithmic), and loss against length of context, a line a run.
+    """Gradient against steps back (logarithmic), and loss against length of context, one line per run.
 
     Args:
         curves: `name`, `gradient` (steps,) and `loss` (steps,) in nats each.
@@ -41,7 +41,7 @@ def draw_memory(curves: list[dict[str, Any]], output: Path) -> None:
 
 
 def draw_embeddings(points: list[dict[str, Any]], shares: list[float], output: Path) -> None:
-    """The symbols where their input vectors lie, each kind with a mark of its own.
+    """The symbols at their input vectors' positions, with one marker per kind.
 
     Args:
         points: `symbol`, `class`, `x`, `y` each.

@@ -1,7 +1,7 @@
 """The cells, by the name a settings file uses.
 
-Adding one is a file and a place in the line below. A cell of another package is found by its name among the installed
-entry points of the group `charrnn.cells`, so that every process of a run finds it; `register` adds one to this process.
+To add one, write a file and add it to the line below. A cell of another package is found by its name among the entry
+points of the group `charrnn.cells`, so that every process of a run finds it; `register` adds one to this process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["CELLS", "GRU", "LSTM", "RNN", "RecurrentCell", "find_cell", "registe
 
 
 class _Cells(dict[str, type[RecurrentCell]]):
-    """Looks for a name it does not have among the entry points, which takes longer."""
+    """Looks for unknown names among the entry points, which takes longer."""
 
     def __missing__(self, name: str) -> type[RecurrentCell]:
         from importlib.metadata import entry_points
@@ -32,16 +32,16 @@ CELLS = _Cells({cls.name: cls for cls in (RNN, LSTM, GRU)})
 
 
 def register(cls: type[RecurrentCell]) -> type[RecurrentCell]:
-    """Add a cell to this process, under its name; usable as a decorator."""
+    """Add a cell to this process under its name; usable as a decorator."""
     CELLS[cls.name] = cls
     return cls
 
 
 def find_cell(name: str, module: str) -> type[RecurrentCell]:
-    """The cell of a name; from `module`, where another process knows it from, if this one does not.
+    """The cell of this name; if unknown here, from `module`, where another process got it.
 
     Raises:
-        KeyError: it is not there.
+        KeyError: no such cell.
         ImportError: no such module.
     """
     if name not in CELLS:

@@ -1,9 +1,9 @@
 """What a cell declares: its gates, states, buffers and equations, as data.
 
 A new cell is one file with a class like those of `rnn`, `lstm` and `gru`, and one line in `charrnn.nn.cells`. The class
-says what it is in the attributes below and writes out its forward and backward equations; time loops are in
+declares itself in the attributes below and writes out its forward and backward equations; time loops are in
 `recurrent`, the weights they multiply by in `kernels`. Exports, inspection and reports read the same attributes, so
-that nothing else lists cells.
+that cells are listed nowhere else.
 
 Buffers are declared as tuples of axes, numbers or these letters: H units, B columns, T steps, T+1 steps and the one
 before them, R rows of `hx` (h, a one and, where it is fused, the one-hot input), L steps of local derivatives, D steps
@@ -31,19 +31,19 @@ class Cell:
         gates: letters in storage order; `weight_hh` is (G*H, H) with the gates' blocks in this order, PyTorch's.
         state_names: "h" first. Every other state is a buffer of its name, with a gradient buffer `d<name>`.
         sigmoid_gates: the gates between 0 and 1; the others are between -1 and 1.
-        recurrent_biases: gate -> name of a bias of its own inside the recurrent product (H,).
+        recurrent_biases: gate -> name of its separate bias inside the recurrent product (H,).
         keep_gate: the gate whose initial bias is the setting `forget_bias`: near 1, it keeps the state.
-        equations: one step, as `charrnn.nn.cells.equations` reads them; empty where they cannot be written so, and the
-            cell cannot be exported.
+        equations: one step, as `charrnn.nn.cells.equations` reads them; empty if they cannot be written this way;
+            the cell cannot be exported then.
         torch_module: PyTorch's class with the same parameters and equations, in `torch.nn`; "" if there is none.
         recurrent_order, input_order: order of the gates' blocks in the fused weights, chosen so that blocks treated
-            alike are neighbours. The fusable ones come first in the one and last in the other.
+            alike are adjacent. The fusable ones come first in the former and last in the latter.
         fusable: gates whose input part is added to their recurrent part.
         da_blocks: number of (H, T, B) blocks of `da`; `recurrent_da` is the first of the G blocks that meet `W_hh`.
         chunk_blocks: blocks of one step of `da` as `step_backward` writes them, da's first.
         local_blocks: blocks of one step of local derivatives.
-        buffers: name -> axes of what lives from forward to backward.
-        shared_buffers: name -> axes of what one layer after the other may use.
+        buffers: name -> axes of buffers kept from forward to backward.
+        shared_buffers: name -> axes of buffers that all layers share, one after the other.
         gate_blocks: gate -> its block in the buffer `gates`, for inspection.
     """
 
@@ -79,7 +79,7 @@ class Cell:
         return shapes | dict.fromkeys(cls.recurrent_biases.values(), (hidden_size,))
 
     def init(self, rng: np.random.Generator, *, forget_bias: float) -> None:
-        """Orthogonal recurrent blocks, uniform input weights, zero biases but for `forget_bias` in the keep gate.
+        """Orthogonal recurrent blocks, uniform input weights, zero biases except for `forget_bias` in the keep gate.
 
         A forget bias of 1 lets a cell remember by default. Source: Jozefowicz, Zaremba and Sutskever (2015).
         """
@@ -100,17 +100,17 @@ class Cell:
 
     @classmethod
     def state_slots(cls) -> dict[str, int]:
-        """Buffers with a slot before each step and one after the last: name -> time axis."""
+        """Buffers with one slot before each step and one after the last: name -> time axis."""
         return {"hx": 1, "steps": 0} | dict.fromkeys(cls.state_names[1:], 0)
 
     @classmethod
     def own_axes(cls) -> dict[str, Axes]:
-        """Axes of all buffers that live from forward to backward."""
+        """Axes of all buffers kept from forward to backward."""
         return {"hx": ("R", "T+1", "B"), **cls.buffers, **dict.fromkeys(cls.state_names[1:], ("T+1", "H", "B"))}
 
     @classmethod
     def shared_axes(cls) -> dict[str, Axes]:
-        """Axes of all buffers that one layer after the other may use, but for the input's part of the gates."""
+        """Axes of all buffers that the layers share, one after the other, except for the input's part of the gates."""
         return {
             "dh": ("H", "B"),
             "dh_rec": ("H", "B"),

@@ -4,9 +4,9 @@ One equation per line, `name = expression` with numbers, + - * and the functions
 names:
 
     x_g    the input's part of gate g's pre-activation, with the bias       (W_ih x + b)_g
-    u_g    its recurrent part, with a bias of its own if it has one         (W_hh h + b_hg)_g
-    a_g    both                                                             x_g + u_g
-    h, c   a state: before the equation that assigns it the old one, then the new one
+    u_g    its recurrent part, with its separate bias if it has one          (W_hh h + b_hg)_g
+    a_g    their sum                                                        x_g + u_g
+    h, c   a state: the old one before the equation that assigns it, the new one afterwards
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def translate(node: ast.expr, writer: Writer[T]) -> T:
     """An expression in a writer's language.
 
     Raises:
-        ValueError: something else than names, numbers, + - *, sigmoid and tanh.
+        ValueError: something other than names, numbers, + - *, sigmoid and tanh.
     """
     match node:
         case ast.Name(id=name):

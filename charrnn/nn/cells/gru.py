@@ -14,7 +14,7 @@ Backwards, with dq = da_n r the gradient of the candidate's recurrent part:
     dq       = da_n r
     dh_{t-1} = dh z + W_hhᵀ [da_r; da_z; dq]
 
-Sources: Cho et al. (2014); this placing of the reset gate: cuDNN's and PyTorch's documentation.
+Sources: Cho et al. (2014); this position of the reset gate: cuDNN's and PyTorch's documentation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class GRU(RecurrentCell):
     name, torch_module = "gru", "GRU"
     gates = "rzn"
     sigmoid_gates, keep_gate = "rz", "z"  # z near 1 keeps the old state, as a forget gate near 1 does
-    recurrent_biases: ClassVar[Mapping[str, str]] = {"n": "bias_hn"}  # inside the reset gate's reach
+    recurrent_biases: ClassVar[Mapping[str, str]] = {"n": "bias_hn"}  # scaled by the reset gate
     equations = (
         "r = sigmoid(a_r)",
         "z = sigmoid(a_z)",
@@ -47,7 +47,7 @@ class GRU(RecurrentCell):
     # input part must stay apart from q.
     recurrent_order, input_order, fusable = "rzn", "nrz", "rz"
     da_blocks, recurrent_da, local_blocks = 4, 1, 5
-    chunk_blocks = 5  # with dh z, so that one product makes all five
+    chunk_blocks = 5  # with dh z, so that one product computes all five
     buffers: ClassVar[Mapping[str, Axes]] = {"gates": ("T", 5, "H", "B")}  # r z q n and h_{t-1} - n
     gate_blocks: ClassVar[Mapping[str, int]] = {"r": 0, "z": 1, "n": 3}
 

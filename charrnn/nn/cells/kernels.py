@@ -1,8 +1,8 @@
 """Parameters <-> the fused, reordered and transposed weights that the time loops multiply by.
 
-    w_rec   (G*H, H + 1 (+ K))   recurrent weights, the bias and, where it is fused, the one-hot input's weights
+    w_rec   (G*H, H + 1 (+ K))   recurrent weights, the bias and, if fused, the one-hot input's weights
     w_in    (P*H, K (+ 1))       the P gates whose input part is projected for a whole window, with their bias
-    w_back, w_in_back            their transposes, for the way back
+    w_back, w_in_back            their transposes, for the backward pass
 
 Rows of sigmoid gates are halved, so that one tanh serves all gates: sigmoid(a) = (1 + tanh(a/2)) / 2. Parameters stay
 in PyTorch's order; `refresh` converts once per window, `store_gradients` converts back.
@@ -27,7 +27,7 @@ class FusedCell(Cell):
         params: this layer's views (`weight_ih`, `weight_hh`, `bias`, ...), read at every `refresh`.
         input_size, hidden_size: K (for symbols the vocabulary size) and H.
         symbols: the input is symbol ids rather than a window of features.
-        fuse_one_hot: one-hot inputs are extra rows of the recurrent product, rather than columns that are gathered.
+        fuse_one_hot: one-hot inputs are extra rows of the recurrent product instead of gathered columns.
             None decides by the number of symbols: up to `fuse_limit`.
     """
 
@@ -51,8 +51,8 @@ class FusedCell(Cell):
         self.projected = "".join(g for g in self.input_order if not (self.fuses_one_hot and g in self.fusable))
         H, K = hidden_size, input_size
         self.w_rec = np.zeros((len(self.gates) * H, H + 1 + (K if self.fuses_one_hot else 0)), self.dtype)
-        # The bias is the column of the ones row, which comes first where the input is fused into `hx`, last in a window
-        # of features; a gathered column has it added.
+        # The bias is the column of the ones row, which comes first if the input is fused into `hx`, and last in a
+        # window of features; gathered columns have it added.
         self.w_in = np.zeros((len(self.projected) * H, K + (not self.gathers)), self.dtype)
         self._in_features = slice(1, K + 1) if self.fuses_one_hot else slice(0, K)
         self._in_bias = 0 if self.fuses_one_hot else K
@@ -63,7 +63,7 @@ class FusedCell(Cell):
         """Bring the fused weights up to date with the parameters; once per window.
 
         Args:
-            backward: also the transposes.
+            backward: also update the transposes.
             w_hh: recurrent weights to use instead of the parameters (some of them dropped, say).
         """
         H, w_ih = self.hidden_size, self.params["weight_ih"]
@@ -99,8 +99,8 @@ class FusedCell(Cell):
         Args:
             ws: buffers after the time loop backwards.
             grads: this layer's gradient views; overwritten.
-            x: what `forward` was given.
-            resets: what `forward` was given.
+            x: as passed to `forward`.
+            resets: as passed to `forward`.
         """
         H, T, hx = self.hidden_size, ws.time_steps, ws["hx"]
         da_rec = ws["da"][self.block(self.recurrent_da, len(self.gates)), :T]

@@ -45,7 +45,7 @@ class LSTM(RecurrentCell):
         "c = f * c + i * g",
         "h = o * tanh(c)",
     )
-    # The sigmoids o i f are neighbours, and so are i f g, which all take the gradient of c.
+    # The sigmoids o i f are adjacent, and so are i f g, which all take the gradient of c.
     recurrent_order = input_order = fusable = "oifg"
     da_blocks, chunk_blocks, local_blocks = 4, 4, 5
     buffers: ClassVar[Mapping[str, Axes]] = {"gates": ("T", 4, "H", "B"), "tanh_c": ("T", "H", "B")}

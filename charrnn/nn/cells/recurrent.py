@@ -1,4 +1,4 @@
-"""Time loops: a layer's way through a window, forward and back.
+"""Time loops: a layer running through a window, forward and backward.
 
 A window is run layer by layer. For one layer, with `hx` the column `[h; 1]` or `[h; 1; one-hot input]`:
 
@@ -6,8 +6,8 @@ A window is run layer by layer. For one layer, with `hx` the column `[h; 1]` or 
     backward   da_t from dh_t: the cell's `step_backward`; then dh_{t-1} = W_hhᵀ da_t
     gradients  dW_rec = da hxᵀ                          one product per window, in `kernels`
 
-`a_in`, the input's part of the pre-activations, is made for the whole window by one product. A one-hot input of a small
-vocabulary is fused into the recurrent product as extra rows instead: 10% faster at H = 256 than adding.
+`a_in`, the input's part of the pre-activations, is computed for the whole window by one product. A one-hot input of a
+small vocabulary is fused into the recurrent product as extra rows instead: 10% faster at H = 256 than adding.
 
 The time loops read and write time-major blocks, contiguous step by step; the products over a window want feature-major
 matrices, so `hx` is copied once per window and `da` in chunks that are still in cache: cheaper than strided steps.
@@ -30,8 +30,8 @@ from charrnn.nn.cells.kernels import FusedCell
 from charrnn.nn.matmul import block_rows, blocked
 from charrnn.nn.params import Array, IntArray, Shapes
 
-# Local derivatives are computed for several steps at once where they are small (fewer calls), but never for more than
-# stays in a core's cache together with what they are made from.
+# Local derivatives are computed for several steps at once if they are small (fewer calls), but never for more than
+# fits in a core's cache together with their inputs.
 _LOCAL_BYTES = 1 << 19
 # Steps of `da` copied at once: longer runs of contiguous memory in each row (16 steps: a third of the time of 3).
 _CHUNK_BYTES = 1 << 21
@@ -45,18 +45,18 @@ class RecurrentCell(FusedCell):
     """
 
     def forward_views(self, ws: Workspace, t: int) -> dict[str, Array]:
-        """The arrays of step `t` that `step_forward` names; `a` is where the recurrent product goes.
+        """The arrays of step `t` that `step_forward` names; `a` is the output of the recurrent product.
 
-        Given to all: h, h_prev, tmp (H, B), and, where the input is not fused, its part: `in_apart` for gates that are
-        not fusable.
+        Passed to all cells: h, h_prev, tmp (H, B), and, if the input is not fused, its part: `in_apart` for gates that
+        are not fusable.
         """
         raise NotImplementedError
 
     def backward_views(self, ws: Workspace, t: int, local: Array, da: Array) -> dict[str, Array]:
-        """The arrays of step `t` that `step_backward` names; `da_rec` is what the recurrent product takes.
+        """The arrays of step `t` that `step_backward` names; `da_rec` is the input of the recurrent product.
 
-        Given to all: dh and, for every other state s, ds, (H, B); tmp. `dh_direct`, if named, is added to the gradient
-        of the state before.
+        Passed to all cells: dh and, for every other state s, ds, (H, B); tmp. `dh_direct`, if named, is added to the
+        gradient of the state before.
 
         Args:
             ws: buffers.
@@ -195,7 +195,7 @@ class RecurrentCell(FusedCell):
             values[...] = ws[name][ws.time_steps]
 
     def build_forward_steps(self, ws: Workspace) -> list[Any]:
-        """The views of each step going forward."""
+        """The views of each step in the forward direction."""
         H, hx = self.hidden_size, list(ws["steps"])
         fusable = len(self.fusable) * H
         in_fusable, in_apart = self._projected_steps(ws)
@@ -208,7 +208,7 @@ class RecurrentCell(FusedCell):
         return steps
 
     def build_backward_steps(self, ws: Workspace) -> list[Any]:
-        """The views of each step going back."""
+        """The views of each step in the backward direction."""
         given = {f"d{name}": ws[f"d{name}"] for name in self.state_names}
         product = blocked(ws["dh_rec"], block_rows(*self.w_back.shape, ws.columns))
         steps = []
@@ -219,11 +219,11 @@ class RecurrentCell(FusedCell):
         return steps
 
     def own_shapes(self, time_steps: int, columns: int) -> Shapes:
-        """Buffers that live from forward to backward."""
+        """Buffers kept from forward to backward."""
         return self._sized(self.own_axes(), time_steps, columns)
 
     def shared_shapes(self, time_steps: int, columns: int) -> Shapes:
-        """Buffers that one layer after the other may use."""
+        """Buffers that the layers share, one after the other."""
         H, T, B = self.hidden_size, time_steps, columns
         shapes = self._sized(self.shared_axes(), T, B)
         shapes["da"] = (self.da_blocks * H, T + 1, B)
@@ -257,7 +257,7 @@ class RecurrentCell(FusedCell):
         np.matmul(self.w_in, flatten_time(source), out=flatten_time(a_in[:, :T]))
 
     def _projected_steps(self, ws: Workspace) -> tuple[list[Any], list[Any]]:
-        """Per step, the rows of `a_in` of the fusable gates, or None where they are fused, and those of the others."""
+        """Per step, the rows of `a_in` of the fusable gates, or None if they are fused, and those of the others."""
         T, nothing = ws.time_steps, [None] * ws.time_steps
         if not self.projected:
             return nothing, nothing

@@ -1,10 +1,10 @@
-"""Each cell in ten plain lines: read this first.
+"""Each cell in ten plain lines; start reading here.
 
-One step forward and one step back of every cell, and backpropagation through time over a window, as a textbook has
-them: no buffers, no fused weights, no tricks. The cells that train (`rnn`, `lstm`, `gru`) compute the same numbers
-faster; the tests compare them with these functions in float64, and the benchmarks show what the tricks are worth.
+One step forward and one step back of every cell, and backpropagation through time over a window, as in a
+textbook: no buffers, no fused weights, no tricks. The cells used in training (`rnn`, `lstm`, `gru`) compute the same
+numbers faster; the tests compare them with these functions in float64, and the benchmarks measure the speed-up.
 
-Shapes: K inputs, H units, B columns side by side. x (K, B); a state is a tuple of (H, B) arrays, h first. A layer's
+Shapes: K inputs, H units, B parallel columns. x (K, B); a state is a tuple of (H, B) arrays, h first. A layer's
 parameters `p` are `weight_ih` W (G*H, K), `weight_hh` U (G*H, H), `bias` b (G*H,) and the GRU's `bias_hn` (H,), with
 the gates' blocks in PyTorch's order. `d` before a name is the gradient of the loss with respect to it.
 """
@@ -28,7 +28,7 @@ def sigmoid(a: Array) -> Any:
 
 
 def rnn(p: Params, x: Array, state: State) -> tuple[State, Any]:
-    """Elman (1990): the new state, and what the way back needs."""
+    """Elman (1990): the new state, and what the backward pass needs."""
     (h_prev,) = state
     h = np.tanh(p["weight_ih"] @ x + p["bias"][:, None] + p["weight_hh"] @ h_prev)
     return (h,), (x, h_prev, h)
@@ -43,7 +43,7 @@ def rnn_backward(p: Params, kept: Any, dstate: State, grads: MutableMapping[str,
 
 
 def lstm(p: Params, x: Array, state: State) -> tuple[State, Any]:
-    """Hochreiter and Schmidhuber (1997), with forget gates: the new state, and what the way back needs."""
+    """Hochreiter and Schmidhuber (1997), with forget gates: the new state, and what the backward pass needs."""
     h_prev, c_prev = state
     a_i, a_f, a_g, a_o = np.split(p["weight_ih"] @ x + p["bias"][:, None] + p["weight_hh"] @ h_prev, 4)
     i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
@@ -66,7 +66,7 @@ def lstm_backward(p: Params, kept: Any, dstate: State, grads: MutableMapping[str
 
 
 def gru(p: Params, x: Array, state: State) -> tuple[State, Any]:
-    """Cho et al. (2014), the reset gate after the product: the new state, and what the way back needs."""
+    """Cho et al. (2014), the reset gate after the product: the new state, and what the backward pass needs."""
     (h_prev,) = state
     x_r, x_z, x_n = np.split(p["weight_ih"] @ x + p["bias"][:, None], 3)
     u_r, u_z, u_n = np.split(p["weight_hh"] @ h_prev, 3)
@@ -117,8 +117,8 @@ def run_network(
         state: an (S, H, B) array per layer.
 
     Returns:
-        (T, V, B) log-probabilities of the next symbol, nats; the states after the window; per step, what the way back
-        needs: what each layer kept, and the top layer's h.
+        (T, V, B) log-probabilities of the next symbol, nats; the states after the window; per step, what the
+        backward pass needs: what each layer kept, and the top layer's h.
     """
     forward, _ = STEPS[cell]
     one_hot = np.eye(params["layers.0.weight_ih"].shape[1], dtype=params["layers.0.weight_ih"].dtype)

@@ -34,15 +34,15 @@ class RNN(RecurrentCell):
     shared_buffers: ClassVar[Mapping[str, Axes]] = {"a": ("H", "B")}  # of one step: the derivative needs only h
 
     def forward_views(self, ws: Workspace, t: int) -> dict[str, Array]:
-        """A of any step."""
+        """The pre-activation of any step."""
         return {"a": ws["a"]}
 
     def step_forward(self, s: Any) -> None:
-        """From a to h."""
+        """The state from the pre-activation."""
         np.tanh(s.a, out=s.h)
 
     def backward_views(self, ws: Workspace, t: int, local: Array, da: Array) -> dict[str, Array]:
-        """1 - h², and da."""
+        """Buffers for 1 - h² and da."""
         return {"local": local[0], "da": da[0], "da_rec": da[0]}
 
     def gate_derivatives(self, ws: Workspace, steps: slice, local: Array) -> None:
@@ -52,5 +52,5 @@ class RNN(RecurrentCell):
         np.subtract(self.one, local[:, 0], out=local[:, 0])
 
     def step_backward(self, s: Any) -> None:
-        """Da = dh (1 - h²)."""
+        """Compute da = dh (1 - h²)."""
         np.multiply(s.dh, s.local, out=s.da)

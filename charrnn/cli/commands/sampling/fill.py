@@ -15,20 +15,19 @@ def fill_in(job: Job, data: bytes, name: str, unknown: str) -> None:
 
     Args:
         job: how characters are chosen; its prime is not used.
-        data: the text, UTF-8.
+        data: the text, in the encoding of the model's own.
         name: of the file, for errors.
         unknown: what to do with characters that the model does not know.
 
     Raises:
-        DataError: no UTF-8, no blank, or characters that the model does not know.
+        DataError: not in that encoding, no blank, or characters that the model does not know.
     """
+    from charrnn.data.decoding import TextRules
     from charrnn.errors import DataError
     from charrnn.sampling.generate import generate
 
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not valid UTF-8 at byte offset {error.start}") from None
+    read = TextRules.of(job.model.checkpoints[0].config.corpus).decode(data, name=name)
+    text = read if isinstance(read, str) else read.decode("utf-8", "surrogateescape")
     if not _BLANK.search(text):
         raise DataError(f"{name}: no blanks found", hint="write {{line}}, {{word}} or {{40}} where text is missing")
     put, before, end = job.writer(), "", 0

@@ -6,6 +6,7 @@ import sys
 from dataclasses import fields, replace
 from typing import Any
 
+from charrnn.cli.byte_output import typed
 from charrnn.cli.commands.sampling.job import Job, stream
 from charrnn.cli.output import write
 
@@ -37,6 +38,7 @@ def converse(job: Job, unknown: str) -> None:
             if line.startswith(":"):
                 _command(job, line[1:].strip())
             elif line:
+                line = typed(line, job.model.vocabulary, job.output_encoding, what="the prime")
                 job.prime = job.model.vocabulary.encode(line, what="the prime", unknown=unknown)
                 stream(job)
                 job.seed += 1

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.byte_output import as_base64, byte_writer
 from charrnn.cli.output import visible, write, write_json
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Job:
         include_prime: write the prime first.
         raw: control characters as they are, even on a terminal.
         colour: "surprise", "entropy" or None.
+        output_encoding: of a model of bytes, for a terminal.
         texts: what was made, for whoever looks at it afterwards.
     """
 
@@ -49,6 +51,7 @@ class Job:
     include_prime: bool = True
     raw: bool = False
     colour: str | None = None
+    output_encoding: str = "utf-8"
     texts: list[str] = field(default_factory=list)
 
     @property
@@ -62,7 +65,12 @@ class Job:
     def shown_prime(self) -> str:
         """What is written before a sample."""
         text = self.model.vocabulary.decode(self.prime) if self.include_prime else ""
-        return text if isinstance(text, str) else text.decode("utf-8", "replace")
+        return text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether symbols are bytes."""
+        return self.model.vocabulary.encoding == "bytes"
 
     def is_plain(self) -> bool:
         """Whether it is one model's, and nothing but the length ends it."""
@@ -71,6 +79,8 @@ class Job:
 
     def writer(self) -> Callable[[str], None]:
         """Writes to standard output, harmless on a terminal."""
+        if self.of_bytes:
+            return byte_writer(self.output_encoding, raw=self.raw)
         return write if self.raw or not sys.stdout.isatty() else lambda text: write(visible(text))
 
 
@@ -86,7 +96,8 @@ def stream(job: Job) -> None:
         put(piece)
         pieces.append(piece)
     job.texts.append("".join(pieces))
-    put("\n")
+    if sys.stdout.isatty() or not job.of_bytes:  # a pipe gets the bytes that were made, and no other
+        put("\n")
 
 
 def _pieces(job: Job) -> Any:
@@ -188,6 +199,7 @@ def write_as_json(job: Job) -> None:
             "samples": [
                 {
                     "text": sample.text,
+                    **({"bytes": as_base64(sample.text)} if job.of_bytes else {}),
                     "finish": sample.finish,
                     "nats": sample.nats,
                     "bits_per_char": sample.nats_per_char / _LN2,
@@ -218,7 +230,10 @@ def write_beams(job: Job, width: int, penalty: float, *, as_json: bool) -> None:
         pieces = [decoder.feed(symbol) for symbol in hypothesis.ids]
         characters = [{"text": t, "logprob": -x} for t, x in zip(pieces, hypothesis.nats, strict=True)]
         text = "".join(pieces) + decoder.finish()
-        beams.append({"text": text, "nats": sum(hypothesis.nats), "score": hypothesis.score, "characters": characters})
+        raw = {"bytes": as_base64(text)} if job.of_bytes else {}
+        beams.append(
+            {"text": text, **raw, "nats": sum(hypothesis.nats), "score": hypothesis.score, "characters": characters}
+        )
     job.texts += [str(beam["text"]) for beam in beams]
     if as_json:
         write_json({"prime": job.shown_prime, "beams": beams})
@@ -228,13 +243,13 @@ def write_beams(job: Job, width: int, penalty: float, *, as_json: bool) -> None:
         put((f"{job.separator}\n" if index else "") + job.shown_prime + text + "\n")
 
 
-def tell_copied(job: Job) -> None:
+def tell_copied(job: Job, corpus: list[str] | None = None) -> None:
     """On standard error: which share of all samples' n-grams the model has seen."""
-    from charrnn.cli.commands.evaluate import corpus_parts
+    from charrnn.cli.text_options import parts_of
     from charrnn.cli.views.memorised import facts, percent
 
     loaded = job.model.checkpoints[0]
-    found = facts(loaded.vocabulary.encode("".join(job.texts)), corpus_parts(loaded)["train"], loaded)
+    found = facts(loaded.vocabulary.encode("".join(job.texts)), parts_of(loaded, corpus)["train"], loaded)
     shares = ", ".join(f"{percent(share)} of {n}" for n, share in found["shares"].items() if share == share)
     sys.stderr.write(
         f"n-grams that stand in the training text: {shares} characters; longest piece: {found['longest']} characters\n"

@@ -1,0 +1,54 @@
+"""Options for locations: `--corpus` for the text a run was trained on, `~` in directories."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from charrnn.nn.params import IdArray
+    from charrnn.runs.checkpoint import Checkpoint
+
+Corpus = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--corpus",
+        metavar="PATH",
+        help="Where the training text is now, if it has moved: file, glob or directory; repeatable.",
+    ),
+]
+
+
+def at_home(path: Path | None) -> Path | None:
+    """A directory with `~` as the home folder, which no shell expands after an equals sign."""
+    return None if path is None else Path(os.path.expanduser(path))
+
+
+def parts_of(loaded: Checkpoint, corpus: Sequence[str] | None) -> dict[str, IdArray]:
+    """The parts of the text that a run was trained on; see `charrnn.runs.text.corpus_parts`.
+
+    Raises:
+        DataError: the text is missing or is another one; the hint names the option.
+    """
+    from charrnn.runs.text import corpus_parts
+
+    with naming_corpus(corpus):
+        return corpus_parts(loaded, corpus or ())
+
+
+@contextmanager
+def naming_corpus(corpus: Sequence[str] | None) -> Iterator[None]:
+    """Make the error about a moved text name the option that helps."""
+    from charrnn.errors import DataError
+    from charrnn.runs.text import MissingTextError
+
+    try:
+        yield
+    except MissingTextError as error:
+        where = "--corpus must name the text of the run" if corpus else "give its path with --corpus PATH"
+        raise DataError(error.message, hint=f"{where}; {error.hint}" if error.hint else None) from None
