@@ -32,17 +32,15 @@ from charrnn.runs.events import RunFinished
 from charrnn.training.session import train
 
 CHARACTERS = 550_000
-_SHORT = {"batch_size": 32, "seq_length": 32, "max_steps": 300}
-_WIDE = {"batch_size": 64, "seq_length": 64, "max_steps": 120}
 RECIPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "fast": ({}, {**_SHORT, "learning_rate": 0.009}),
-    "defaults": ({}, {**_WIDE, "learning_rate": 0.003}),
-    "best": (
+    "fast": ({}, {"learning_rate": 0.009}),
+    "slow": ({}, {"learning_rate": 0.003}),
+    "dropout": (
         {"dropout": 0.2, "variational_dropout": True, "weight_dropout": 0.3},
-        {**_WIDE, "learning_rate": 0.005},
+        {"learning_rate": 0.005},
     ),
-    "two layers": ({"num_layers": 2, "hidden_size": 96}, {**_SHORT, "learning_rate": 0.009}),
-    "too high a rate": ({}, {**_SHORT, "learning_rate": 0.04, "grad_clip": None}),
+    "two layers": ({"num_layers": 2, "hidden_size": 96}, {"learning_rate": 0.009}),
+    "too fast": ({}, {"learning_rate": 0.04, "grad_clip": None}),
 }
 
 
@@ -53,7 +51,7 @@ def settings(source: str, cell: str, recipe: str, seed: int, state_reset: float)
         {
             "corpus": {"source": source},
             "model": {"cell": cell, "hidden_size": 128, **model},
-            "training": {"epochs": None, "eval_every": None, "sample_every": None, "checkpoint_every": 10**6,
+            "training": {"batch_size": 32, "seq_length": 32, "epochs": None, "max_steps": 400, "eval_every": None, "sample_every": None, "checkpoint_every": 10**6,
                          "replicas": 1, "seed": seed, "state_reset": state_reset, **training},
         },
         where=recipe,

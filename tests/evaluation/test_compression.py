@@ -171,16 +171,15 @@ SEPARATOR = ".\n"
 def test_documents_are_compressed_as_training_reads_them(streams: int | None) -> None:
     model, vocabulary = MODELS["characters"]
     rng = random.Random(2)
-    text = "".join("".join(rng.choice("abcdefgh ") for _ in range(rng.randint(3, 90))) + SEPARATOR for _ in range(200))
+    text = "".join("".join(rng.choice("abcdefgh ") for _ in range(rng.randint(3, 90))) + SEPARATOR for _ in range(100))
     end = vocabulary.encode(SEPARATOR)
     packed, bits = compress(text.encode(), model, vocabulary, streams=streams, separator=end)
     assert decompress(packed, model, vocabulary, separator=end) == text.encode()
-    if streams != 3:
-        expected = evaluate(model, vocabulary.encode(SEPARATOR + text), separator=end).nats / math.log(2)
-        first = evaluate(model, vocabulary.encode(SEPARATOR)).nats / math.log(2)
-        assert bits == pytest.approx(expected - first, rel=1e-3)
-    apart, _ = compress(text.encode(), model, vocabulary, streams=streams)
-    assert apart != packed
+    expected = evaluate(model, vocabulary.encode(SEPARATOR + text), separator=end).nats / math.log(2)
+    first = evaluate(model, vocabulary.encode(SEPARATOR)).nats / math.log(2)
+    assert bits == pytest.approx(expected - first, rel=1e-3, abs=0.0 if streams != 3 else 30)
+    apart, other_bits = compress(text.encode(), model, vocabulary, streams=streams)
+    assert abs(other_bits - bits) > 100
     assert decompress(apart, model, vocabulary, separator=end) == text.encode()  # version 1 has no documents
 
 
