@@ -51,8 +51,9 @@ def settings(source: str, cell: str, recipe: str, seed: int, state_reset: float)
         {
             "corpus": {"source": source},
             "model": {"cell": cell, "hidden_size": 128, **model},
-            "training": {"batch_size": 32, "seq_length": 32, "epochs": None, "max_steps": 400, "eval_every": None, "sample_every": None, "checkpoint_every": 10**6,
-                         "replicas": 1, "seed": seed, "state_reset": state_reset, **training},
+            "training": {"batch_size": 32, "seq_length": 32, "epochs": None, "max_steps": 400, "eval_every": None,
+                         "sample_every": None, "checkpoint_every": 10**6, "replicas": 1, "seed": seed,
+                         "state_reset": state_reset, **training},
         },
         where=recipe,
     )  # fmt: skip
