@@ -14,8 +14,9 @@ from charrnn.config.schema import Config
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import WindowStream
 from charrnn.errors import CheckpointError, DataError, DivergenceError, SettingsError
+from charrnn.evaluation.health import check_health
 from charrnn.nn.network import CharRNN, State
-from charrnn.nn.params import Array
+from charrnn.nn.params import Array, IdArray
 from charrnn.runs.checkpoint import Checkpoint, usable
 from charrnn.runs.directory import RunDirectory
 from charrnn.runs.kernels import mark_of
@@ -111,6 +112,15 @@ def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
             hint="put the old text back, start another run with `run_dir`, or give this run's weights to a new one "
             "with `init_from`",
         )
+
+
+def health_summary(model: CharRNN, ids: IdArray, n: Counters, seed: int) -> dict[str, Any]:
+    """What is added to the summary of a run that has come to its end: see `Health`; `notes` are for the user."""
+    loss = n.train_loss if n.val_loss is None else n.val_loss
+    if loss is None:
+        return {}
+    health = check_health(model, ids, loss=loss, seed=seed)
+    return {**asdict(health), "notes": list(health.notes())}
 
 
 def summarise(n: Counters, stream: WindowStream, model: CharRNN, run_dir: RunDirectory) -> dict[str, Any]:

@@ -49,7 +49,7 @@ from charrnn.training.group import GroupMaker, choose_replicas, group_of, replic
 from charrnn.training.kernels import Compiling, kernels_of_run, unseen
 from charrnn.training.pace import is_due, learning_rate, most_steps, reason_to_end
 from charrnn.training.progress import Counters, StopFlag
-from charrnn.training.snapshot import capture, check_text, restore, summarise
+from charrnn.training.snapshot import capture, check_text, health_summary, restore, summarise
 
 T = TypeVar("T")
 
@@ -134,8 +134,6 @@ class Trainer:
     def stop_requested(self, wish: bool) -> None:
         self.stop.stop_requested = wish
 
-    # --- the loop ---------------------------------------------------------------------------------------------------
-
     def run(self) -> Iterator[Event]:
         """Train to the end, or to a stop.
 
@@ -167,6 +165,10 @@ class Trainer:
             raise unwritable(self.run_dir.history, self.run_dir.trouble)
         summary = summarise(self.counters, self.stream, self.model, self.run_dir)
         if self._reason != "stopped":
+            with self._averaged():
+                ids = self.val_ids if len(self.val_ids) > 1 else self.stream.ids
+                look = partial(health_summary, self.model, ids, self.counters, self.config.training.seed)
+                summary |= self.group.once(ignore_float_warnings(look))
             self._write(self.run_dir.write_summary, self._reason, summary)
         yield RunFinished(self._reason, summary)
 
@@ -252,8 +254,6 @@ class Trainer:
         reason = reason_to_end(self.config.training, self.counters, self.total_steps)
         return reason or ("stopped" if self._stopping else None)
 
-    # --- what is reported -------------------------------------------------------------------------------------------
-
     def _started(self) -> RunStarted:
         t = self.config.training
         return RunStarted(
@@ -330,8 +330,6 @@ class Trainer:
     def _write(self, write: Callable[..., T], *arguments: Any) -> T | None:
         """Write to the run directory, if that is this process's to do."""
         return write(*arguments) if self.group.leads else None
-
-    # --- saving and going on ----------------------------------------------------------------------------------------
 
     def checkpoint(self) -> Checkpoint:
         """The whole state of the run.

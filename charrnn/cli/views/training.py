@@ -367,6 +367,7 @@ def _closing(event: RunFinished) -> list[str]:
     s = event.summary
     loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}"
     lines = [f"{s['steps']:,} steps in {clock(s['seconds'])} ({s['chars_per_second']:,.0f} chars/s){loss}"]
+    lines += [f"note: {note}" for note in s.get("notes", ())]
     if event.reason != "stopped":
         lines.append(f"saved in {s['run_dir']}; now: charrnn sample {s['run_dir']} --temperature 0.7")
     return lines
