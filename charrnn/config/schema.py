@@ -180,7 +180,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = None
     state_reset: Annotated[
         Fraction, Meta(description="probability that a stream starts a window from the zero state, not the carried one")
-    ] = 0.02
+    ] = 0.05
     random_offsets: Annotated[bool, Meta(description="start each pass over the text at a different character")] = False
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random number in the run")] = 1337
     replicas: Annotated[

@@ -237,7 +237,7 @@ def parameter(row: Row) -> Any:
     return pytest.param(row, id=row_name(row), marks=[pytest.mark.extras] if row.setting == "training.kernels" else [])
 
 
-@pytest.mark.parametrize("row", map(parameter, ROWS))
+@pytest.mark.parametrize("row", [parameter(row) for row in ROWS])
 def test_a_setting_does_what_its_formula_says(folder: Path, row: Row) -> None:
     found, tolerance = outcome(folder, row, row.value), 2e-5 if row.single else 1e-9
     settings = settings_of(folder, *row.given.split(), f"{row.setting}={row.value}")

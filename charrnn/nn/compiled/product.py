@@ -17,7 +17,8 @@ from functools import cache
 from typing import Any
 
 from charrnn.nn.compiled.jit import inline, part
-from charrnn.nn.compiled.vector import REGISTERS, add_products, at, behind, load_tile, store_tile
+from charrnn.nn.compiled.tiles import add_products, load_tile, store_tile
+from charrnn.nn.compiled.vector import REGISTERS, at, behind
 
 # Steps of a window whose gates and states meet at once: both are still in cache when they are needed again.
 _STEPS = 8

@@ -4,7 +4,7 @@ A `Vector` is as many float32 or float64 numbers as one instruction of this proc
 arrays leave registers and lanes to chance. Vectors are loaded, stored, made from one number, and combined with
 + - * /, `least`, `greatest`; a number on one side of an operator stands for all lanes.
 
-A `Tile` is a block of accumulators that stay in registers, for `product`.
+A `Tile` is a block of accumulators that stay in registers; `tiles` works with them.
 
 Memory is an array with an index for its first axes, `load(h, (t, p, b))`, or an address, which is what `at` makes of
 these two.
@@ -112,9 +112,6 @@ def _call(builder: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Value:
     return builder.call(function, args)
 
 
-# --- memory -----------------------------------------------------------------------------------------------------------
-
-
 def _place(
     context: Any, builder: ir.IRBuilder, array: types.Array, kinds: types.UniTuple, value: ir.Value, index: ir.Value
 ) -> ir.Value:
@@ -215,9 +212,6 @@ def spread_at(typing: Any, address: types.CPointer) -> Any:
         return _spread(builder, _vector(address.dtype), builder.load(args[0]))
 
     return Vector(address.dtype)(address), build
-
-
-# --- arithmetic -------------------------------------------------------------------------------------------------------
 
 
 def _vector_of(builder: ir.IRBuilder, context: Any, vector: Vector, kind: types.Type, value: ir.Value) -> ir.Value:
@@ -364,71 +358,3 @@ def _reduced(name: str, start: float | None) -> Callable[..., Any]:
 
 total = _intrinsic(_reduced("fadd", -0.0))
 highest = _intrinsic(_reduced("fmax", None))
-
-
-# --- tiles ------------------------------------------------------------------------------------------------------------
-
-
-@_intrinsic_of_literals
-def load_tile(
-    typing: Any,
-    address: types.CPointer,
-    vector_step: types.Integer,
-    column_step: types.Integer,
-    vectors: types.IntegerLiteral,
-    columns: types.IntegerLiteral,
-) -> Any:
-    """Accumulators [v, c] from the address plus v vector steps and c column steps."""
-    tile = Tile(address.dtype, vectors.literal_value, columns.literal_value)
-
-    def build(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        value = ir.Constant(ir.ArrayType(_vector(tile.dtype), tile.vectors * tile.columns), ir.Undefined)
-        for k, place in enumerate(_places(context, builder, tile, signature, args)):
-            value = builder.insert_value(value, _load(builder, tile.dtype, place), k)
-        return value
-
-    return tile(address, vector_step, column_step, vectors, columns), build
-
-
-@_intrinsic
-def store_tile(
-    typing: Any, address: types.CPointer, vector_step: types.Integer, column_step: types.Integer, tile: Tile
-) -> Any:
-    """Write accumulators back to where `load_tile` took them from."""
-
-    def build(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        for k, place in enumerate(_places(context, builder, tile, signature, args)):
-            _store(builder, tile.dtype, place, builder.extract_value(args[3], k))
-        return context.get_dummy_value()
-
-    return types.void(address, vector_step, column_step, tile), build
-
-
-def _places(context: Any, builder: ir.IRBuilder, tile: Tile, signature: Any, args: Any) -> list[ir.Value]:
-    steps = [context.cast(builder, v, k, types.intp) for v, k in zip(args[1:3], signature.args[1:3], strict=True)]
-    out = []
-    for c in range(tile.columns):
-        for v in range(tile.vectors):
-            across, down = builder.mul(steps[0], ir.Constant(_INT, v)), builder.mul(steps[1], ir.Constant(_INT, c))
-            out.append(builder.gep(args[0], [builder.add(across, down)]))
-    return out
-
-
-@_intrinsic
-def add_products(typing: Any, tile: Tile, a: types.CPointer, x: types.CPointer, column_step: types.Integer) -> Any:
-    """tile[v, c] += a_v x_c, where a_v are neighbouring vectors and x_c numbers, column steps apart."""
-
-    def build(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        value, vectors, numbers, step = args
-        step = context.cast(builder, step, column_step, types.intp)
-        factors = [_load(builder, tile.dtype, vectors, v) for v in range(tile.vectors)]
-        for c in range(tile.columns):
-            number = builder.load(builder.gep(numbers, [builder.mul(step, ir.Constant(_INT, c))]))
-            spread = _spread(builder, _vector(tile.dtype), number)
-            for v, factor in enumerate(factors):
-                k = c * tile.vectors + v
-                summed = _call(builder, "fma", factor, spread, builder.extract_value(value, k))
-                value = builder.insert_value(value, summed, k)
-        return value
-
-    return tile(tile, a, x, column_step), build

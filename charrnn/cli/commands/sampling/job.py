@@ -210,5 +210,5 @@ def tell_copied(job: Job, corpus: list[str] | None = None) -> None:
     found = facts(loaded.vocabulary.encode("".join(job.texts)), parts_of(loaded, corpus)["train"], loaded)
     shares = ", ".join(f"{percent(share)} of {n}" for n, share in found["shares"].items() if share == share)
     sys.stderr.write(
-        f"n-grams that stand in the training text: {shares} characters; longest piece: {found['longest']} characters\n"
+        f"n-grams that occur in the training text: {shares} characters; longest piece: {found['longest']} characters\n"
     )
