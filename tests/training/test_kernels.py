@@ -47,7 +47,9 @@ def test_a_run_is_long_by_its_steps_or_its_minutes(bounds: str, chosen: str) -> 
 @pytest.mark.parametrize(("before", "chosen"), [("numpy", "numpy"), ("compiled", "compiled")])
 def test_a_run_stays_on_the_kernels_it_began_on(before: str, chosen: str) -> None:
     saved = replace(make(), kernel=f"{kernel_name()} {before}")
-    found = kernels_of_run(parse_config("corpus: {source: x}\ntraining: {kernels: auto}", where="test"), 65, STREAM, saved, unseen)
+    found = kernels_of_run(
+        parse_config("corpus: {source: x}\ntraining: {kernels: auto}", where="test"), 65, STREAM, saved, unseen
+    )
     assert (found.name, found.notes) == (chosen, ())
 
 
