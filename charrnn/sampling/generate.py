@@ -67,6 +67,11 @@ class Sample:
     Attributes:
         characters: let out up to now.
         finish_reason: "length", "stop", "words" or "match" when it is over.
+
+    Example:
+        >>> sample = charrnn.load("tiny").generate_many(1, "the ", length=20, stop=["."])[0]
+        >>> sample.nats == sum(character.nats for character in sample.characters)
+        True
     """
 
     characters: list[GeneratedChar] = field(default_factory=list)
@@ -253,6 +258,12 @@ def generate_ids(
     Raises:
         ValueError: an empty prime.
         SettingsError: options that do not fit the model's symbols.
+
+    Example:
+        >>> model = charrnn.load("tiny")
+        >>> prime = model.vocabulary.encode("the ")
+        >>> [len(ids) for ids in charrnn.generate_ids(model.models[0], prime, length=3, seed=1, num_samples=2)]
+        [2, 2, 2]
     """
     if not len(prime):
         raise ValueError("a sample needs at least one symbol to start from")
@@ -271,7 +282,14 @@ def generate_text(
     seed: int,
     options: SamplingOptions | None = None,
 ) -> Iterator[str]:
-    """Continue a prime, yielding text as it is made; see `generate_ids`."""
+    """Continue a prime, yielding text as it is made; see `generate_ids`.
+
+    Example:
+        >>> model = charrnn.load("tiny")
+        >>> prime = model.vocabulary.encode("the ")
+        >>> len("".join(charrnn.generate_text(model.models[0], model.vocabulary, prime, length=9, seed=1)))
+        9
+    """
     decoder = TextDecoder(vocabulary)
     for ids in generate_ids(model, prime, length=length, seed=seed, options=options):
         if piece := decoder.feed(int(ids[0])):
