@@ -1,4 +1,4 @@
-.PHONY: test extras parity lint fix types docs
+.PHONY: test extras parity lint fix types docs mutants
 
 test:
 	pytest
@@ -24,3 +24,6 @@ types:
 docs:
 	python -m tests.cli_reference > docs/cli.md
 	python -m tests.rooms > docs/images/rooms.svg
+
+mutants:
+	python -m tests.mutants $(MODULE)

@@ -22,6 +22,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.config.typed_json import Count, decode
 from charrnn.data.encode import Bounds, EncodedText
 from charrnn.data.windows import SPLITS
 from charrnn.errors import DataError
@@ -52,7 +53,9 @@ class _OnDisk:
 
     def __getitem__(self, piece: slice) -> IdArray:
         start, stop, _ = piece.indices(self._count)
-        found: IdArray = np.fromfile(self.path, self.dtype, max(0, stop - start), offset=start * self.dtype.itemsize)
+        with self.path.open("rb") as file:
+            file.seek(start * self.dtype.itemsize)
+            found: IdArray = np.frombuffer(file.read(max(0, stop - start) * self.dtype.itemsize), self.dtype)
         return found
 
 
@@ -136,13 +139,11 @@ def shuffled(
 def _sizes(beside: Path, target: Path, count: int, itemsize: int) -> list[int] | None:
     """Symbols in each part of a shuffled file that is complete; None where there is none."""
     try:
-        sizes = json.loads(read_regular(beside, limit=1000))
-        if target.stat().st_size != count * itemsize:
-            return None
+        sizes = decode(read_regular(beside, limit=1000), list[Count])
+        complete = target.stat().st_size == count * itemsize
     except (OSError, ValueError):
         return None
-    sound = isinstance(sizes, list) and len(sizes) == len(SPLITS) and all(type(n) is int and n >= 0 for n in sizes)
-    return sizes if sound and sum(sizes) == count else None
+    return sizes if complete and len(sizes) == len(SPLITS) and sum(sizes) == count else None
 
 
 class _Shuffle:

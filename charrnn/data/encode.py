@@ -262,7 +262,7 @@ class _Writer:
                 if count % _NOTE_CHUNKS == 0:
                     _sync(file)
                     here = _Note(at, self._read, self.digest.hexdigest())
-                    write_atomically(note, msgspec.json.encode(here))
+                    write_atomically(note, json.dumps(msgspec.to_builtins(here)).encode())
             _sync(file)
         if self._start:  # the files were over before they came to the place of the note
             raise _StaleNoteError

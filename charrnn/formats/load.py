@@ -92,12 +92,12 @@ def read_vocabulary(path: Path) -> Vocabulary:
 def _ours(arrays: dict[str, Array], vocab_size: int, names: ArrayNames) -> dict[str, Array]:
     """PyTorch's arrays under our names, with one bias and without an embedding."""
     prefix = _prefix(arrays, names.rnn)
-    head, bias = _head(arrays, vocab_size, names.head)
     out: dict[str, Array] = {}
     layer = 0
     while f"{prefix}weight_ih_l{layer}" in arrays:
         out |= _layer(arrays, prefix, layer)
         layer += 1
+    head, bias = _head(arrays, vocab_size, names.head)
     first = out["layers.0.weight_ih"]
     table = _embedding(arrays, first.shape[1], vocab_size, head, names.embedding)
     if table is not None:

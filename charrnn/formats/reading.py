@@ -40,7 +40,7 @@ class Symbols(msgspec.Struct):
 class ExportFacts(msgspec.Struct):
     """What our exports store besides the weights."""
 
-    config: dict[str, dict[str, Scalar]] | None = None
+    config: dict[str, dict[str, Scalar | list[str]]] | None = None
     vocabulary: Symbols | None = None
     opening: list[int] = []
 

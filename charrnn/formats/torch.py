@@ -102,18 +102,19 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
 
     Raises:
         MissingExtraError: no PyTorch.
-        SettingsError: a name that the script next to it cannot have.
+        SettingsError: a name that the script next to it cannot have, or a cell that PyTorch does not have.
     """
     script = output.with_suffix(".py")
     if script == output or is_stream(output) or set(output.name) & set('"\\'):
         raise SettingsError(
             f"{output}: choose another file for the weights, such as model.pt; {script} is for the script"
         )
+    arrays = torch_names(checkpoint)  # first: PyTorch would not help a cell that it does not have
     try:
         import torch
     except ImportError:
         raise MissingExtraError("PyTorch", "torch", purpose="this export") from None
-    weights = {name: torch.from_numpy(values.copy()) for name, values in torch_names(checkpoint).items()}
+    weights = {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
     buffer = io.BytesIO()
     torch.save(weights, buffer)
     write_output(output, buffer.getvalue())

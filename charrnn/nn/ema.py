@@ -5,6 +5,9 @@ Source: Polyak and Juditsky (1992) for the mean; exponentially weighted as by Ki
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 
 from charrnn.nn.params import Array
@@ -40,3 +43,12 @@ class WeightEMA:
         self._scratch[...] = weights
         weights[...] = self.mean
         self.mean[...] = self._scratch
+
+    @contextlib.contextmanager
+    def applied(self, weights: Array) -> Iterator[None]:
+        """The weights are their mean while the block runs."""
+        self.swap(weights)
+        try:
+            yield
+        finally:
+            self.swap(weights)

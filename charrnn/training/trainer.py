@@ -269,17 +269,9 @@ class Trainer:
         with self._averaged():
             yield from self._evaluate_now()
 
-    @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
         """The model has the mean of the weights, where one is kept, while the block runs."""
-        if self.average is None:
-            yield
-            return
-        self.average.swap(self.model.params.flat)
-        try:
-            yield
-        finally:
-            self.average.swap(self.model.params.flat)
+        return contextlib.nullcontext() if self.average is None else self.average.applied(self.model.params.flat)
 
     def _evaluate_now(self) -> Iterator[Event]:
         n, t = self.counters, self.config.training
@@ -362,8 +354,8 @@ class Trainer:
 
     def _save_last(self, *, only_for_stop: bool = False) -> CheckpointSaved:
         """Save the run; a checkpoint that only a stop has made is not what a divergence goes back to."""
-        n, run_dir = self.counters, self.run_dir
-        if only_for_stop and self.config.training.on_divergence == "rollback" and self._saved_step == n.rollback_step:
+        n, run_dir, t = self.counters, self.run_dir, self.config.training
+        if only_for_stop and t.on_divergence == "rollback" and self._saved_step == n.rollback_step:
             with contextlib.suppress(OSError):
                 self._write(run_dir.keep_for_rollback)
         elif not only_for_stop:

@@ -247,19 +247,13 @@ def test_the_commands(charrnn_here: Run, config_file: Path, tmp_path: Path) -> N
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert_one_line_error(charrnn_here("import", "m.json", "--run-dir", "b"), 2, "holds a run already")
-    assert_one_line_error(charrnn_here("import", "text.txt", "--run-dir", "c"), 4 if _has_torch() else 6, "")
+    assert_one_line_error(charrnn_here("import", "text.txt", "--run-dir", "c"), 4, "not a PyTorch file")
     assert_one_line_error(
         charrnn_here("export", "a", "--to", "json", "--output", "no/where.json"), 2, "cannot be written"
     )
     assert not (tmp_path / "c").exists()
     assert find_checkpoint(tmp_path / "b") == tmp_path / "b" / "last.npz"
     assert load_checkpoint(tmp_path / "b" / "last.npz").config.model.cell == "gru"
-
-
-def _has_torch() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("torch") is not None
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))

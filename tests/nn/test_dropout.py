@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charrnn.nn.dropout import DropoutKey, fill_mask, reset_states
-from charrnn.nn.head import SoftmaxHead
+from charrnn.nn.dropout import DropoutKey, fill_mask, reset_states, weight_mask
+from charrnn.nn.head import SoftmaxHead, log_softmax
 from charrnn.nn.params import FlatParams
+from tests.training import reference_rules as plain
 
 
 def mask(rate: float, key: DropoutKey, layer: int = 0, columns: int = 40) -> np.ndarray:
@@ -74,6 +75,26 @@ def test_a_share_of_the_columns_gets_its_share_of_the_resets(cut: int) -> None:
     np.testing.assert_array_equal(np.concatenate((left, right + cut)), whole)
 
 
+@pytest.mark.parametrize("first", [0, 5, 16, 30])
+@pytest.mark.parametrize("rate", [0.3, 0.999995])
+def test_masks_are_the_documented_draws(first: int, rate: float) -> None:
+    key, where = DropoutKey(3, 11, first_column=first), {"seed": 3, "step": 11, "layer": 2}
+    for variational in (False, True):
+        out = np.empty((4, 3, 21))
+        fill_mask(out, rate, key, 2, variational=variational)
+        np.testing.assert_array_equal(out, plain.unit_mask((4, 3, 21), rate, variational, first=first, **where))
+    mask_ = weight_mask((9, 3), np.dtype(np.float32), rate, key, 2)
+    assert mask_.dtype == np.float32
+    np.testing.assert_array_equal(mask_, plain.weight_mask((9, 3), rate, **where).astype(np.float32))
+
+
+def test_resets_are_the_documented_draws() -> None:
+    expected = plain.forgets(40, 0.4, seed=3, step=11)
+    assert resets(0.4, DropoutKey(3, 11)).tolist() == np.flatnonzero(expected).tolist()
+    assert resets(0.4, DropoutKey(3, 11, first_column=21), 19).tolist() == np.flatnonzero(expected[21:]).tolist()
+    reset_states([], 0.4, DropoutKey(3, 11))  # a network of no layers has nothing to forget
+
+
 @pytest.mark.parametrize("piece", [1, 40, 1 << 18])
 def test_the_head_in_pieces_equals_the_formula(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.nn.head._PIECE", piece)
@@ -105,3 +126,44 @@ def test_the_head_survives_huge_logits() -> None:
     head.refresh(backward=True)
     nats = head.loss(np.ones((2, 1, 3), np.float32), np.array([[0, 1, 2]]))
     np.testing.assert_allclose(nats, [[0.0, 1e4, 2e4]])
+
+
+def test_a_fresh_head_has_uniform_weights_and_no_bias() -> None:
+    params = FlatParams(SoftmaxHead.param_shapes(30, 16), np.float32)
+    params.flat[:] = 9.0
+    SoftmaxHead(params).init(np.random.default_rng(0))
+    assert not params["bias"].any()
+    assert 0.24 < np.abs(params["weight"]).max() <= 0.25  # 1 / sqrt(16)
+    assert abs(params["weight"].mean()) < 0.02
+
+
+def test_log_softmax_is_the_logarithm_of_shares_and_survives_huge_logits() -> None:
+    logits = np.array([[1.0, 1000.0], [2.0, 0.0], [4.0, -1000.0]], np.float32)
+    before, shares = logits.copy(), np.exp([1.0, 2.0, 4.0])
+    out = log_softmax(logits)
+    assert out.dtype == np.float64
+    np.testing.assert_allclose(out[:, 0], np.log(shares / shares.sum()), rtol=1e-12)
+    np.testing.assert_array_equal(out[:, 1], [0.0, -1000.0, -2000.0])
+    np.testing.assert_array_equal(logits, before)
+
+
+def test_logits_are_a_product_and_a_bias_and_only_training_needs_the_transpose() -> None:
+    params = FlatParams(SoftmaxHead.param_shapes(3, 2), np.float64)
+    params.flat[:] = np.random.default_rng(0).normal(size=params.size)
+    head = SoftmaxHead(params)
+    head.w_back[...] = 7.0
+    head.refresh(backward=False)
+    assert (head.w_back == 7.0).all()
+    h = np.concatenate((np.random.default_rng(1).normal(size=(2, 4, 5)), np.ones((1, 4, 5))))
+    expected = np.einsum("vh,htb->vtb", params["weight"], h[:2]) + params["bias"][:, None, None]
+    np.testing.assert_allclose(head.logits(h), expected, rtol=1e-12)
+
+
+def test_a_window_is_worked_off_in_pieces_of_whole_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = FlatParams(SoftmaxHead.param_shapes(5, 2), np.float32)
+    head = SoftmaxHead(params)
+    for logits_at_once, expected in ((30, [2, 2, 2, 1]), (29, [1] * 7), (1, [1] * 7), (1 << 18, [7])):
+        monkeypatch.setattr("charrnn.nn.head._PIECE", logits_at_once)
+        pieces = [(piece, logits.shape) for piece, logits in head._pieces(np.ones((3, 7, 3), np.float32))]
+        assert [piece.stop - piece.start for piece, _ in pieces] == expected
+        assert [shape for _, shape in pieces] == [(5, 3 * steps) for steps in expected]

@@ -112,3 +112,69 @@ def test_views_write_to_the_flat_vector() -> None:
     assert set(params.under("a")) == {"x", "y"}
     with pytest.raises(ValueError, match="parameters need"):
         FlatParams({"x": (2,)}, np.float32, buffer=np.zeros(3, np.float32))
+
+
+@pytest.mark.parametrize("progress", [-0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5])
+def test_schedules_follow_their_formulas(progress: float) -> None:
+    options = ScheduleOptions(min_lr_ratio=0.1, lr_decay_steps=10, lr_decay=0.5, plateaus=3)
+    done = min(max(progress, 0.0), 1.0)
+    expected = {
+        "constant": 1.0,
+        "step": 0.25,
+        "exponential": 0.5**2.7,
+        "cosine": 0.1 + 0.9 * math.cos(math.pi * done / 2) ** 2,
+        "linear": 1.0 - 0.9 * done,
+        "plateau": 0.125,
+    }
+    assert expected.keys() == SCHEDULES.keys()
+    for name, factor in expected.items():
+        got = rate_factor(name, step=27, progress=progress, warmup_steps=0, options=options)
+        assert got == pytest.approx(factor, rel=1e-12)
+
+
+@pytest.mark.parametrize("value", [1e-25, 1e25])
+def test_the_norm_outside_what_squares_can_hold_is_exact(value: float) -> None:
+    grad = np.full(50_000, value, np.float32)
+    assert global_norm(grad) == pytest.approx(float(np.float32(value)) * math.sqrt(50_000), rel=1e-6)
+    assert global_norm(np.zeros(3, np.float32)) == 0.0
+
+
+def test_the_norm_is_of_all_blocks_and_warns_of_nothing() -> None:
+    grad = np.random.default_rng(0).normal(size=40_001).astype(np.float32)
+    assert global_norm(grad) == pytest.approx(math.sqrt(sum(float(g) ** 2 for g in grad)), rel=1e-6)
+
+
+def test_a_gradient_as_long_as_the_limit_is_left_alone() -> None:
+    grad = np.array([3.0, 4.0])
+    clip_by_norm(grad, 5.0, 5.0)
+    np.testing.assert_array_equal(grad, [3.0, 4.0])
+    clip_by_norm(grad, 4.0, 5.0)
+    np.testing.assert_allclose(grad, [2.4, 3.2], rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_moments_and_steps_are_there_to_be_saved(name: str) -> None:
+    optimizer = OPTIMIZERS[name](5, np.dtype(np.float32))
+    assert optimizer.options == OptimizerOptions()
+    assert list(optimizer.moments) == list(optimizer.moment_names)
+    assert all(m.shape == (5,) and m.dtype == np.float32 and not m.any() for m in optimizer.moments.values())
+    p, g = np.ones(5, np.float32), np.full(5, 0.5, np.float32)
+    for done in range(3):
+        assert optimizer.steps_done == done
+        optimizer.step(p, g, RATE)
+    assert all(m.all() for m in optimizer.moments.values())
+    np.testing.assert_array_equal(g, 0.5)  # without weight decay the gradient is only read
+    assert (p < 1.0).all()
+
+
+@pytest.mark.parametrize("size", [3, 8, 9])
+def test_blocks_cover_the_vector_once(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optim, "_BLOCK", 4)
+    p, g = np.zeros(size), np.ones(size)
+    optim.SGD(size, np.dtype(np.float64), OptimizerOptions(momentum=0.0)).step(p, g, 1.0)
+    np.testing.assert_array_equal(p, -1.0)
+
+
+def test_warm_up_multiplies_what_the_schedule_says() -> None:
+    options = ScheduleOptions(min_lr_ratio=0.0)  # of a run bounded by time, half of which has passed
+    assert rate_factor("linear", step=0, progress=0.5, warmup_steps=4, options=options) == pytest.approx(0.125)

@@ -7,7 +7,6 @@ import pytest
 
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey, fill_mask, weight_mask
-from charrnn.nn.ema import WeightEMA
 from charrnn.nn.network import CharRNN
 from charrnn.nn.stepper import Stepper
 from tests.strategies import check_gradients, make_case
@@ -100,21 +99,3 @@ def test_tying_saves_the_table_and_needs_its_size() -> None:
     assert own.params.size - tied.params.size == 50 * 8
     with pytest.raises(ValueError, match="tied"):
         CharRNN(50, cell="gru", hidden_size=8, embedding_size=4, tie_weights=True)
-
-
-def test_the_mean_of_the_weights_is_the_formula() -> None:
-    rng = np.random.default_rng(0)
-    weights = rng.normal(size=5)
-    average = WeightEMA(weights, 0.9)
-    expected = weights.copy()
-    for step in range(1, 200):
-        weights = rng.normal(size=5)
-        keep = min(0.9, (1 + step) / (10 + step))
-        expected = keep * expected + (1 - keep) * weights
-        average.update(weights, step)
-    np.testing.assert_allclose(average.mean, expected, atol=1e-12)
-    before = weights.copy()
-    average.swap(weights)
-    np.testing.assert_allclose(weights, expected, atol=1e-12)
-    average.swap(weights)
-    np.testing.assert_array_equal(weights, before)

@@ -6,6 +6,7 @@ looks at the process several times a second, so that nothing has to be put into 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -54,15 +55,13 @@ class Gauge:
             self.points.append((time.monotonic() - started, resident, len(os.listdir("/proc/self/fd"))))
 
     def summary(self) -> dict[str, Any]:
-        """Means of the second tenth of the time, when all is loaded, and of the last."""
-        tenth = max(1, len(self.points) // 10)
-        early, late = self.points[tenth : 2 * tenth] or self.points[-1:], self.points[-tenth:]
+        """Means of memory and most open files in each tenth of the time."""
+        edges = [len(self.points) * k // 10 for k in range(11)]
+        tenths = [self.points[a:b] for a, b in itertools.pairwise(edges)]
         return {
             "seconds": round(self.points[-1][0], 1),
-            "early_mb": round(fmean(p[1] for p in early) / 1024, 2),
-            "late_mb": round(fmean(p[1] for p in late) / 1024, 2),
-            "early_files": max(p[2] for p in early),
-            "late_files": max(p[2] for p in late),
+            "mb": [round(fmean(p[1] for p in part) / 1024, 2) for part in tenths if part],
+            "files": [max(p[2] for p in part) for part in tenths if part],
         }
 
 

@@ -10,11 +10,21 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from charrnn.errors import CharRNNError
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+ROWS: list[dict[str, Any]] = [
+    {"step": 2 * k, "epoch": k / 7, "chars": 512 * k, "train_loss": 4.0 - k / 5, "val_loss": 3.9 if k % 2 else None,
+     "grad_norm": 0.5, "learning_rate": 0.01, "chars_per_second": 9e4, "seconds": k / 9}
+    for k in range(1, 6)
+]  # fmt: skip
+ROWS.insert(3, {"event": "rollback", "step": 7, "to_step": 6, "lr_scale": 0.5, "reason": "the loss is nan"})
+SHAPES = {"rnn.weight_ih_l0": (9, 4), "rnn.weight_hh_l0": (9, 3), "rnn.bias_ih_l0": (9,), "rnn.bias_hh_l0": (9,),
+          "head.weight": (4, 3), "head.bias": (4,)}  # fmt: skip
 
 _NUMBERS = [
     0,
@@ -192,3 +202,25 @@ def assert_one_line(error: CharRNNError, code: int) -> None:
     """The error of that exit code, whose message is one printable line."""
     assert error.exit_code == code
     assert error.message.isprintable(), error.message
+
+
+def safetensors(header: Any, body: bytes = bytes(4 * (9 * 4 + 9 * 3 + 9 + 9 + 12 + 4)), extra: int = 0) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", max(0, len(text) + extra)) + text + body
+
+
+def safetensors_header() -> dict[str, Any]:
+    place, header = 0, {}
+    for name, shape in SHAPES.items():
+        size = 4 * int(np.prod(shape))
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [place, place + size]}
+        place += size
+    return header | {"__metadata__": {"made": "by hand"}}
+
+
+def torch_file(program: bytes, storages: list[bytes] | None = None) -> bytes:
+    """The archive of `torch.save` around a pickle; random numbers for `SHAPES` where no storages are given."""
+    rng = np.random.default_rng(1)
+    storages = storages or [rng.normal(size=shape).astype("<f4").tobytes() for shape in SHAPES.values()]
+    members = {f"a/data/{k}": data for k, data in enumerate(storages)}
+    return repacked({"a/data.pkl": program, "a/byteorder": b"little", **members})

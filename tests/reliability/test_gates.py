@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -36,22 +35,20 @@ from charrnn.runs.table import find_runs, ranked
 from charrnn.sweep.directory import SweepDirectory
 from tests.checkpoints import make
 from tests.reliability.mutations import (
+    ROWS,
+    SHAPES,
     assert_one_line,
     damaged_bytes,
     json_bytes,
     json_values,
     lying_archives,
     pickles,
-    repacked,
+    safetensors,
+    safetensors_header,
+    torch_file,
     torch_pickle,
 )
 
-ROWS: list[dict[str, Any]] = [
-    {"step": 2 * k, "epoch": k / 7, "chars": 512 * k, "train_loss": 4.0 - k / 5, "val_loss": 3.9 if k % 2 else None,
-     "grad_norm": 0.5, "learning_rate": 0.01, "chars_per_second": 9e4, "seconds": k / 9}
-    for k in range(1, 6)
-]  # fmt: skip
-ROWS.insert(3, {"event": "rollback", "step": 7, "to_step": 6, "lr_scale": 0.5, "reason": "the loss is nan"})
 SUMMARY = {
     "reason": "max_steps",
     "steps": 10,
@@ -68,8 +65,6 @@ TRIAL = {
     "exit_code": 0,
     "loss": 3.1,
 }
-SHAPES = {"rnn.weight_ih_l0": (9, 4), "rnn.weight_hh_l0": (9, 3), "rnn.bias_ih_l0": (9,), "rnn.bias_hh_l0": (9,),
-          "head.weight": (4, 3), "head.bias": (4,)}  # fmt: skip
 CONTENT = ("the cat sat on the mat. " * 8).encode()
 
 
@@ -186,28 +181,6 @@ def saved(folder: Path) -> bytes:
     """A small checkpoint."""
     save_checkpoint(folder / "sound.npz", MODEL)
     return (folder / "sound.npz").read_bytes()
-
-
-def safetensors(header: Any, body: bytes = bytes(4 * (9 * 4 + 9 * 3 + 9 + 9 + 12 + 4)), extra: int = 0) -> bytes:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", max(0, len(text) + extra)) + text + body
-
-
-def safetensors_header() -> dict[str, Any]:
-    place, header = 0, {}
-    for name, shape in SHAPES.items():
-        size = 4 * int(np.prod(shape))
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [place, place + size]}
-        place += size
-    return header | {"__metadata__": {"made": "by hand"}}
-
-
-def torch_file(program: bytes) -> bytes:
-    rng = np.random.default_rng(1)
-    storages = {
-        f"a/data/{k}": rng.normal(size=shape).astype("<f4").tobytes() for k, shape in enumerate(SHAPES.values())
-    }
-    return repacked({"a/data.pkl": program, "a/byteorder": b"little", **storages})
 
 
 def check_vocabulary(folder: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from charrnn.config.load import config_from_dict
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import DataError
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.text import (
@@ -137,3 +138,23 @@ def test_files_are_read_as_the_text_was(begun: Begun, tmp_path: Path) -> None:
     assert run.vocabulary.decode(file_ids(tmp_path / "b.txt", run, "error")) == "vïn\n"
     with pytest.raises(DataError, match="cannot be read"):
         file_ids(tmp_path / "nowhere", run, "error")
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_list_of_sources_survives_files(tmp_path: Path, suffix: str) -> None:
+    from charrnn.formats.json import write
+    from charrnn.formats.load import import_model
+    from charrnn.nn.network import CharRNN
+    from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
+
+    config = config_from_dict({"corpus": {"source": ["a.txt", "b/*.txt"]}, "model": {"hidden_size": 4}}, where="test")
+    vocabulary = Vocabulary.of("abc")
+    model = CharRNN(3, **config.model.network(dropout=False))
+    made = Checkpoint(config, vocabulary, dict(model.params), moments={"mean": np.zeros(model.params.size, np.float32)})
+    path = tmp_path / f"m{suffix}"
+    if suffix == ".npz":
+        save_checkpoint(path, made)
+        assert load_checkpoint(path).config == config
+    else:
+        write(made, path)
+        assert import_model(path, None, source="x").config.corpus.sources == ("a.txt", "b/*.txt")

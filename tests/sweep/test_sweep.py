@@ -141,6 +141,14 @@ def test_a_trial_that_fails_before_it_has_settings_counts(
     assert "charrnn" not in record["error"]
     again = charrnn("sweep", "s.yaml", "--jobs", 1, "--resume", "--quiet")
     assert_one_line_error(again, 1, "1 of 2 trials failed")
+    end, begin = os.pipe()
+    os.close(end)
+    words = [sys.executable, "-m", "charrnn", "sweep", "s.yaml", "--resume"]
+    with os.fdopen(begin, "wb") as pipe:  # nobody reads the table: that something failed stands
+        read = subprocess.run(
+            words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=pipe, check=False
+        )
+    assert read.returncode == 1
 
 
 def test_a_history_that_is_cut_back_is_followed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,6 +53,7 @@ def compare(
 ) -> None:
     """Train several settings under the same budget, one after the other, and compare them."""
     from charrnn.cli.commands.train import train_here
+    from charrnn.cli.output import ReaderGoneError
     from charrnn.runs.comparison import compare_runs
     from charrnn.runs.directory import RunDirectory
     from charrnn.runs.history import read_history
@@ -64,7 +66,8 @@ def compare(
         going_on = resume and folder.last.exists()
         train_here(config, folder, resume=going_on, overwrite=overwrite, quiet=quiet, progress=progress.value)
     table = compare_runs([directory / name for name, _ in chosen], target_loss)
-    _show(table, [directory / name for name, _ in chosen], budget, as_json=as_json)
+    with contextlib.suppress(ReaderGoneError):
+        _show(table, [directory / name for name, _ in chosen], budget, as_json=as_json)
     if picture is not None:
         from charrnn.inspection.plots.curves import draw_curves
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ from charrnn.cli.commands.train import ProgressKind
 from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
+    from charrnn.runs.table import Run
     from charrnn.sweep.directory import SweepDirectory
     from charrnn.sweep.executors import Executor
     from charrnn.sweep.plan import Plan, Trial
@@ -193,9 +194,8 @@ def _run(runner: SweepRunner, plan: Plan, kind: str) -> dict[str, int]:
 
 
 def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int], *, as_json: bool, quiet: bool) -> None:
-    from charrnn.cli.output import tell_left_out, write_json
-    from charrnn.cli.views.runs import rows_of, show_table, table_columns, write_csv
-    from charrnn.cli.views.sweep import short_names
+    from charrnn.cli.output import ReaderGoneError, tell_left_out
+    from charrnn.cli.views.runs import rows_of, table_columns, write_csv
     from charrnn.errors import CharRNNError
     from charrnn.runs.table import find_runs, ranked
 
@@ -204,19 +204,13 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
     trials = folder.trials()
     failed = [trial.name for trial in trials if folder.status(trial) == "failed"]
     columns = table_columns(runs)
-    facts = {"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])}
-    if as_json:
-        write_json(facts)
-    elif not quiet:
-        heading, shown, fewer = "name", runs, columns
-        if sys.stdout.isatty():  # where whole names would leave room for nothing else
-            fewer = table_columns(runs, limit=0, fewer=True)
-            heading, short = short_names([run.name for run in runs])
-            shown = [replace(run, name=short[run.name]) for run in runs]
-        show_table(str(folder.path), shown[:30], fewer, name_heading=heading)
-    with folder.writing():
-        write_csv(folder.results_csv, runs, columns)
-        folder.write_results(rows_of(runs, columns))
+    try:  # shown first: the disk may be full
+        with suppress(ReaderGoneError):  # what failed is told, and written, whoever may have read enough
+            _show(folder, counts, runs, columns, as_json=as_json, quiet=quiet)
+    finally:
+        with folder.writing():
+            write_csv(folder.results_csv, runs, columns)
+            folder.write_results(rows_of(runs, columns))
     if runner.out_of_time:
         sys.stderr.write(
             f"the sweep's time is used up: {folder.path}; continue with --resume and a larger total_minutes\n"
@@ -226,3 +220,21 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
             f"{len(failed)} of {len(trials)} trials failed, first {failed[0]}: {folder.error_of(failed[0])}",
             hint=f"see {folder.path / failed[0] / 'log.txt'}; run them again with --resume --retry-failed",
         )
+
+
+def _show(
+    folder: SweepDirectory, counts: dict[str, int], runs: list[Run], columns: list[str], *, as_json: bool, quiet: bool
+) -> None:
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views.runs import rows_of, show_table, table_columns
+    from charrnn.cli.views.sweep import short_names
+
+    if as_json:
+        write_json({"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])})
+    elif not quiet:
+        heading = "name"
+        if sys.stdout.isatty():  # where whole names would leave room for nothing else
+            columns = table_columns(runs, limit=0, fewer=True)
+            heading, short = short_names([run.name for run in runs])
+            runs = [replace(run, name=short[run.name]) for run in runs]
+        show_table(str(folder.path), runs[:30], columns, name_heading=heading)
