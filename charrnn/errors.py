@@ -71,9 +71,9 @@ class MissingExtraError(CharRNNError):
 
     exit_code = 6
 
-    def __init__(self, package: str, extra: str, *, purpose: str) -> None:
+    def __init__(self, package: str, extra: str, *, purpose: str, because: str | None = None) -> None:
         super().__init__(
-            f"{purpose} needs {package}, which is not installed",
+            f"{purpose} needs {package}, which is not installed" if because is None else f"{purpose}: {because}",
             hint=f'pip install "charrnn[{extra}]"',
         )
 

@@ -36,8 +36,12 @@ SENTENCES = (
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    os.environ["CHARRNN_HOME"] = str(tmp_path_factory.mktemp("charrnn-home"))
+def _private_cache(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> None:
+    home = tmp_path_factory.mktemp("charrnn-home")
+    os.environ["CHARRNN_HOME"] = str(home)
+    # Machine code depends on its sources alone, so all sessions share it.
+    with contextlib.suppress(OSError):  # where there are no links, each session compiles
+        (home / "kernels").symlink_to(pytestconfig.cache.mkdir("kernels"), target_is_directory=True)
 
 
 @pytest.fixture

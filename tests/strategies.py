@@ -6,10 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 
+from charrnn.nn.compiled import keep_machine_code
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.gradcheck import numerical_gradient, relative_error
 from charrnn.nn.network import CharRNN, State
+from charrnn.runs.kernels import kept_code
+
+# How a network can be run: NumPy's kernels, which take one-hot inputs into a product or gather, and compiled ones.
+WAYS: dict[str, dict[str, Any]] = {
+    "fused": {"fuse_one_hot": True}, "gathered": {"fuse_one_hot": False}, "compiled": {"kernels": "compiled"},
+}  # fmt: skip
+every_way = pytest.mark.parametrize(
+    "way", ["fused", "gathered", pytest.param("compiled", marks=pytest.mark.extras)]
+)  # fmt: skip
+every_kernel = pytest.mark.parametrize("way", ["fused", pytest.param("compiled", marks=pytest.mark.extras)])
 
 
 @dataclass
@@ -35,16 +47,17 @@ def make_case(
     L: int = 1,
     dropout: float = 0.0,
     dtype: type = np.float64,
-    fuse_one_hot: bool | None = None,
+    way: str | None = None,
     seed: int = 0,
     noise: float = 0.2,
     **options: Any,
 ) -> Case:
-    """The case; `noise` is added to initial weights and biases (of wide networks, much noise makes them chaotic)."""
+    """The case in one of the `WAYS`; `noise` is added to weights and biases (much makes wide ones chaotic)."""
     rng = np.random.default_rng(seed)
-    model = CharRNN(
-        V, cell=cell, hidden_size=H, num_layers=L, dropout=dropout, dtype=dtype, fuse_one_hot=fuse_one_hot, **options
-    )
+    if way == "compiled":
+        keep_machine_code(kept_code())
+    ways = WAYS[way] if way else {}
+    model = CharRNN(V, cell=cell, hidden_size=H, num_layers=L, dropout=dropout, dtype=dtype, **ways, **options)
     model.init(rng)
     model.params.flat += rng.normal(0.0, noise, model.params.size).astype(dtype)
     inputs, targets = rng.integers(0, V, (2, T, B))

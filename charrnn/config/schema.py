@@ -180,13 +180,17 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = None
     state_reset: Annotated[
         Fraction, Meta(description="probability that a stream starts a window from the zero state, not the carried one")
-    ] = 0.02
+    ] = 0.05
     random_offsets: Annotated[bool, Meta(description="start each pass over the text at a different character")] = False
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random number in the run")] = 1337
     replicas: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | Literal["auto"],
         Meta(description="data-parallel processes per batch; auto: one per core when the batch is large enough"),
     ] = "auto"
+    kernels: Annotated[
+        Literal["auto", "numpy", "compiled"],
+        Meta(description="NumPy's time loops or compiled ones (extra [fast]); auto: compiled when that saves time"),
+    ] = "numpy"
     log_every: Annotated[Count, Meta(description="steps between reports")] = 10
     eval_every: Annotated[Count | None, Meta(description="steps between validations; null: only at the end")] = 500
     checkpoint_every: Annotated[Count, Meta(description="steps between checkpoints")] = 500

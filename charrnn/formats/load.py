@@ -7,6 +7,8 @@ are found by their shapes and by the names that PyTorch gives recurrent layers.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,12 @@ import numpy as np
 
 from charrnn.config.load import config_from_dict
 from charrnn.config.messages import one_line
-from charrnn.data.vocabulary import Vocabulary
+from charrnn.data.vocabulary import Vocabulary, describe_symbol
 from charrnn.errors import CharRNNError, CheckpointError, SettingsError
 from charrnn.formats.reading import ExportFacts, read_symbols, read_weights
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
-from charrnn.nn.params import Array
+from charrnn.nn.params import Array, IntArray
 from charrnn.runs.checkpoint import LARGEST, Checkpoint, checked_opening, usable
 
 # A cell that PyTorch has, by its number of gates.
@@ -37,16 +39,37 @@ class ArrayNames:
     embedding: str | None = None
 
 
+@dataclass(frozen=True)
+class NumberedSymbols:
+    """A vocabulary and how a foreign network numbers it.
+
+    Attributes:
+        vocabulary: the symbols in our order.
+        numbers: (V,) the network's number of each.
+    """
+
+    vocabulary: Vocabulary
+    numbers: IntArray
+
+
 def import_model(
-    path: Path, vocabulary: Vocabulary | None, *, source: str, names: ArrayNames | None = None
+    path: Path,
+    vocabulary: Vocabulary | NumberedSymbols | None,
+    *,
+    source: str,
+    names: ArrayNames | None = None,
+    nonlinearity: str | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Checkpoint:
     """A checkpoint with the weights in a file.
 
     Args:
         path: a PyTorch state_dict (.pt, .pth), .safetensors, or .json made by `charrnn export`.
-        vocabulary: of the network, in the order of its ids; None takes that of our own exports.
+        vocabulary: of the network; None takes that of our own exports.
         source: the checkpoint's name for its corpus, if the file does not have one.
         names: see `ArrayNames`.
+        nonlinearity: of a vanilla network, which its weights do not show; None: taken to be tanh, with a note.
+        note: called with what a user should know.
 
     Raises:
         CheckpointError: not such a file, or a network of an unsupported kind.
@@ -58,39 +81,68 @@ def import_model(
             vocabulary = Vocabulary.from_meta(msgspec.to_builtins(facts.vocabulary))
         if vocabulary is None:
             raise CheckpointError("contains no vocabulary", hint="give its vocabulary with `vocab` FILE")
-        if "layers.0.weight_ih" in arrays:
-            return _checkpoint(arrays, vocabulary, source, facts)
-        return _checkpoint(_ours(arrays, len(vocabulary), names or ArrayNames()), vocabulary, source, ExportFacts())
+        symbols = vocabulary.vocabulary if isinstance(vocabulary, NumberedSymbols) else vocabulary
+        if "layers.0.weight_ih" not in arrays:
+            arrays, facts = _ours(arrays, len(symbols), names or ArrayNames()), ExportFacts()
+        if isinstance(vocabulary, NumberedSymbols):
+            arrays = _renumbered(arrays, vocabulary.numbers)
+        loaded = _checkpoint(arrays, symbols, source, facts)
+        if loaded.config.model.cell == "rnn" and facts.config is None:
+            _check_nonlinearity(nonlinearity, note)
+        return loaded
     except SettingsError as error:  # of the settings in the file
         raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from None
     except CharRNNError as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
 
 
-def read_vocabulary(path: Path) -> Vocabulary:
+def _check_nonlinearity(given: str | None, note: Callable[[str], None]) -> None:
+    if given not in (None, "tanh"):
+        raise CheckpointError(f"a vanilla network with {given} cannot be imported: ours has tanh")
+    if given is None:
+        note("taken to be a network with tanh, as its weights do not show it; one with relu would predict otherwise")
+
+
+def _renumbered(arrays: dict[str, Array], numbers: IntArray) -> dict[str, Array]:
+    """The arrays with their symbols in our order."""
+    out = dict(arrays)
+    for name in ("head.weight", "head.bias", "embedding.weight"):
+        if name in out and len(out[name]) == len(numbers):
+            out[name] = out[name][numbers]
+    first = out.get("layers.0.weight_ih")
+    if first is not None and "embedding.weight" not in out and first.shape[1:] == numbers.shape:
+        out["layers.0.weight_ih"] = first[:, numbers]
+    return out
+
+
+def read_vocabulary(path: Path) -> NumberedSymbols:
     """A vocabulary from a JSON list of characters in the order of their ids, or the sorted characters of a text.
 
     Raises:
-        CheckpointError: unreadable, or characters that are not in the order of their code points.
+        CheckpointError: unreadable, or not single characters, each once.
     """
     try:
         if path.suffix.lower() != ".json":
-            return Vocabulary.of(path.read_bytes().decode("utf-8"))
+            vocabulary = Vocabulary.of(path.read_bytes().decode("utf-8"))
+            return NumberedSymbols(vocabulary, np.arange(len(vocabulary)))
         values = [ord(symbol) for symbol in read_symbols(path)]
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except ValueError as error:
         raise CheckpointError(f"{path}: not a JSON list of single characters: {error}") from None
-    if not values or values != sorted(set(values)):
+    if not values:
+        raise CheckpointError(f"{path}: there are no characters in it")
+    if twice := [v for v, count in Counter(values).items() if count > 1]:
         raise CheckpointError(
-            f"{path}: the characters are not in the order of their code points",
-            hint="sort the network's input and output by character first, as char-rnn programs do",
+            f"{path}: {describe_symbol(twice[0], 'utf-8')} is there twice",
+            hint="list every character once, in the order of the network's ids",
         )
-    return Vocabulary(values, "utf-8")
+    return NumberedSymbols(Vocabulary(sorted(values), "utf-8"), np.argsort(values))
 
 
 def _ours(arrays: dict[str, Array], vocab_size: int, names: ArrayNames) -> dict[str, Array]:
     """PyTorch's arrays under our names, with one bias and without an embedding."""
+    arrays = _Used(arrays)
     prefix = _prefix(arrays, names.rnn)
     out: dict[str, Array] = {}
     layer = 0
@@ -105,7 +157,46 @@ def _ours(arrays: dict[str, Array], vocab_size: int, names: ArrayNames) -> dict[
             out["layers.0.weight_ih"] = first @ table.T
     out["head.weight"] = arrays[head]
     out["head.bias"] = arrays[bias] if bias in arrays else np.zeros(vocab_size, np.float32)
+    _refuse_unused(set(arrays) - arrays.taken - _not_chosen(arrays, head, names))
     return out
+
+
+def _refuse_unused(names: set[str]) -> None:
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise CheckpointError(
+            f"{one_line(min(names))}{more}: no part of the network as it would be imported, which is an embedding or "
+            "one-hot symbols, recurrent layers and one linear layer",
+            hint="remove from the file what the network does not use; what it does use cannot be left out",
+        )
+
+
+def _not_chosen(arrays: dict[str, Array], head: str, names: ArrayNames) -> set[str]:
+    """Names of the other networks and output layers in a file from which one was named."""
+    out: set[str] = set()
+    if names.rnn is not None:
+        others = {name[: -len("weight_ih_l0")] for name in arrays if name.endswith("weight_ih_l0")}
+        out |= {name for name in arrays if any(other and name.startswith(other) for other in others)}
+    if names.head is not None:
+        for name in [n for n, v in arrays.items() if n.endswith("weight") and v.shape == arrays[head].shape]:
+            out |= {name, f"{name[:-6]}bias"}
+    return out
+
+
+class _Used(dict[str, Array]):
+    """Arrays that know which of them were taken."""
+
+    def __init__(self, arrays: dict[str, Array]) -> None:
+        super().__init__(arrays)
+        self.taken: set[str] = set()
+
+    def __getitem__(self, name: str) -> Array:
+        self.taken.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of a dict."""
+        return self[name] if name in self.keys() else default
 
 
 def _prefix(arrays: dict[str, Array], given: str | None) -> str:
@@ -149,8 +240,10 @@ def _head(arrays: dict[str, Array], vocab_size: int, given: str | None) -> tuple
         found = [
             name for name, v in arrays.items()
             if name.endswith("weight") and v.ndim == 2 and v.shape[0] == vocab_size and v.shape[1] in hidden
-            and f"{name[:-6]}bias" in arrays
         ]  # fmt: skip
+        # An embedding may have the shape of an output layer, but it has no bias, and rarely another name.
+        found = [name for name in found if f"{name[:-6]}bias" in arrays] or found
+        found = [name for name in found if "emb" not in name.lower()] or found
         if len(found) != 1:
             raise CheckpointError(
                 f"found {len(found)} linear layers from the hidden size to {vocab_size} symbols",
@@ -187,6 +280,7 @@ def _checkpoint(arrays: dict[str, Array], vocabulary: Vocabulary, source: str, f
     settings: dict[str, Any] = {"corpus": {"source": source, "encoding": vocabulary.encoding}, "model": model}
     config = config_from_dict(facts.config or settings, where="its settings")
     shapes = CharRNN.param_shapes(len(vocabulary), **config.model.sizes())
+    _refuse_unused(set(arrays) - set(shapes))
     params = {}
     for name, shape in shapes.items():
         if name not in arrays or arrays[name].shape != shape:

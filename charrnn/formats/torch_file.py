@@ -176,7 +176,9 @@ class _Machine:
             self.push({})
         elif name == _TENSOR and isinstance(arguments[0], _Storage):
             storage, offset, size, stride = arguments[:4]
-            if not all(isinstance(n, int) and n >= 0 for n in (offset, *size, *stride)) or len(size) != len(stride):
+            if not all(type(n) is int and 0 <= n < 1 << 40 for n in (offset, *size, *stride)) or len(size) != len(
+                stride
+            ):
                 raise ValueError("a tensor's position")
             self.push(_Tensor(storage, offset, tuple(size), tuple(stride)))
         elif name == _PARAMETER and isinstance(arguments[0], _Tensor):

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from charrnn.nn.params import Array, IntArray
 
+_LINE = 64  # bytes of a cache line
+
 
 class Workspace(dict[str, Array]):
     """The named buffers of one layer for windows of T steps and B columns.
@@ -35,6 +37,15 @@ class Workspace(dict[str, Array]):
         self.products: list[Array] = []
 
 
+def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Zeros that begin where a cache line does, so that no vector lies in two."""
+    size, dtype = math.prod(shape), np.dtype(dtype)
+    raw = np.zeros(size * dtype.itemsize + _LINE, np.uint8)
+    start = -raw.ctypes.data % _LINE
+    out: Array = raw[start : start + size * dtype.itemsize].view(dtype).reshape(shape)
+    return out
+
+
 class Arena:
     """Flat arrays by key, handed out as shaped views; reshaping never allocates unless more room is needed."""
 
@@ -44,13 +55,13 @@ class Arena:
         self._flat: dict[str, Array] = {}
 
     def view(self, key: str, shape: tuple[int, ...]) -> Array:
-        """An uninitialised array of `shape` over the memory of `key`; views made before a growth are stale."""
+        """An array of `shape` over the memory of `key`, with what was there; views made before a growth are stale."""
         size = math.prod(shape)
         flat = self._flat.get(key)
         if flat is None or flat.size < size:
             if flat is not None:
                 self._on_growth()
-            flat = self._flat[key] = np.empty(size, self.dtype)
+            flat = self._flat[key] = aligned((size,), self.dtype)
         return flat[:size].reshape(shape)
 
     @property

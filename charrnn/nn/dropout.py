@@ -34,6 +34,21 @@ class DropoutKey:
     first_column: int = 0
 
 
+@dataclass(frozen=True)
+class Dropping:
+    """Dropout of states, for `fill_mask`.
+
+    Attributes:
+        rate: share of the states dropped.
+        variational: the same ones at all steps.
+        key: of the window.
+    """
+
+    rate: float
+    variational: bool
+    key: DropoutKey
+
+
 def reset_states(state: list[Array], rate: float, key: DropoutKey) -> None:
     """Zero, with probability `rate`, all (S, H, B) states of a column, so that starts from zero are well trained.
 

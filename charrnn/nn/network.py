@@ -6,17 +6,21 @@ It knows ids, windows and states, but no texts, files or settings.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.nn.buffers import Arena, Workspace
 from charrnn.nn.cells import CELLS, RecurrentCell
-from charrnn.nn.dropout import DropoutKey, fill_mask, weight_mask
+from charrnn.nn.compiled import make_engine
+from charrnn.nn.dropout import DropoutKey, Dropping, fill_mask, weight_mask
 from charrnn.nn.embedding import Embedding
 from charrnn.nn.head import SoftmaxHead
 from charrnn.nn.params import Array, FlatParams, IntArray, Shapes
+
+if TYPE_CHECKING:
+    from charrnn.nn.compiled.engine import Engine
 
 State = list[Array]
 
@@ -37,6 +41,8 @@ class CharRNN:
         dtype: float32; float64 to check gradients.
         params: storage to use (shared memory, say); zeros if omitted, to be filled by `init`.
         fuse_one_hot: see `RecurrentCell`.
+        kernels: "numpy" or "compiled"; see `charrnn.nn.compiled`.
+        threads: over which compiled kernels share out columns.
 
     Example:
         >>> model = CharRNN(vocab_size=65, cell="gru", hidden_size=32)
@@ -61,6 +67,8 @@ class CharRNN:
         dtype: npt.DTypeLike = np.float32,
         params: FlatParams | None = None,
         fuse_one_hot: bool | None = None,
+        kernels: str = "numpy",
+        threads: int = 1,
     ) -> None:
         self.vocab_size, self.hidden_size, self.num_layers = vocab_size, hidden_size, num_layers
         self.cell_name, self.dropout = cell, dropout
@@ -86,7 +94,14 @@ class CharRNN:
             for index in range(num_layers)
         ]
         self.head = SoftmaxHead(self.params.under("head"))
+        self.engine: Engine | None = None
+        if kernels == "compiled":
+            each = [layer.params for layer in self.layers]
+            self.engine = make_engine(
+                cell, self.layers[0].gates, len(self.layers[0].state_names), each, self.head.params, threads=threads
+            )
         self._grads: FlatParams | None = None
+        self.state_grads: State = []
         self._arena = Arena(self.dtype, on_growth=self._forget_workspaces)
         self._workspaces: dict[tuple[int, int], list[Workspace]] = {}
 
@@ -176,6 +191,8 @@ class CharRNN:
         """
         if refresh:
             self.refresh(backward=False)
+        if self.engine is not None:
+            return self.engine.loss(inputs, targets, state, resets=resets)
         return self.head.loss(self._forward(inputs, state, None, resets), targets)
 
     def loss_and_grad(
@@ -203,14 +220,32 @@ class CharRNN:
         """
         weight_masks = self._weight_masks(dropout_key)
         self.refresh(backward=True, weight_masks=weight_masks)
+        scale = 1.0 / inputs.size if scale is None else scale
+        if self.engine is None:
+            nats = self._run_layers(inputs, targets, state, dropout_key, resets, scale)
+        else:
+            key = dropout_key if self.dropout else None
+            dropping = None if key is None else Dropping(self.dropout, self.variational_dropout, key)
+            nats, self.state_grads = self.engine.loss_and_grad(
+                inputs, targets, state, resets=resets, scale=scale, dropping=dropping,
+                grads=[*map(self._layer_grads, range(self.num_layers)), self.grads.under("head")],
+            )  # fmt: skip
+        for index, mask in enumerate(weight_masks):
+            d_weight = self.grads[f"layers.{index}.weight_hh"]
+            d_weight *= mask
+        self._embedding_gradient()
+        return nats
+
+    def _run_layers(
+        self, inputs: IntArray, targets: IntArray, state: State, dropout_key: DropoutKey | None,
+        resets: IntArray | None, scale: float,
+    ) -> float:  # fmt: skip
         top = self._forward(inputs, state, dropout_key, resets)
         workspaces = self._workspaces[inputs.shape]
         dh = self._arena.view("dh_window", (self.hidden_size, *inputs.shape))
-        nats = self.head.loss_and_grad(
-            top, targets, self.grads.under("head"), dh=dh, scale=1.0 / inputs.size if scale is None else scale
-        )
+        nats = self.head.loss_and_grad(top, targets, self.grads.under("head"), dh=dh, scale=scale)
         dropping = self._drops(dropout_key)
-        self.state_grads: State = []
+        self.state_grads = []
         for index in reversed(range(self.num_layers)):
             ws = workspaces[index]
             if dropping:
@@ -220,10 +255,6 @@ class CharRNN:
                 dh, ws, self._layer_grads(index), x=below, dx=dh if index else None, resets=resets
             )
             self.state_grads.insert(0, gradient)
-            if weight_masks:
-                d_weight = self.grads[f"layers.{index}.weight_hh"]
-                d_weight *= weight_masks[index]
-        self._embedding_gradient()
         return nats
 
     def trace(self, inputs: IntArray, state: State) -> tuple[list[dict[str, Array]], Array]:
@@ -237,7 +268,7 @@ class CharRNN:
             For each layer, name -> (T, H, B) copies of its states and gates; and the (T, V, B) log-probabilities (nats)
             of the next symbol.
         """
-        self.refresh(backward=False)
+        self._refresh_layers(backward=False)
         T, B = inputs.shape
         if inputs.dtype != np.intp:
             inputs = inputs.astype(np.intp)
@@ -263,7 +294,7 @@ class CharRNN:
             (T, B) Euclidean norms of the gradient of the nats of `targets` with respect to the states (of all layers)
             before each step. `grads` is overwritten with the gradient of their sum.
         """
-        self.refresh(backward=True)
+        self._refresh_layers(backward=True)
         top = self._forward(inputs, state, None, None)
         T, B = inputs.shape
         workspaces = self._workspaces[(T, B)]
@@ -282,6 +313,15 @@ class CharRNN:
 
     def refresh(self, *, backward: bool, weight_masks: Sequence[Array] = ()) -> None:
         """Bring all kernels up to date with the parameters, the recurrent ones times their masks."""
+        if self.engine is None:
+            self._refresh_layers(backward=backward, weight_masks=weight_masks)
+            return
+        if self.embedding is not None:
+            self.embedding.refresh()
+        dropped = [layer.params["weight_hh"] * mask for layer, mask in zip(self.layers, weight_masks, strict=False)]
+        self.engine.refresh(backward=backward, recurrent=dropped)
+
+    def _refresh_layers(self, *, backward: bool, weight_masks: Sequence[Array] = ()) -> None:
         if self.embedding is not None:
             self.embedding.refresh()
         for index, layer in enumerate(self.layers):
@@ -298,7 +338,7 @@ class CharRNN:
 
     def workspace_bytes(self) -> int:
         """Bytes of all window buffers held."""
-        return self._arena.nbytes
+        return self._arena.nbytes + (0 if self.engine is None else self.engine.nbytes)
 
     def _weight_masks(self, key: DropoutKey | None) -> list[Array]:
         if key is None or not self.weight_dropout:

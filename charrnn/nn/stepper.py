@@ -6,7 +6,7 @@ memory, so the state is updated in place.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from charrnn.nn.buffers import Workspace
 from charrnn.nn.cells import CELLS, RecurrentCell
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array
+
+if TYPE_CHECKING:
+    from charrnn.nn.compiled.stepper import CompiledStepper
 
 
 class Stepper:
@@ -89,6 +92,16 @@ class Stepper:
             np.matmul(cell.w_rec, s.hx, out=s.a)
             cell.step(s)
         return np.matmul(self._head, self._top, out=self._logits)
+
+
+def stepper_of(model: CharRNN, columns: int = 1) -> Stepper | CompiledStepper:
+    """The stepper of a network's kernels."""
+    if model.engine is None:
+        return Stepper(model, columns)
+    from charrnn.nn.compiled.stepper import CompiledStepper
+
+    model.refresh(backward=False)  # the embedding's product, where there is one
+    return CompiledStepper(model.engine, columns)
 
 
 def _single_step_workspace(cell: RecurrentCell, columns: int) -> Workspace:

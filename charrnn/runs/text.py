@@ -27,12 +27,12 @@ from charrnn.nn.params import IdArray
 from charrnn.runs.checkpoint import Checkpoint
 
 ByteProgress = Callable[[int, int | None], None]
-Bar = Callable[[str], AbstractContextManager[ByteProgress]]
+Bar = Callable[..., AbstractContextManager[ByteProgress]]  # of a label and, where it is not bytes, a unit
 _MOST_UNPACKED = 1 << 30  # most bytes of a compressed file read at once
 
 
 @contextmanager
-def no_bar(label: str) -> Iterator[ByteProgress]:
+def no_bar(label: str, unit: str = "B") -> Iterator[ByteProgress]:
     """Shows nothing."""
     yield lambda done, total: None
 

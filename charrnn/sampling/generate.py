@@ -124,7 +124,7 @@ def generate(
     Args:
         model: what writes.
         request: see `Request`.
-        samples: a list to which the N samples are appended; they grow as the iterator runs.
+        samples: a list to which the N samples are appended; they grow as the iterator runs. None: nothing is kept.
 
     Yields:
         (stream, character), each as soon as it is certain to be part of the sample.
@@ -135,6 +135,14 @@ def generate(
     made = [Sample() for _ in range(request.num_samples)]
     if samples is not None:
         samples += made
+        yield from _generate(model, request, made)
+        return
+    for k, character in _generate(model, request, made):
+        made[k].characters.clear()  # nobody sees them, and a text may have no end
+        yield k, character
+
+
+def _generate(model: TextModel, request: Request, made: list[Sample]) -> Iterator[tuple[int, GeneratedChar]]:
     if request.stop.is_plain and not request.measure and request.num_samples == 1:
         yield from _plain_stream(model, request, made[0])
         return

@@ -7,7 +7,7 @@ the other two kinds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -43,6 +43,7 @@ class ReplicaSpec:
         state_reset: probability that a column begins a window from zero.
         count, rank: number of replicas and which one this is.
         dtype: of parameters, gradients and states; float64 to check a run against its formulas.
+        kernels: "numpy", whose replicas are processes, or "compiled", whose replicas are threads.
     """
 
     vocab_size: int
@@ -60,6 +61,7 @@ class ReplicaSpec:
     count: int
     rank: int = 0
     dtype: str = "float32"
+    kernels: str = "numpy"
 
     def stream(self) -> WindowStream:
         """The windows of the whole batch."""
@@ -69,7 +71,7 @@ class ReplicaSpec:
 
 
 def replica_spec(
-    config: Config, text: EncodedText, train_size: int, separator: IdArray | None, count: int
+    config: Config, text: EncodedText, train_size: int, separator: IdArray | None, count: int, kernels: str = "numpy"
 ) -> ReplicaSpec:
     """The plan of a run: its network, its text, its batches, and how many replicas share them."""
     m, t = config.model, config.training
@@ -87,6 +89,7 @@ def replica_spec(
         seq_length=t.seq_length,
         state_reset=t.state_reset,
         count=count,
+        kernels=kernels,
     )
 
 
@@ -151,6 +154,7 @@ class Share:
         state: of all columns; this process writes into its own.
         params: where parameters are; None for memory of its own.
         grads: likewise gradients.
+        threads: that compiled kernels share the columns out over.
     """
 
     def __init__(
@@ -161,10 +165,13 @@ class Share:
         *,
         params: FlatParams | None = None,
         grads: FlatParams | None = None,
+        threads: int = 1,
     ) -> None:
         self.columns = columns_of(plan.rank, plan.count, stream.columns)
         self.stream, self._state_reset = stream, plan.state_reset
-        self.model = CharRNN(plan.vocab_size, **plan.network, dtype=plan.dtype, params=params)
+        self.model = CharRNN(
+            plan.vocab_size, **plan.network, dtype=plan.dtype, params=params, kernels=plan.kernels, threads=threads
+        )
         if grads is not None:
             self.model.grads = grads
         self.state = self.model.zero_state(stream.columns) if state is None else state
@@ -189,17 +196,18 @@ class Share:
 
 
 class LocalGroup:
-    """This process alone.
+    """This process alone: one replica, or as many threads as replicas where kernels are compiled.
 
     Args:
-        plan: of one process.
+        plan: of the run.
         stream: the windows of the batch.
     """
 
-    count, leads = 1, True
+    leads = True
 
     def __init__(self, plan: ReplicaSpec, stream: WindowStream) -> None:
-        self._share = Share(plan, stream)
+        self.count = plan.count
+        self._share = Share(replace(plan, count=1), stream, threads=plan.count)
         self.model, self.state = self._share.model, self._share.state
 
     def start(self) -> None:
@@ -232,7 +240,7 @@ def group_of(plan: ReplicaSpec, stream: WindowStream) -> Group:
     Raises:
         SettingsError: other processes cannot load the cell.
     """
-    if plan.count == 1:
+    if plan.count == 1 or plan.kernels == "compiled":
         return LocalGroup(plan, stream)
     if plan.cell_module == "__main__":
         raise SettingsError(

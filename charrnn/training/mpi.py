@@ -107,14 +107,16 @@ class MpiGroup:
         self._message = np.zeros(size + _EXTRAS, np.float32)
         self._extras = self._message[size:]
         grads = FlatParams(shapes, np.float32, buffer=self._message[:size])
-        self._share = Share(replace(plan, count=ranks.size, rank=ranks.rank), stream, grads=grads)
+        self._threads_each = max(1, available_cores() // ranks.local_size)
+        mine = replace(plan, count=ranks.size, rank=ranks.rank)
+        self._share = Share(mine, stream, grads=grads, threads=self._threads_each)
         self.model, self.state = self._share.model, self._share.state
         self._stopping, self._seconds = False, 0.0
         self._threads = contextlib.ExitStack()
 
     def start(self) -> None:
         """Take this rank's share of the machine's processors."""
-        self._threads.enter_context(blas_threads(max(1, available_cores() // self._world.local_size)))
+        self._threads.enter_context(blas_threads(self._threads_each))
 
     def close(self) -> None:
         """Give it back."""

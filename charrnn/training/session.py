@@ -25,6 +25,7 @@ from charrnn.runs.events import Event, Note, RunStarted
 from charrnn.runs.text import Bar, Origin, encode_corpus, no_bar
 from charrnn.runs.transfer import check_transferable
 from charrnn.training.group import GroupMaker, group_of
+from charrnn.training.kernels import Compiling
 from charrnn.training.progress import StopFlag
 from charrnn.training.snapshot import check_resumable
 from charrnn.training.trainer import Trainer
@@ -56,7 +57,7 @@ def train(
         init_from: checkpoint whose weights a new run starts with.
         stop: set it to finish the step, save and end.
         bar: makes, from a label, a context that gives a callback (bytes done, bytes in all or None), for fetching and
-            encoding the text.
+            encoding the text; it is given a unit too where it shows how many kernels are compiled.
 
     Yields:
         What happens; the first event is `RunStarted`, the last `RunFinished`.
@@ -138,7 +139,7 @@ def _begun(
     if not overwrite:
         run_dir.check_free()
     group = _lead(ranks, config, text, None, source)
-    trainer = Trainer(config, text, run_dir, init_from=source, stop=stop, make_group=group)
+    trainer = Trainer(config, text, run_dir, init_from=source, stop=stop, make_group=group, compiling=_compiling(bar))
     run_dir.open_new(config, overwrite=overwrite)
     return trainer
 
@@ -153,10 +154,15 @@ def _resumed(config: Config, run_dir: RunDirectory, stop: StopFlag | None, bar: 
     config = check_resumable(saved.config, config)
     text = read_corpus(config, known=saved.vocabulary, origin=Origin.of(saved), bar=bar)
     group = _lead(ranks, config, text, saved, None)
-    trainer = Trainer(config, text, run_dir, resume_from=saved, stop=stop, make_group=group)
+    trainer = Trainer(config, text, run_dir, resume_from=saved, stop=stop, make_group=group, compiling=_compiling(bar))
     run_dir.reopen(config)
     run_dir.cut_logs(trainer.counters.history_bytes, trainer.counters.samples_bytes)
     return trainer
+
+
+def _compiling(bar: Bar) -> Compiling:
+    """The bar for the compilation of kernels."""
+    return partial(bar, "compiling kernels", "kernel")
 
 
 def _ranks() -> World | None:

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from charrnn import __version__
-from charrnn.blas import kernel_name
 from charrnn.config.load import config_to_dict, keep_older_values
 from charrnn.config.schema import Config
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import WindowStream
 from charrnn.errors import CheckpointError, DataError, DivergenceError, SettingsError
+from charrnn.evaluation.health import check_health
 from charrnn.nn.network import CharRNN, State
-from charrnn.nn.params import Array
+from charrnn.nn.params import Array, IdArray
 from charrnn.runs.checkpoint import Checkpoint, usable
 from charrnn.runs.directory import RunDirectory
+from charrnn.runs.kernels import mark_of
 from charrnn.training.progress import Counters
 
 # What may change between a run and its continuation; everything else makes it another run.
@@ -27,7 +28,7 @@ MAY_CHANGE = frozenset({"corpus.source"}) | frozenset(  # the text itself is kno
     for name in (
         *("epochs", "max_steps", "max_minutes", "patience", "learning_rate"),
         *("on_divergence", "max_rollbacks", "rollback_lr_factor"),
-        *("tensorboard", "log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
+        *("kernels", "tensorboard", "log_every", "eval_every", "checkpoint_every", "sample_every", "sample_length"),
     )
 )
 
@@ -53,7 +54,7 @@ def capture(
         state=state,
         counters=asdict(counters),
         cursor=(counters.epoch, counters.window),
-        kernel=kernel_name(),
+        kernel=mark_of(model),
         version=__version__,
     )
 
@@ -111,6 +112,15 @@ def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
             hint="put the old text back, start another run with `run_dir`, or give this run's weights to a new one "
             "with `init_from`",
         )
+
+
+def health_summary(model: CharRNN, ids: IdArray, n: Counters, seed: int) -> dict[str, Any]:
+    """What is added to the summary of a run that has come to its end: see `Health`; `notes` are for the user."""
+    loss = n.train_loss if n.val_loss is None else n.val_loss
+    if loss is None:
+        return {}
+    health = check_health(model, ids, loss=loss, seed=seed)
+    return {**asdict(health), "notes": list(health.notes())}
 
 
 def summarise(n: Counters, stream: WindowStream, model: CharRNN, run_dir: RunDirectory) -> dict[str, Any]:

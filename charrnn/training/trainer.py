@@ -46,9 +46,10 @@ from charrnn.runs.transfer import transplant
 from charrnn.sampling.generate import Request, StopConditions, generate_texts
 from charrnn.sampling.options import SamplingOptions
 from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
+from charrnn.training.kernels import Compiling, kernels_of_run, unseen
 from charrnn.training.pace import is_due, learning_rate, most_steps, reason_to_end
 from charrnn.training.progress import Counters, StopFlag
-from charrnn.training.snapshot import capture, check_text, restore, summarise
+from charrnn.training.snapshot import capture, check_text, health_summary, restore, summarise
 
 T = TypeVar("T")
 
@@ -68,6 +69,7 @@ class Trainer:
         make_group: who computes the gradients.
         stop: set it (from a signal handler, say) to finish the step, save and end.
         clock: seconds, whatever they are counted from; read before and after each step.
+        compiling: shows how the compilation of kernels gets on.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Trainer:
         make_group: GroupMaker = group_of,
         stop: StopFlag | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        compiling: Compiling = unseen,
     ) -> None:
         self.config, self.text, self.run_dir, self._clock = config, text, run_dir, clock
         self.stop = stop or StopFlag()
@@ -103,7 +106,8 @@ class Trainer:
             check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
         self.counters.started_in = text.started_in or self.counters.started_in
-        plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas)
+        self.kernels = kernels_of_run(config, len(text.vocabulary), self.stream, resume_from, compiling)
+        plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas, self.kernels.name)
         self.group = make_group(plan, self.stream)
         self.counters.replicas = self.group.count
         self._stopping, self._last_seconds, self._told = False, 0.0, False
@@ -129,8 +133,6 @@ class Trainer:
     @stop_requested.setter
     def stop_requested(self, wish: bool) -> None:
         self.stop.stop_requested = wish
-
-    # --- the loop ---------------------------------------------------------------------------------------------------
 
     def run(self) -> Iterator[Event]:
         """Train to the end, or to a stop.
@@ -163,6 +165,10 @@ class Trainer:
             raise unwritable(self.run_dir.history, self.run_dir.trouble)
         summary = summarise(self.counters, self.stream, self.model, self.run_dir)
         if self._reason != "stopped":
+            with self._averaged():
+                ids = self.val_ids if len(self.val_ids) > 1 else self.stream.ids
+                look = partial(health_summary, self.model, ids, self.counters, self.config.training.seed)
+                summary |= self.group.once(ignore_float_warnings(look))
             self._write(self.run_dir.write_summary, self._reason, summary)
         yield RunFinished(self._reason, summary)
 
@@ -248,8 +254,6 @@ class Trainer:
         reason = reason_to_end(self.config.training, self.counters, self.total_steps)
         return reason or ("stopped" if self._stopping else None)
 
-    # --- what is reported -------------------------------------------------------------------------------------------
-
     def _started(self) -> RunStarted:
         t = self.config.training
         return RunStarted(
@@ -262,7 +266,7 @@ class Trainer:
             total_steps=self.total_steps,
             max_seconds=None if t.max_minutes is None else 60.0 * t.max_minutes,
             step=self.counters.step,
-            notes=self.text.notes,
+            notes=(*self.text.notes, *self.kernels.notes),
         )
 
     def _evaluate(self) -> Iterator[Event]:
@@ -325,8 +329,6 @@ class Trainer:
     def _write(self, write: Callable[..., T], *arguments: Any) -> T | None:
         """Write to the run directory, if that is this process's to do."""
         return write(*arguments) if self.group.leads else None
-
-    # --- saving and going on ----------------------------------------------------------------------------------------
 
     def checkpoint(self) -> Checkpoint:
         """The whole state of the run.

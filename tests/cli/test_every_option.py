@@ -53,7 +53,7 @@ LINES = {
     "charrnn export": ["a --to json --output m.json"],
     "charrnn import": [
         "m.json --run-dir imported --overwrite",
-        "torch.json --run-dir foreign --vocab text.txt --rnn core --head out --embedding table",
+        "torch.json --run-dir foreign --vocab text.txt --rnn core --head out --embedding table --nonlinearity tanh",
     ],
     "charrnn train": [
         "--config t.yaml --run-dir new --set model.cell=gru --set model.hidden_size=24 --init-from a --progress plain",

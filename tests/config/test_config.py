@@ -212,6 +212,7 @@ RANGES = {
     "training.rollback_lr_factor": (["0.1", "0.9"], ["0", "1"]),
     "training.weight_decay": (["0", "0.1"], ["-0.1"]),
     "training.seed": (["0", str(2**63 - 1)], ["-1", str(2**63)]),
+    "training.kernels": (["auto", "numpy", "compiled"], ["fast", "null", "1"]),
     "training.replicas": (["1", "256", "auto"], ["0", "257", "two", "null", "1.5"]),
     "training.log_every": (["1"], ["0", "null"]),
     "training.eval_every": (["1", "null"], ["0"]),

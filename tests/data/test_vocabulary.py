@@ -76,7 +76,9 @@ def test_the_error_names_what_is_unknown() -> None:
         "text: 'z' (U+007A) at position 0 and 5 more unknown is not among the model's 3 symbols "
         "(unknown: 'u' (U+0075), 'v' (U+0076), 'w' (U+0077), 'x' (U+0078), 'y' (U+0079))"
     )
-    with pytest.raises(DataError, match=r"^text: byte 0xFF at position 1 is not among the model's 1 symbols"):
+    with pytest.raises(
+        DataError, match=r"^text: byte 0xFF at position 1 is not among the model's 1 symbols \(unknown: byte 0xFF\)$"
+    ):
         Vocabulary.of(b"a").encode(b"a\xff")
     with pytest.raises(DataError, match=r"^text: byte 0x0A at position 0") as caught:
         Vocabulary.of(b"a").encode(b"\n")
@@ -93,7 +95,7 @@ def test_the_normal_form_that_is_known_is_named(form: str, text: str) -> None:
 
 
 def test_unknown_symbols_become_a_space_or_the_first_symbol() -> None:
-    for text, expected in (("abc", "aba"), ("!ab ", "ab ")):
+    for text, expected in (("abc", "aba"), ("\nab ", "ab ")):
         vocabulary = Vocabulary.of(text)
         assert vocabulary.decode(vocabulary.encode("abx", unknown="replace")) == expected
     assert vocabulary.encode("abx", unknown="skip").dtype == np.uint8
@@ -129,3 +131,14 @@ def test_bytes_of_a_character_wait_for_its_rest() -> None:
     assert decoder.finish() == "\udcc3"
     assert TextDecoder(Vocabulary.of("aé")).feed(1) == "é"
     assert TextDecoder(Vocabulary.of("aé")).finish() == ""
+
+
+def test_symbols_and_ids_have_types_of_their_own() -> None:
+    vocabulary = Vocabulary.of(b"ab")
+    assert vocabulary.values.dtype == np.uint32
+    assert vocabulary.lookup(np.array([98, 99], np.uint8)).tolist() == [1, vocabulary.unknown_id]
+    assert vocabulary.lookup(np.array([98], np.uint8)).dtype == np.uint32
+    with pytest.raises(IndexError):  # there are 256 bytes, and the table is no larger
+        vocabulary.lookup(np.array([256], np.uint32))
+    assert vocabulary.decode([]) == b""
+    assert Vocabulary.of("ab").decode([]) == ""

@@ -15,9 +15,18 @@ from hypothesis import strategies as st
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, DataError
 from charrnn.evaluation.compression.arithmetic import LARGEST_TOTAL, Decoder, Encoder
-from charrnn.evaluation.compression.codec import _HEADER, _most_symbols, compress, decompress, frequencies_of
+from charrnn.evaluation.compression.codec import (
+    _HEADER,
+    _most_symbols,
+    compress,
+    decompress,
+    frequencies_of,
+    is_stored,
+)
 from charrnn.evaluation.loss import evaluate
 from charrnn.nn.network import CharRNN
+from charrnn.runs.checkpoint import save_checkpoint
+from tests.checkpoints import make
 from tests.conftest import Run, assert_one_line_error
 
 WORDS = Vocabulary.of("abcdefgh .\né")
@@ -48,7 +57,11 @@ def test_any_bytes_come_back(data: bytes, kind: str, streams: int | None) -> Non
     model, vocabulary = MODELS[kind]
     packed, bits = compress(data, model, vocabulary, streams=streams)
     assert decompress(packed, model, vocabulary) == data
-    assert 8 * (len(packed) - 28) == pytest.approx(bits, abs=24)
+    if is_stored(packed):
+        assert len(packed) == 28 + len(data)
+        assert bits > 8 * len(data) - 24
+    else:
+        assert 8 * (len(packed) - 28) == pytest.approx(bits, abs=24)
 
 
 @pytest.mark.parametrize("kind", sorted(MODELS))
@@ -190,3 +203,24 @@ def test_the_commands(charrnn_here: Run, config_file: Path, text_file: Path, tmp
     assert_one_line_error(charrnn_here("compress", "a", text_file, "-o", "no/where"), 2, "cannot be written")
     assert_one_line_error(charrnn_here("decompress", "a", "t.crnn", "-o", "no/where"), 2, "cannot be written")
     assert_one_line_error(charrnn_here("decompress", "a", text_file, "-o", "x"), 3, "text.txt: not a file")
+
+
+def test_what_cannot_be_shrunk_is_stored(charrnn_here: Run, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).bytes(3000)
+    for model, vocabulary in MODELS.values():
+        packed, bits = compress(noise, model, vocabulary)
+        assert is_stored(packed)
+        assert len(packed) == len(noise) + 28
+        assert bits > 8 * len(noise)
+        assert decompress(packed, model, vocabulary) == noise
+        broken = bytearray(packed)
+        broken[40] ^= 1
+        with pytest.raises(DataError, match="checksum"):
+            decompress(bytes(broken), model, vocabulary)
+    save_checkpoint(tmp_path / "m.npz", make())
+    (tmp_path / "noise").write_bytes(noise)
+    words = ("compress", "m.npz", "noise", "-o", "noise.crnn")
+    assert "stored uncompressed" in charrnn_here(*words).stdout
+    report = json.loads(charrnn_here(*words, "--json").stdout)
+    assert report["stored"] is True
+    assert report["bytes"]["compressed"] == 3028

@@ -72,4 +72,4 @@ def test_the_help_tells_the_rate() -> None:
     options = {
         p.name: p.help for name, c in commands() if name == "charrnn eval" for p in c.params if hasattr(p, "help")
     }  # type: ignore[attr-defined]
-    assert f" {RATE} " in options["dynamic_rate"]
+    assert f" {RATE}." in options["dynamic_rate"]

@@ -220,15 +220,91 @@ def test_other_things_that_torch_writes(tmp_path: Path) -> None:
         assert not (tmp_path / name).exists()
 
 
+def foreign(path: Path, checkpoint: Checkpoint, **more: np.ndarray) -> Path:
+    """A file with the arrays of a network under PyTorch's names."""
+    arrays = {f"core.{name.split('.')[2]}_l{name.split('.')[1]}": v for name, v in checkpoint.params.items()
+              if name.startswith("layers")}  # fmt: skip
+    arrays = {name.replace("bias_l", "bias_ih_l"): v for name, v in arrays.items()}
+    arrays |= {name.replace("head", "out"): v for name, v in checkpoint.params.items() if name.startswith("head")}
+    arrays |= more
+    path.write_text(json.dumps({"params": {name: v.tolist() for name, v in arrays.items()}}))
+    return path
+
+
+def test_arrays_that_would_not_be_used_are_refused(tmp_path: Path) -> None:
+    checkpoint = a_checkpoint("lstm")
+    path = foreign(tmp_path / "m.json", checkpoint)
+    found = import_model(path, checkpoint.vocabulary, source="x")
+    np.testing.assert_allclose(logits(found, IDS), logits(checkpoint, IDS), atol=1e-5)
+    for name, shape in (("middle.weight", (12, 12)), ("norm.scale", (12,)), ("core.weight_ih_l5", (48, 12))):
+        path = foreign(tmp_path / "m.json", checkpoint, **{name: np.ones(shape)})
+        with pytest.raises(CheckpointError, match=re.escape(f"{name}: no part of the network")):
+            import_model(path, checkpoint.vocabulary, source="x")
+    exporter("json")(checkpoint, path)
+    changed = json.loads(path.read_text())
+    changed["params"]["head.scale"] = [1.0]
+    path.write_text(json.dumps(changed))
+    with pytest.raises(CheckpointError, match=r"head\.scale: no part of the network"):
+        import_model(path, None, source="x")
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_symbols_in_the_networks_own_order(tmp_path: Path, table: bool) -> None:
+    """The same network with its symbols numbered another way, which a JSON list tells."""
+    checkpoint = a_checkpoint("lstm")
+    V = len(checkpoint.vocabulary)
+    numbers = np.random.default_rng(0).permutation(V)  # the network's number of each of our symbols
+    ours = np.argsort(numbers)
+    more = {"out.weight": checkpoint.params["head.weight"][ours], "out.bias": checkpoint.params["head.bias"][ours]}
+    if table:  # the one-hot symbols, as an embedding
+        more["table.weight"] = np.eye(V)[ours]
+    else:
+        more["core.weight_ih_l0"] = checkpoint.params["layers.0.weight_ih"][:, ours]
+    path = foreign(tmp_path / "m.json", checkpoint, **more)
+    symbols = [chr(checkpoint.vocabulary.values[k]) for k in ours]
+    (tmp_path / "v.json").write_text(json.dumps(symbols))
+    found = import_model(path, read_vocabulary(tmp_path / "v.json"), source="x")
+    assert found.vocabulary == checkpoint.vocabulary
+    np.testing.assert_allclose(logits(found, IDS), logits(checkpoint, IDS), atol=1e-5)
+
+
+@pytest.mark.parametrize("model", [{}, {"embedding_size": 12}], ids=str)
+def test_an_output_layer_without_bias_is_found(tmp_path: Path, model: dict[str, Any]) -> None:
+    checkpoint = a_checkpoint("lstm", **model)
+    checkpoint.params["head.bias"][...] = 0.0
+    more = {"embed.weight": checkpoint.params["embedding.weight"]} if model else {}
+    path = foreign(tmp_path / "m.json", checkpoint, **more)
+    data = json.loads(path.read_text())
+    del data["params"]["out.bias"]
+    path.write_text(json.dumps(data))
+    found = import_model(path, checkpoint.vocabulary, source="x")
+    np.testing.assert_allclose(logits(found, IDS), logits(checkpoint, IDS), atol=1e-5)
+
+
+def test_what_a_vanilla_network_was_made_with_is_asked_for_or_said(charrnn_here: Run, tmp_path: Path) -> None:
+    checkpoint = a_checkpoint("rnn")
+    foreign(tmp_path / "m.json", checkpoint)
+    (tmp_path / "v.json").write_text(json.dumps(sorted(set(TEXT))))
+    words = ("import", "m.json", "--vocab", "v.json", "--overwrite", "--run-dir", "a")
+    done = charrnn_here(*words)
+    assert done.returncode == 0
+    assert "note: taken to be a network with tanh" in done.stderr
+    assert "note" not in charrnn_here(*words, "--nonlinearity", "tanh").stderr
+    assert_one_line_error(charrnn_here(*words, "--nonlinearity", "relu"), 4, "relu cannot be imported")
+    exporter("json")(checkpoint, tmp_path / "m.json")
+    assert "note" not in charrnn_here(*words).stderr
+
+
 def test_files_that_are_no_model(tmp_path: Path) -> None:
     for name, data in (("a.json", b"{}"), ("b.json", b"["), ("c.json", b'{"params": {"x": [1, [2]]}}')):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(CharRNNError) as caught:
             import_model(tmp_path / name, Vocabulary.of("ab"), source="x")
         assert len(caught.value.message.splitlines()) == 1
-    (tmp_path / "v.json").write_text('["b", "a"]')
-    with pytest.raises(CheckpointError, match="order"):
-        read_vocabulary(tmp_path / "v.json")
+    for listed, reason in (('["b", "a", "b"]', "'b' .* there twice"), ("[]", "no characters")):
+        (tmp_path / "v.json").write_text(listed)
+        with pytest.raises(CheckpointError, match=reason):
+            read_vocabulary(tmp_path / "v.json")
     (tmp_path / "v.json").write_text('["ab"]')
     with pytest.raises(CheckpointError, match="single characters"):
         read_vocabulary(tmp_path / "v.json")

@@ -8,29 +8,28 @@ import pytest
 from charrnn.nn.cells import CELLS
 from charrnn.nn.cells.reference import run_network
 from charrnn.nn.dropout import DropoutKey
-from charrnn.nn.stepper import Stepper
-from tests.strategies import Case, check_gradients, make_case
+from charrnn.nn.stepper import stepper_of
+from tests.strategies import Case, check_gradients, every_kernel, every_way, make_case
 
 SIZES = [{"T": 5, "B": 3, "V": 7, "H": 5}, {"T": 4, "B": 2, "V": 6, "H": 4}, {"T": 1, "B": 1, "V": 2, "H": 1}]
 every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
 
 
 def log_probabilities(case: Case) -> tuple[np.ndarray, list[np.ndarray]]:
-    state = case.fresh_state()
-    case.model.refresh(backward=False)
-    logits = case.model.head.logits(case.model._forward(case.inputs, state, None, None)).astype(np.float64)
-    logits -= logits.max(axis=0)
-    return (logits - np.log(np.exp(logits).sum(axis=0))).transpose(1, 0, 2), state
+    """(T, V, B) log-probabilities of every symbol, each asked for as the target, and the last states."""
+    found = []
+    for symbol in range(case.model.vocab_size):
+        state = case.fresh_state()
+        found.append(-case.model.loss(case.inputs, np.full_like(case.inputs, symbol), state).astype(np.float64))
+    return np.stack(found, axis=1), state
 
 
 @every_cell
 @pytest.mark.parametrize("L", [1, 2, 3])
-@pytest.mark.parametrize("fuse_one_hot", [True, False])
+@every_way
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
-def test_forward_equals_the_naive_reference(
-    cell: str, L: int, fuse_one_hot: bool, dtype: type, tolerance: float
-) -> None:
-    case = make_case(cell, T=9, B=3, H=6, L=L, fuse_one_hot=fuse_one_hot, dtype=dtype)
+def test_forward_equals_the_naive_reference(cell: str, L: int, way: str, dtype: type, tolerance: float) -> None:
+    case = make_case(cell, T=9, B=3, H=6, L=L, way=way, dtype=dtype)
     params = {name: values.astype(np.float64) for name, values in case.model.params.items()}
     expected, expected_state, _ = run_network(cell, L, params, case.inputs, case.state)
     found, state = log_probabilities(case)
@@ -43,24 +42,25 @@ def test_forward_equals_the_naive_reference(
 @pytest.mark.parametrize("L", [1, 2, 3])
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-@pytest.mark.parametrize("fuse_one_hot", [True, False])
+@every_way
 def test_gradients_equal_central_differences(
-    cell: str, L: int, dropout: float, sizes: dict[str, int], fuse_one_hot: bool
+    cell: str, L: int, dropout: float, sizes: dict[str, int], way: str
 ) -> None:
-    case = make_case(cell, L=L, dropout=dropout, fuse_one_hot=fuse_one_hot, **sizes)
+    case = make_case(cell, L=L, dropout=dropout, way=way, **sizes)
     check_gradients(case, DropoutKey(seed=3, step=5), None)
 
 
 @every_cell
-@pytest.mark.parametrize("fuse_one_hot", [True, False])
-def test_gradients_with_resets_inside_the_window(cell: str, fuse_one_hot: bool) -> None:
-    case = make_case(cell, T=6, B=3, L=2, fuse_one_hot=fuse_one_hot)
+@every_way
+def test_gradients_with_resets_inside_the_window(cell: str, way: str) -> None:
+    case = make_case(cell, T=6, B=3, L=2, way=way)
     check_gradients(case, None, np.array([[0, 1], [2, 0], [2, 2], [5, 1]]))
 
 
 @every_cell
-def test_a_reset_forgets_the_past_of_its_column_only(cell: str) -> None:
-    case = make_case(cell, T=6, B=2, L=2)
+@every_kernel
+def test_a_reset_forgets_the_past_of_its_column_only(cell: str, way: str) -> None:
+    case = make_case(cell, T=6, B=2, L=2, way=way)
     resets = np.array([[3, 1]])
     whole = case.model.loss(case.inputs, case.targets, case.fresh_state(), resets=resets)
     plain = case.model.loss(case.inputs, case.targets, case.fresh_state())
@@ -71,9 +71,10 @@ def test_a_reset_forgets_the_past_of_its_column_only(cell: str) -> None:
 
 
 @every_cell
+@every_kernel
 @pytest.mark.parametrize("L", [1, 2])
-def test_windows_with_carried_state_equal_one_long_window(cell: str, L: int) -> None:
-    case = make_case(cell, T=30, B=3, H=8, L=L)
+def test_windows_with_carried_state_equal_one_long_window(cell: str, way: str, L: int) -> None:
+    case = make_case(cell, T=30, B=3, H=8, L=L, way=way)
     state = case.fresh_state()
     whole = case.model.loss(case.inputs, case.targets, state)
     carried, pieces = case.fresh_state(), []
@@ -85,12 +86,13 @@ def test_windows_with_carried_state_equal_one_long_window(cell: str, L: int) -> 
 
 
 @every_cell
+@every_kernel
 @pytest.mark.parametrize("L", [1, 3])
 @pytest.mark.parametrize("B", [1, 4])
-def test_single_steps_equal_a_window(cell: str, L: int, B: int) -> None:
-    case = make_case(cell, T=12, B=B, H=6, L=L)
+def test_single_steps_equal_a_window(cell: str, way: str, L: int, B: int) -> None:
+    case = make_case(cell, T=40, B=B, H=6, L=L, way=way)
     expected, expected_state = log_probabilities(case)
-    stepper = Stepper(case.model, B)
+    stepper = stepper_of(case.model, B)
     stepper.state = case.state
     for t, ids in enumerate(case.inputs):
         logits = stepper.step(ids).astype(np.float64)
@@ -101,8 +103,9 @@ def test_single_steps_equal_a_window(cell: str, L: int, B: int) -> None:
 
 
 @every_cell
-def test_a_shorter_window_reuses_the_memory_of_a_longer_one(cell: str) -> None:
-    case = make_case(cell, T=12, B=4, L=2, dropout=0.3)
+@every_kernel
+def test_a_shorter_window_reuses_the_memory_of_a_longer_one(cell: str, way: str) -> None:
+    case = make_case(cell, T=12, B=4, L=2, dropout=0.3, way=way)
     key = DropoutKey(0, 0)
     case.model.loss_and_grad(case.inputs, case.targets, case.fresh_state(), dropout_key=key)
     held, first = case.model.workspace_bytes(), case.model.grads.flat.copy()

@@ -167,3 +167,29 @@ def test_a_window_is_worked_off_in_pieces_of_whole_steps(monkeypatch: pytest.Mon
         pieces = [(piece, logits.shape) for piece, logits in head._pieces(np.ones((3, 7, 3), np.float32))]
         assert [piece.stop - piece.start for piece, _ in pieces] == expected
         assert [shape for _, shape in pieces] == [(5, 3 * steps) for steps in expected]
+
+
+def test_nats_have_the_type_of_the_states_and_are_added_in_float64() -> None:
+    rng = np.random.default_rng(0)
+    params = FlatParams(SoftmaxHead.param_shapes(9, 4), np.float32)
+    params.flat[:] = rng.normal(size=params.size)
+    head = SoftmaxHead(params)
+    head.refresh(backward=True)
+    h, targets = rng.normal(size=(5, 50, 8)).astype(np.float32), rng.integers(0, 9, (50, 8))
+    nats = head.loss(h, targets)
+    assert nats.dtype == np.float32
+    total = head.loss_and_grad(h, targets, params.like(), dh=np.empty((4, 50, 8), np.float32), scale=1.0)
+    assert total == nats.sum(dtype=np.float64) != float(nats.sum())
+
+
+def test_a_huge_logit_leaves_the_other_columns_alone_and_the_memory_is_kept() -> None:
+    params = FlatParams(SoftmaxHead.param_shapes(2, 1), np.float32)
+    params["weight"][:, 0] = [1.0, 0.0]
+    head = SoftmaxHead(params)
+    head.refresh(backward=True)
+    h = np.ones((2, 1, 2), np.float32)
+    h[0, 0] = [0.0, 1e4]
+    np.testing.assert_allclose(head.loss(h, np.array([[0, 0]])), [[np.log(2.0), 0.0]], rtol=1e-6)
+    first, second = (next(iter(head._pieces(h)))[1] for _ in range(2))
+    assert np.shares_memory(first, second)
+    assert {a.dtype for a in (first, head.fused, head.d_fused, head.w_back)} == {np.dtype(np.float32)}

@@ -14,7 +14,7 @@ from charrnn.nn.clip import clip_by_norm, global_norm
 from charrnn.nn.network import CharRNN
 from charrnn.nn.optim import Adam
 from tests.conftest import SENTENCES
-from tests.strategies import make_case
+from tests.strategies import every_kernel, make_case
 
 
 def train_on(model: CharRNN, inputs: np.ndarray, targets: np.ndarray, *, steps: int, rate: float) -> float:
@@ -69,9 +69,10 @@ def test_a_markov_source_is_learned_to_its_entropy_and_not_below(cell: str) -> N
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
+@every_kernel
 @pytest.mark.parametrize("L", [1, 2])
-def test_a_training_step_allocates_next_to_nothing(cell: str, L: int) -> None:
-    case = make_case(cell, T=32, B=16, V=50, H=64, L=L, dtype=np.float32)
+def test_a_training_step_allocates_next_to_nothing(cell: str, way: str, L: int) -> None:
+    case = make_case(cell, T=32, B=16, V=50, H=64, L=L, dtype=np.float32, way=way)
     state = case.fresh_state()
     for _ in range(2):
         case.model.loss_and_grad(case.inputs, case.targets, state)

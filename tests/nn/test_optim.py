@@ -156,6 +156,7 @@ def test_a_gradient_as_long_as_the_limit_is_left_alone() -> None:
 def test_moments_and_steps_are_there_to_be_saved(name: str) -> None:
     optimizer = OPTIMIZERS[name](5, np.dtype(np.float32))
     assert optimizer.options == OptimizerOptions()
+    assert optimizer._scratch.dtype == np.float32
     assert list(optimizer.moments) == list(optimizer.moment_names)
     assert all(m.shape == (5,) and m.dtype == np.float32 and not m.any() for m in optimizer.moments.values())
     p, g = np.ones(5, np.float32), np.full(5, 0.5, np.float32)

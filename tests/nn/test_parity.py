@@ -23,9 +23,9 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("fuse_one_hot", [True, False])
-def test_loss_states_and_gradients_agree(cell: str, layers: int, fuse_one_hot: bool) -> None:
-    case = make_case(cell, T=24, B=16, V=31, H=32, L=layers, fuse_one_hot=fuse_one_hot, dtype=np.float32, noise=0.1)
+@pytest.mark.parametrize("way", ["fused", "gathered", "compiled"])
+def test_loss_states_and_gradients_agree(cell: str, layers: int, way: str) -> None:
+    case = make_case(cell, T=24, B=16, V=31, H=32, L=layers, way=way, dtype=np.float32, noise=0.1)
     peer = Peer(case, cell, layers)
     loss, states, initial = peer.loss(case)
     loss.backward()
@@ -42,8 +42,9 @@ def test_loss_states_and_gradients_agree(cell: str, layers: int, fuse_one_hot: b
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
-def test_ten_adam_steps_stay_together(cell: str) -> None:
-    case = make_case(cell, T=12, B=16, V=31, H=32, L=2, dtype=np.float32)
+@pytest.mark.parametrize("way", ["fused", "compiled"])
+def test_ten_adam_steps_stay_together(cell: str, way: str) -> None:
+    case = make_case(cell, T=12, B=16, V=31, H=32, L=2, dtype=np.float32, way=way)
     peer = Peer(case, cell, 2)
     # Our one bias moves as PyTorch's two would together only if their second one is held.
     held = [p for n, p in peer.rnn.named_parameters() if n.startswith("bias_hh")]

@@ -9,7 +9,7 @@ from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey, fill_mask, weight_mask
 from charrnn.nn.network import CharRNN
 from charrnn.nn.stepper import Stepper
-from tests.strategies import check_gradients, make_case
+from tests.strategies import check_gradients, every_way, make_case
 
 every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
 KEY = DropoutKey(seed=3, step=5)
@@ -27,9 +27,9 @@ KEY = DropoutKey(seed=3, step=5)
     ],
     ids=str,
 )
-@pytest.mark.parametrize("fuse_one_hot", [True, False])
-def test_gradients_equal_central_differences(cell: str, options: dict[str, object], fuse_one_hot: bool) -> None:
-    check_gradients(make_case(cell, L=2, fuse_one_hot=fuse_one_hot, **options), KEY, None)
+@every_way
+def test_gradients_equal_central_differences(cell: str, options: dict[str, object], way: str) -> None:
+    check_gradients(make_case(cell, L=2, way=way, **options), KEY, None)
 
 
 def test_a_locked_mask_is_the_same_at_all_steps() -> None:

@@ -75,7 +75,7 @@ def _train(count: int, *overrides: str) -> None:
 def _characters(count: int) -> None:
     import charrnn
 
-    made = sum(len(piece) for piece in charrnn.load("r").sample(length=count, seed=1))
+    made = sum(len(piece) for piece in charrnn.load("r").stream(length=count, seed=1))
     assert made == count
 
 

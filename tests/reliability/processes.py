@@ -27,18 +27,22 @@ SETTINGS = """
 corpus: {source: SOURCE}
 model: {cell: CELL, hidden_size: 12, dropout: 0.1}
 training: {batch_size: 4, seq_length: 16, epochs: null, max_steps: STEPS, eval_every: 7, checkpoint_every: 1,
-  sample_every: 9, sample_length: 10, log_every: 3, learning_rate: 0.01, warmup_steps: 3}
+  sample_every: 9, sample_length: 10, log_every: 3, learning_rate: 0.01, warmup_steps: 3, kernels: KERNELS}
 """
 
 
-def write_settings(folder: Path, *, cell: str = "gru", steps: int = 60) -> Path:
+def write_settings(folder: Path, *, cell: str = "gru", steps: int = 60, kernels: str = "numpy") -> Path:
     """A small run that saves after every step."""
     folder.mkdir(parents=True, exist_ok=True)
     text = folder / "text.txt"
     text.write_text(SENTENCES * 12, encoding="utf-8")
     path = folder / "run.yaml"
     path.write_text(
-        SETTINGS.replace("SOURCE", str(text)).replace("CELL", cell).replace("STEPS", str(steps)), encoding="utf-8"
+        SETTINGS.replace("SOURCE", str(text))
+        .replace("CELL", cell)
+        .replace("STEPS", str(steps))
+        .replace("KERNELS", kernels),
+        encoding="utf-8",
     )
     return path
 

@@ -19,7 +19,7 @@ from tests.reliability.processes import ENDLESS, ENVIRONMENT, command, rows, sav
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    with mounted(tmp_path / "disk", "400k") as found:
+    with mounted(tmp_path / "disk", "8m") as found:
         yield found
 
 

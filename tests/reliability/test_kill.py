@@ -13,10 +13,10 @@ from charrnn.runs.checkpoint import load_checkpoint
 from tests.reliability.processes import assert_same_state, train, write_settings
 
 
-def kill_and_resume(folder: Path, kills: int, seed: int) -> None:
+def kill_and_resume(folder: Path, kills: int, seed: int, kernels: str = "numpy") -> None:
     """Kill trainings `kills` times in all, as many runs as that takes; half the instants are before the first step."""
     rng = random.Random(seed)
-    settings = write_settings(folder)
+    settings = write_settings(folder, kernels=kernels)
     whole = folder / "whole"
     undisturbed = train(settings, whole, "-q")
     undisturbed.communicate()
@@ -48,6 +48,11 @@ def kill_and_resume(folder: Path, kills: int, seed: int) -> None:
 
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
     kill_and_resume(tmp_path, kills=4, seed=int(time.time()))
+
+
+@pytest.mark.extras
+def test_a_killed_run_on_compiled_kernels_does_so_too(tmp_path: Path) -> None:
+    kill_and_resume(tmp_path, kills=4, seed=int(time.time()), kernels="compiled")
 
 
 @pytest.mark.slow

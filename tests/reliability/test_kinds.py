@@ -100,10 +100,10 @@ def test_counters_out_of_range(tmp_path: Path, name: str, value: object) -> None
 
 
 PLACES: list[tuple[dict[str, tuple[int, int]], str]] = [
-    ({"rnn.weight_hh_l0": (0, 108)}, "does not lie"),  # over another
+    ({"rnn.weight_hh_l0": (0, 108)}, "not where its header says"),  # over another
     ({"rnn.weight_ih_l0": (0, 140)}, "another size"),
-    ({"head.bias": (336, 352 + 4000)}, "does not lie"),
-    ({"rnn.bias_hh_l0": (2**40, 2**40 + 36)}, "does not lie"),
+    ({"head.bias": (336, 352 + 4000)}, "not where its header says"),
+    ({"rnn.bias_hh_l0": (2**40, 2**40 + 36)}, "not where its header says"),
 ]
 
 
@@ -122,8 +122,8 @@ def test_arrays_that_do_not_lie_where_they_say(tmp_path: Path, places: dict[str,
     [
         ("rnn.weight_hh_l0", (9, 0), "shape that does not fit"), ("rnn.weight_hh_l0", (27,), "shape that does not fit"),
         ("rnn.weight_hh_l0", (10, 3), "shape that does not fit"), ("rnn.weight_hh_l0", (6, 3), "2 gates"),
-        ("rnn.bias_ih_l0", (3, 3), "do not fit each other"), ("rnn.bias_hh_l0", (4,), "do not fit each other"),
-        ("rnn.weight_ih_l0", (4, 9), "do not fit each other"), ("rnn.weight_ih_l0", (9, 4, 1), "do not fit each other"),
+        ("rnn.bias_ih_l0", (3, 3), "do not fit together"), ("rnn.bias_hh_l0", (4,), "do not fit together"),
+        ("rnn.weight_ih_l0", (4, 9), "do not fit together"), ("rnn.weight_ih_l0", (9, 4, 1), "do not fit together"),
         ("head.weight", (3, 4), "linear layers"), ("head.bias", (5,), "head.bias"),
     ],
 )  # fmt: skip

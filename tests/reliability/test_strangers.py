@@ -245,7 +245,7 @@ def test_an_output_that_is_no_file_is_written_into(charrnn_here: Run, sound: Pat
         assert charrnn_here(*words).returncode == 0, words
         assert Path("/dev/null").is_char_device()
     assert_one_line_error(charrnn_here("report", "ck/a", "--no-activations", "-o", "/dev/full"), 1, "No space left")
-    assert_one_line_error(charrnn_here("export", "ck/a", "--to", "torch", "-o", "/dev/null"), 2, "another name")
+    assert_one_line_error(charrnn_here("export", "ck/a", "--to", "torch", "-o", "/dev/null"), 2, "choose another file")
 
 
 def test_event_files_do_not_follow_a_link(tmp_path: Path) -> None:

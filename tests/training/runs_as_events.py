@@ -27,7 +27,8 @@ class Outcome:
         first, last: parameters before and after, by name.
         kept: those of the best checkpoint.
         events: as in `reference_loop`.
-        replicas: processes that shared a batch.
+        replicas: processes or threads that shared a batch.
+        kernels: that computed it.
     """
 
     first: dict[str, np.ndarray]
@@ -35,6 +36,7 @@ class Outcome:
     kept: dict[str, np.ndarray]
     events: list[tuple[Any, ...]]
     replicas: int
+    kernels: str
 
     def observed(self) -> dict[str, Any]:
         """All of it under the names that `test_settings_change_the_run` uses."""
@@ -43,7 +45,7 @@ class Outcome:
         )}  # fmt: skip
         kinds = ("evaluated", "report", "sample", "saved", "rolled back", "finished")
         events = {kind: [e[1:] for e in self.events if e[0] == kind] for kind in kinds}
-        return {**weights, **events, "replicas": self.replicas}
+        return {**weights, **events, "replicas": self.replicas, "kernels": self.kernels}
 
 
 class Clock:
@@ -89,7 +91,7 @@ def run(folder: Path, settings: Config, *, diverging: Collection[int] = (), dtyp
     except DivergenceError:
         events.append(("finished", "diverged"))
     last = {name: values.copy() for name, values in trainer.model.params.items()}
-    return Outcome(first, last, kept(directory.best), events, trainer.counters.replicas)
+    return Outcome(first, last, kept(directory.best), events, trainer.counters.replicas, trainer.kernels.name)
 
 
 def _timed(step: Callable[..., float], clock: Clock, diverging: Collection[int]) -> Callable[..., float]:

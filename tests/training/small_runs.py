@@ -40,7 +40,7 @@ def start(
         return Trainer(settings, encoded, run, **options)
     saved = load_checkpoint(run.last)
     run.reopen(settings)
-    trainer = Trainer(settings, encoded, run, resume_from=saved)
+    trainer = Trainer(settings, encoded, run, resume_from=saved, **options)
     run.cut_logs(trainer.counters.history_bytes, trainer.counters.samples_bytes)
     return trainer
 

@@ -107,7 +107,11 @@ def ranks_of(launcher: int) -> list[int]:
     """Process numbers of the ranks, below the launcher."""
     found = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in found.splitlines()[1:]]
-    return [int(pid) for pid, parent, command in rows if int(parent) == launcher and "charrnn" in command]
+    below = {launcher}
+    for _ in range(3):  # some launchers have proxies between
+        below |= {int(pid) for pid, parent, _ in rows if int(parent) in below}
+    mine = [(int(pid), command) for pid, _, command in rows if int(pid) in below - {launcher}]
+    return [pid for pid, command in mine if command.startswith(sys.executable) and " -m charrnn " in command]
 
 
 @pytest.mark.parametrize("lost", [0, -1])
@@ -171,7 +175,10 @@ from charrnn.training.group import ReplicaSpec
 network = {"cell": "gru", "hidden_size": 5, "num_layers": 1}
 np.arange(200, dtype=np.uint8).tofile("ids") if world().rank == 0 else None
 world().comm.barrier()
-plan = ReplicaSpec(200, network, network, "ids", "|u1", 200, None, False, 4, 8, 1)
+plan = ReplicaSpec(
+    vocab_size=200, sizes=network, network=network, cell_module="charrnn.nn.cells.gru", ids_path="ids", ids_dtype="|u1",
+    train_size=200, separator=None, offsets=False, batch_size=4, seq_length=8, state_reset=0.0, count=1,
+)
 group = MpiGroup(plan, plan.stream(), ranks=world())
 group.model.params.flat[:] = 1 + world().rank / 1000
 group.gather()

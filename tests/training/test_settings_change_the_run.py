@@ -167,6 +167,10 @@ ROWS = [
     Row("training.seed", "9", "first weights report sample", f"{EVERYTHING} model.cell=lstm model.embedding_size=3"),
     Row("training.seed", "10", "first weights report sample", f"{EVERYTHING} model.tie_weights=true"),
     Row("training.replicas", "2", "replicas", "training.batch_size=5 training.state_reset=0.3"),
+    Row("training.kernels", "compiled", "kernels"),
+    Row("training.kernels", "compiled", "kernels", "model.cell=lstm training.replicas=2", against="numpy"),
+    Row("training.kernels", "compiled", "kernels", f"{EVERYTHING} model.cell=rnn model.tie_weights=true"),
+    Row("training.kernels", "numpy", "kernels", against="compiled"),
     Row("training.log_every", "2", "report"),
     Row("training.eval_every", "3", "evaluated report"),
     Row("training.eval_every", "null", "evaluated report", against="5"),
@@ -229,7 +233,11 @@ def assert_alike(found: Any, expected: Any, tolerance: float, what: str) -> None
         assert a == tuple(pytest.approx(x, rel=tolerance) if isinstance(x, float) else x for x in b), what
 
 
-@pytest.mark.parametrize("row", ROWS, ids=row_name)
+def parameter(row: Row) -> Any:
+    return pytest.param(row, id=row_name(row), marks=[pytest.mark.extras] if row.setting == "training.kernels" else [])
+
+
+@pytest.mark.parametrize("row", [parameter(row) for row in ROWS])
 def test_a_setting_does_what_its_formula_says(folder: Path, row: Row) -> None:
     found, tolerance = outcome(folder, row, row.value), 2e-5 if row.single else 1e-9
     settings = settings_of(folder, *row.given.split(), f"{row.setting}={row.value}")
@@ -248,7 +256,8 @@ def assert_not_the_default(folder: Path, row: Row) -> None:
     for name in row.changes.split():
         assert differs(with_value[name], without[name]), f"{name} is as under {row.setting}={other}"
     if "weights" not in row.changes:
-        tolerance = 1e-12 if row.setting == "training.replicas" else 0.0  # another number adds up in another order
+        # Another number of replicas adds up in another order, and so do other kernels, throughout.
+        tolerance = {"training.replicas": 1e-12, "training.kernels": 1e-9}.get(row.setting, 0.0)
         np.testing.assert_allclose(with_value["weights"], without["weights"], rtol=tolerance, atol=tolerance)
 
 

@@ -15,7 +15,7 @@ from charrnn.errors import DataError, DivergenceError, SettingsError
 from charrnn.nn.cells import CELLS
 from charrnn.nn.optim import OPTIMIZERS
 from charrnn.runs.checkpoint import load_checkpoint
-from charrnn.runs.events import RunFinished, SampleMade, StepReport
+from charrnn.runs.events import RunFinished, RunStarted, SampleMade, StepReport
 from charrnn.training.snapshot import check_resumable
 from tests.conftest import SENTENCES
 from tests.training.small_runs import config, finish, history, start
@@ -49,6 +49,39 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path, cell: str, opti
     finish(resumed)
     np.testing.assert_array_equal(resumed.model.params.flat, whole.model.params.flat)
     assert history(tmp_path / "b") == history(tmp_path / "a")
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("cell", sorted(CELLS))
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_run_on_compiled_kernels_resumes_to_the_same_bits(tmp_path: Path, cell: str, replicas: int) -> None:
+    settings = config(cell, "training.kernels=compiled", f"training.replicas={replicas}")
+    whole, broken = start(tmp_path / "a", settings), start(tmp_path / "b", settings)
+    finish(whole)
+    for event in broken.run():
+        if isinstance(event, StepReport) and event.step >= 13:
+            break
+    resumed = start(tmp_path / "b", config(cell, f"training.replicas={replicas}"), resume=True)
+    assert (resumed.kernels.name, resumed.group.count) == ("compiled", replicas)
+    events = finish(resumed)
+    np.testing.assert_array_equal(resumed.model.params.flat, whole.model.params.flat)
+    assert history(tmp_path / "b") == history(tmp_path / "a")
+    assert isinstance(events[0], RunStarted)
+    assert events[0].notes == ()
+
+
+@pytest.mark.extras
+def test_a_run_that_continues_on_other_kernels_says_so(tmp_path: Path) -> None:
+    settings = config("gru", "training.kernels=compiled", "training.epochs=1")
+    finish(start(tmp_path / "a", settings))
+    saved = load_checkpoint(tmp_path / "a" / "last.npz")
+    assert "compiled/" in saved.kernel
+    more = config("gru", "training.kernels=numpy", "training.epochs=1.5")
+    assert check_resumable(saved.config, more) == more
+    events = finish(start(tmp_path / "a", more, resume=True))
+    assert isinstance(events[0], RunStarted)
+    assert f"the run was on other kernels ({saved.kernel}, now " in events[0].notes[0]
+    assert "compiled" not in load_checkpoint(tmp_path / "a" / "last.npz").kernel
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))

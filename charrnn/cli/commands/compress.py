@@ -42,13 +42,15 @@ def compress(
             data, loaded.models[0], loaded.vocabulary, start=start, streams=streams, tick=tick
         )
     _write(output, packed)
+    stored = codec.is_stored(packed)
     sizes = {"content": len(data), "compressed": len(packed), "entropy": bits / 8}
     if baselines and data:
         sizes |= {name: round(b * len(data) / 8) for name, b in compressed_bits_per_char(data, len(data)).items()}
     if as_json:
-        write_json({"file": str(file), "output": str(output), "bytes": sizes})
+        write_json({"file": str(file), "output": str(output), "stored": stored, "bytes": sizes})
     elif not quiet:
-        labels = {"content": "as it is", "compressed": "compressed by the model", "entropy": "the model's entropy"}
+        written = "stored uncompressed, which is smaller" if stored else "compressed by the model"
+        labels = {"content": "uncompressed", "compressed": written, "entropy": "the model's entropy"}
         rows = [(labels.get(k, k), f"{v:,.0f}", f"{v / max(1, len(data)):.4f}") for k, v in sizes.items()]
         print_table(str(file), ("", "bytes", "of the content"), rows)
 

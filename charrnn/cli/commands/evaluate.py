@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -111,6 +112,7 @@ def evaluate(
         "checkpoint": " + ".join(map(str, paths)), "text": name, "characters": score.characters, "loss": score.loss,
         "nats": score.nats, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity,
     }  # fmt: skip
+    report["health"] = _health(model, ids, score.loss)
     if dynamic:
         report["dynamic"] = _dynamic(loaded, ids, around, dynamic_rate)
     if text is None and (achievable := _achievable(loaded, split)) is not None:
@@ -168,6 +170,17 @@ def _score(model: TrainedModel, ids: IdArray, around: Around) -> Score:
         return evaluate(built[0], ids, **around)
     nats = mixed_surprisals(built, ids, **around)
     return Score(float(nats.sum()), nats.size)
+
+
+def _health(model: TrainedModel, ids: IdArray, loss: float) -> dict[str, Any]:
+    """What is wrong with the network, or with the worst of several."""
+    from dataclasses import asdict
+
+    from charrnn.evaluation.health import Health, check_health
+
+    found = [asdict(check_health(network, ids, loss=loss)) for network in model.models]
+    worst = Health(**{name: max(health[name] for health in found) for name in found[0]})
+    return {**asdict(worst), "notes": list(worst.notes())}
 
 
 def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
@@ -255,6 +268,8 @@ def _show(report: dict[str, Any]) -> None:
         rows.append((label, f"{bits:.4f}", f"{nats:.4f}", f"{2**bits:.3f}"))
     title = f"{report['text']}: {report['characters']:,} characters"
     print_table(title, ("", "bits per character", "nats", "perplexity"), rows)
+    for note in report["health"]["notes"]:
+        sys.stderr.write(f"note: {note}\n")
     if "memorisation" in report:
         from charrnn.cli.views.memorised import show_memorised
 

@@ -25,6 +25,13 @@ class Format(str, Enum):
     torch = "torch"
 
 
+class Nonlinearity(str, Enum):
+    """What PyTorch's nn.RNN can have."""
+
+    tanh = "tanh"
+    relu = "relu"
+
+
 def export(
     checkpoint: Annotated[
         Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
@@ -54,6 +61,10 @@ def export(
     sys.stderr.write("".join(f"wrote {file}\n" for file in written))
 
 
+def _note(text: str) -> None:
+    sys.stderr.write(f"note: {text}\n")
+
+
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="PyTorch state_dict, .safetensors, or our .json.")],
     run_dir: Annotated[Path, typer.Option("--run-dir", callback=at_home, help="Directory for the imported run.")],
@@ -64,6 +75,9 @@ def import_(
     rnn: Annotated[str | None, typer.Option(help="Name of the recurrent network, if the file has several.")] = None,
     head: Annotated[str | None, typer.Option(help="Name of the output layer, if it cannot be detected.")] = None,
     embedding: Annotated[str | None, typer.Option(help="Name of the embedding, if it cannot be detected.")] = None,
+    nonlinearity: Annotated[
+        Nonlinearity | None, typer.Option(help="Nonlinearity of an nn.RNN, which its weights do not show.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the directory.")] = False,
 ) -> None:
     """Convert a foreign network to a checkpoint: nn.RNN, nn.LSTM or nn.GRU followed by a linear layer."""
@@ -74,7 +88,10 @@ def import_(
 
     vocabulary = None if vocab is None else read_vocabulary(vocab)
     source = str(vocab) if vocab is not None and vocab.suffix.lower() != ".json" else "imported"
-    loaded = import_model(file, vocabulary, source=source, names=ArrayNames(rnn, head, embedding))
+    loaded = import_model(
+        file, vocabulary, source=source, names=ArrayNames(rnn, head, embedding),
+        nonlinearity=nonlinearity and nonlinearity.value, note=_note,
+    )  # fmt: skip
     folder = RunDirectory(run_dir)
     folder.open_new(loaded.config, overwrite=overwrite)
     with writing(folder.last):

@@ -71,7 +71,7 @@ def inspected(
 
     from charrnn.errors import DataError
     from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
-    from charrnn.runs.text import file_ids, text_before
+    from charrnn.runs.text import file_ids, separator_ids, text_before
 
     file = find_checkpoint(path)
     loaded = load_checkpoint(file)
@@ -85,8 +85,7 @@ def inspected(
     if len(piece) < 2:
         raise DataError(f"{where} has {len(ids):,} characters", hint=f"choose a --start below {max(1, len(ids) - 1):,}")
     name = file.parent.name if file.name in ("best.npz", "last.npz") else file.stem
-    end = loaded.config.corpus.document_separator
-    separator = None if end is None else loaded.vocabulary.encode(end)
+    separator = separator_ids(loaded.config.corpus, loaded.vocabulary)
     before = np.concatenate(([] if earlier is None else earlier[-_ENOUGH:], ids[:start])).astype(ids.dtype)
     around: Around = {"separator": separator, "before": before}
     return ModelAndText(name, loaded, loaded.build_model(), piece, around)

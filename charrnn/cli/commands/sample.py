@@ -153,7 +153,7 @@ def sample(
         _stop_conditions(length, stop, stop_on_newline, until_words, constraint),
         _seed(seed, quiet, beam), count=num_samples, best_of=best_of, separator=separator,
         include_prime=include_prompt, raw=raw, output_encoding=encoding,
-        colour=None if colour is None else colour.value,
+        colour=None if colour is None else colour.value, keep=memorisation,
     )  # fmt: skip
     if num_items is not None:
         from charrnn.cli.commands.sampling.items import write_items

@@ -64,14 +64,14 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def byte_progress(label: str, *, quiet: bool = False) -> Iterator[Progress]:
-    """A callback `(done, total)` in bytes that draws a bar, on a terminal and once it takes long enough to wonder."""
+def byte_progress(label: str, unit: str = "B", *, quiet: bool = False) -> Iterator[Progress]:
+    """A callback `(done, total)` that draws a bar, on a terminal and once it takes long enough to wonder."""
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from tqdm import tqdm
 
-    bar = tqdm(desc=label, unit="B", unit_scale=True, leave=False, delay=0.5, file=sys.stderr)
+    bar = tqdm(desc=label, unit=unit, unit_scale=unit == "B", leave=False, delay=0.5, file=sys.stderr)
 
     def tick(done: int, total: int | None) -> None:
         bar.total = total
@@ -367,6 +367,7 @@ def _closing(event: RunFinished) -> list[str]:
     s = event.summary
     loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}"
     lines = [f"{s['steps']:,} steps in {clock(s['seconds'])} ({s['chars_per_second']:,.0f} chars/s){loss}"]
+    lines += [f"note: {note}" for note in s.get("notes", ())]
     if event.reason != "stopped":
         lines.append(f"saved in {s['run_dir']}; now: charrnn sample {s['run_dir']} --temperature 0.7")
     return lines

@@ -6,7 +6,7 @@ One coder takes the symbols of all segments, step by step. Probabilities become 
 least 1 each, with one more for the escape.
 
     header   magic, version, mode, streams, number of symbols, model (8 bytes of a hash), CRC-32 of the content
-    body     the coder's bytes
+    body     the coder's bytes; in the mode `STORED`, chosen where they would be more, the content itself
 
 Decoding repeats the same products in the same order: it needs the same machine and libraries, or a different rounding
 may derail it; the checksum detects that.
@@ -34,6 +34,7 @@ from charrnn.runs.start import TextModel, TextStart, cold_start
 MAGIC = b"CRNN"
 _HEADER = struct.Struct("<4sBBHQ8sI")
 _TOTAL = LARGEST_TOTAL
+STORED = 2  # the mode after those of `symbols`
 # A segment without context costs some 200 bits more than one with it; this many symbols make that negligible.
 _SEGMENT = 20_000
 _MOST_STREAMS = 64
@@ -81,9 +82,17 @@ def compress(
         if streams <= _room_for(len(body)):
             break
         streams = _room_for(len(body))  # fewer, non-empty segments; the file becomes smaller, too
+    count = len(values)
+    if len(body) > len(data):
+        mode, streams, count, body = STORED, 1, len(data), data
     version, mark = 2 if start else 1, model_mark(model, start)
-    header = _HEADER.pack(MAGIC, version, mode, streams, len(values), mark, zlib.crc32(data))
+    header = _HEADER.pack(MAGIC, version, mode, streams, count, mark, zlib.crc32(data))
     return header + body, bits
+
+
+def is_stored(packed: bytes) -> bool:
+    """Whether the file holds its content uncompressed, because the model would have made it larger."""
+    return bool(_HEADER.unpack(packed[: _HEADER.size])[2] == STORED)
 
 
 def _room_for(body: int) -> int:
@@ -131,13 +140,15 @@ def decompress(
     if len(packed) < _HEADER.size or packed[:4] != MAGIC:
         raise DataError("not a file made by `charrnn compress`")
     _, version, mode, streams, count, mark, check = _HEADER.unpack(packed[: _HEADER.size])
-    if version not in (1, 2) or mode not in (0, 1) or not 1 <= streams <= max(1, count):
+    if version not in (1, 2) or mode not in (0, 1, STORED) or not 1 <= streams <= max(1, count):
         raise DataError("the file's header is damaged, or of a newer version")
     start = start if version == 2 else None
     if mark != model_mark(model, start):
         raise CheckpointError(
             "the file was compressed with another model", hint="give the checkpoint that compressed it"
         )
+    if mode == STORED:
+        return _checked(packed[_HEADER.size :], check)
     decoder, width = Decoder(packed[_HEADER.size :]), largest(mode)
     if count > _most_symbols(len(packed) - _HEADER.size, len(vocabulary)):
         raise DataError("the file is truncated")
@@ -159,9 +170,12 @@ def decompress(
         found += row.tobytes()
         feed(fed)
     try:
-        data = to_bytes(mode, _in_order(np.frombuffer(found, np.uint32), streams))
+        return _checked(to_bytes(mode, _in_order(np.frombuffer(found, np.uint32), streams)), check)
     except (ValueError, UnicodeError):
         raise DataError("the file is damaged") from None
+
+
+def _checked(data: bytes, check: int) -> bytes:
     if zlib.crc32(data) != check:
         raise DataError("the checksum is wrong: the file is damaged, or was made on a machine that rounds differently")
     return data

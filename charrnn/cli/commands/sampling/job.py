@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ class Job:
         raw: control characters as they are, even on a terminal.
         colour: "surprise", "entropy" or None.
         output_encoding: of a model of bytes, for a terminal.
+        keep: whether somebody looks at the text afterwards; it may have no end.
         texts: what was made, for whoever looks at it afterwards.
     """
 
@@ -52,6 +54,7 @@ class Job:
     raw: bool = False
     colour: str | None = None
     output_encoding: str = "utf-8"
+    keep: bool = True
     texts: list[str] = field(default_factory=list)
 
     @property
@@ -87,7 +90,7 @@ def stream(job: Job) -> None:
     if job.colour is not None:
         _stream_coloured(job)
         return
-    pieces = []
+    pieces: deque[str] = deque(maxlen=None if job.keep else 0)
     for _, character in generate(job.model.text_model, job.request()):
         put(character.text)
         pieces.append(character.text)
@@ -100,7 +103,8 @@ def _stream_coloured(job: Job) -> None:
     from charrnn.cli.views.colour import Painter, colours_wanted
     from charrnn.sampling.generate import generate
 
-    painter, pieces = Painter(str(job.colour), enabled=colours_wanted()), []
+    painter = Painter(str(job.colour), enabled=colours_wanted())
+    pieces: deque[str] = deque(maxlen=None if job.keep else 0)
     for _, character in generate(job.model.text_model, job.request(measure=True)):
         nats = character.nats if job.colour == "surprise" else character.entropy
         write(painter.paint(character.text, nats / _LN2))
@@ -210,5 +214,5 @@ def tell_copied(job: Job, corpus: list[str] | None = None) -> None:
     found = facts(loaded.vocabulary.encode("".join(job.texts)), parts_of(loaded, corpus)["train"], loaded)
     shares = ", ".join(f"{percent(share)} of {n}" for n, share in found["shares"].items() if share == share)
     sys.stderr.write(
-        f"n-grams that stand in the training text: {shares} characters; longest piece: {found['longest']} characters\n"
+        f"n-grams that occur in the training text: {shares} characters; longest piece: {found['longest']} characters\n"
     )

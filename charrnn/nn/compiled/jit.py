@@ -1,0 +1,83 @@
+"""How kernels are compiled, and where their machine code is kept from one process to the next.
+
+The only module, with `vector`, that Numba is imported by; `charrnn.nn.compiled.why_not` says whether it can be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core import caching, config
+
+from charrnn.nn.compiled import sources_hash
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+
+folder: Path | None = None  # where machine code is kept; None: nowhere
+
+
+def part(function: F) -> F:
+    """A function that kernels call, compiled with each of them."""
+    made: F = numba.njit(**_FLAGS)(function)
+    return made
+
+
+def inline(function: F) -> F:
+    """A `part` without a call of its own, for what takes or returns vectors."""
+    made: F = numba.njit(inline="always", **_FLAGS)(function)
+    return made
+
+
+def kernel(function: F) -> F:
+    """A function that Python calls, which runs without the interpreter's lock and whose machine code is kept."""
+    made: Any = numba.njit(**_FLAGS)(function)
+    made._cache = _Kept(function)
+    out: F = made
+    return out
+
+
+class _Kept:
+    """Numba's cache in a folder of its own for each state of these sources and each signature.
+
+    Numba looks at the source of the kernel alone, not of what it calls; and two processes that save two signatures of
+    one function at once can mix them up. Whatever goes wrong with a file, the kernel is compiled instead.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.cache_path = None
+
+    def _open(self, signature: object) -> Any:
+        if folder is None:
+            raise OSError("nowhere to keep machine code")
+        before, mark = config.CACHE_DIR, hashlib.sha256(str(signature).encode()).hexdigest()[:16]
+        config.CACHE_DIR = str(folder / sources_hash() / mark)
+        try:
+            cache = caching.FunctionCache(self._function)
+        finally:
+            config.CACHE_DIR = before
+        if not str(cache.cache_path).startswith(str(folder)):  # that folder cannot be written, so Numba took another
+            raise OSError("the cache cannot be written")
+        return cache
+
+    def load_overload(self, signature: object, target: object) -> object:
+        """The machine code, if it is there."""
+        found: object = None
+        with contextlib.suppress(Exception):
+            found = self._open(signature).load_overload(signature, target)
+        return found
+
+    def save_overload(self, signature: object, made: object) -> None:
+        """Keep the machine code, if it can be."""
+        with contextlib.suppress(Exception):
+            self._open(signature).save_overload(signature, made)
+
+    def flush(self) -> None:
+        """Nothing waits."""

@@ -1,0 +1,53 @@
+"""The kernels of a training: by its settings, its length, and what it ran on before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+
+from charrnn.config.schema import Config
+from charrnn.data.windows import WindowStream
+from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.kernels import NUMPY_SPEED, Kernels, Tick, choose_kernels, operations_per_symbol
+from charrnn.training.pace import most_steps
+
+Compiling = Callable[[], AbstractContextManager[Tick]]
+
+
+@contextmanager
+def unseen() -> Iterator[Tick]:
+    """Shows nothing."""
+    yield lambda done, total: None
+
+
+def kernels_of_run(
+    config: Config, vocab_size: int, stream: WindowStream, resume_from: Checkpoint | None, compiling: Compiling
+) -> Kernels:
+    """The kernels to train on, with a note where they are not those that a run had before.
+
+    Args:
+        config: the settings.
+        vocab_size: V.
+        stream: the windows.
+        resume_from: the checkpoint that the run continues.
+        compiling: a context that shows how their compilation gets on.
+
+    Raises:
+        MissingExtraError: see `choose_kernels`.
+        SettingsError: likewise.
+    """
+    t, m = config.training, config.model
+    steps = most_steps(t, stream.windows_per_epoch)
+    symbols = math.inf if steps is None else float(steps) * stream.columns * t.seq_length
+    operations = 3.0 * operations_per_symbol(m, vocab_size) * symbols
+    if t.max_minutes is not None:
+        operations = min(operations, 60.0 * t.max_minutes * NUMPY_SPEED)
+    before = resume_from.kernel if resume_from else ""
+    with compiling() as tick:
+        chosen = choose_kernels(t.kernels, m.cell, operations, before=before, tick=tick)
+    if before in ("", chosen.mark):
+        return chosen
+    changed = f"the run was on other kernels ({before}, now {chosen.mark}): the last bits of its numbers will differ"
+    return replace(chosen, notes=(*chosen.notes, changed))

@@ -1,0 +1,90 @@
+"""A network that has gone wrong is noticed, one in order is not."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn.evaluation.health import SAMPLES, Health, check_health, derailed
+from charrnn.nn.network import CharRNN
+from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
+from tests.conftest import Run
+
+V = 8
+BAD = V - 1
+IDS = np.resize(np.array([0, 1, 2, BAD], np.uint8), 2000)  # a quarter of all places
+
+
+def network(*, still: int = 0, saturated: int = 0, latch: bool = True) -> CharRNN:
+    """Predicts each symbol by the one before it; with a latch, from BAD on it knows nothing any more."""
+    model = CharRNN(V, cell="rnn", hidden_size=1 + V + still + saturated)
+    p, own = model.params, slice(1, V + 1)
+    p["layers.0.weight_ih"][own] = 6.0 * np.eye(V)
+    p["layers.0.bias"][own] = -3.0
+    p["head.weight"][:, own] = 4.0 * np.roll(np.eye(V), 1, axis=0)
+    p["head.bias"][BAD] = -20.0
+    p["layers.0.bias"][0], p["layers.0.weight_hh"][0, 0] = -1.0, 6.0
+    if latch:
+        p["layers.0.weight_ih"][0, BAD] = 20.0
+        p["layers.0.weight_hh"][own, 0] = -20.0
+        p["layers.0.bias"][own] -= 20.0
+    p["layers.0.bias"][V + 1 + still :] = 5.0
+    return model
+
+
+def test_samples_that_derail_are_counted() -> None:
+    sick = check_health(network(), IDS, loss=0.05)
+    assert sick.derailed_samples == pytest.approx(0.25, abs=0.15)
+    assert "derail" in sick.notes()[0]
+    well = check_health(network(latch=False), IDS, loss=0.05)
+    assert well.derailed_samples == 0.0
+    assert not any("derail" in note for note in well.notes())
+
+
+def test_units_that_stand_still_or_are_saturated_are_counted() -> None:
+    well = check_health(network(latch=False), IDS[IDS != BAD], loss=0.05)
+    moving = 3 / (V + 1)  # the units of the symbols that the text has
+    assert well.still_units == pytest.approx(1 - moving)
+    found = check_health(network(latch=False, still=20, saturated=40), IDS[IDS != BAD], loss=0.05)
+    assert found.still_units == pytest.approx(1 - 3 / (V + 61))
+    assert found.saturated_units >= 40 / (V + 61)
+    assert len(found.notes()) == 2
+
+
+def test_one_surprising_sample_is_no_alarm() -> None:
+    assert Health(1 / SAMPLES, 0.1, 0.4).notes() == ()
+    assert len(Health(2 / SAMPLES, 0.3, 0.6).notes()) == 3
+
+
+def test_a_derailed_sample_is_one_with_a_span_of_surprises() -> None:
+    nats = np.full((200, 3), 1.0)
+    nats[60:70, 0] = 8.0  # a strange name
+    nats[100:, 1] = 4.0
+    assert derailed(nats, 1.0, 65).tolist() == [False, True, False]
+    assert derailed(np.full((200, 1), math.log(65)), math.log(65), 65).tolist() == [False]  # has learned nothing yet
+    assert derailed(np.full((20, 1), 9.0), 1.0, 65).tolist() == [True]
+
+
+def test_the_end_of_training_and_eval_tell_the_user(charrnn: Run, config_file: Path, tmp_path: Path) -> None:
+    bad = ("training.learning_rate=30", "training.grad_clip=null", "training.max_steps=40", "model.cell=rnn")
+    options = [word for override in bad for word in ("--set", override)]
+    done = charrnn("train", "-c", config_file, "--run-dir", "a", "--json", *options)
+    summary = json.loads(done.stdout)
+    assert summary["saturated_units"] > 0.5
+    assert any("saturated" in note for note in summary["notes"])
+    assert "units are saturated most of the time; lower training.learning_rate" in done.stderr
+    report = charrnn("eval", "a/last.npz", "--json", "--no-baselines")
+    health = json.loads(report.stdout)["health"]
+    assert health["saturated_units"] == pytest.approx(summary["saturated_units"], abs=0.15)
+    assert set(health) == {"derailed_samples", "still_units", "saturated_units", "notes"}
+    assert "saturated most of the time" in charrnn("eval", "a/last.npz", "--no-baselines").stderr
+    done = charrnn("train", "-c", config_file, "--run-dir", "b", "--json")
+    assert json.loads(done.stdout)["notes"] == []
+    assert "note: " not in done.stderr
+    save_checkpoint(tmp_path / "c.npz", load_checkpoint(tmp_path / "a" / "last.npz"))
+    both = json.loads(charrnn("eval", "b", "c.npz", "--json", "--no-baselines").stdout)
+    assert both["health"]["saturated_units"] == health["saturated_units"]  # the worse of the two

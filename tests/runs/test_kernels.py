@@ -1,0 +1,134 @@
+"""Which kernels a computation runs on, and what is said about it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from charrnn.config.load import parse_config
+from charrnn.errors import MissingExtraError, SettingsError
+from charrnn.runs import kernels
+from charrnn.runs.kernels import choose_kernels, operations_of_steps, operations_per_symbol
+from tests.conftest import ROOT, Run, assert_one_line_error
+
+LONG = 1e15  # operations: hours
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stands in for Numba; the cells it was asked to compile."""
+    asked: list[str] = []
+    monkeypatch.setattr(kernels, "why_not", lambda cell: None)
+    monkeypatch.setattr(kernels, "keep_machine_code", lambda folder: None)
+    monkeypatch.setattr(kernels, "compile_kernels", lambda cell, tick: asked.append(cell))
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("wanted", "operations", "before", "chosen"),
+    [
+        ("auto", LONG, "", "compiled"),
+        ("auto", 1e6, "", "numpy"),
+        ("numpy", LONG, "", "numpy"),
+        ("numpy", LONG, "x/y compiled/512", "numpy"),
+        ("compiled", 1e6, "", "compiled"),
+        ("compiled", 1e6, "x/y", "compiled"),
+        ("auto", LONG, "x/y", "numpy"),  # a run stays with what it began with
+        ("auto", 1e6, "x/y compiled/512", "compiled"),
+    ],
+)
+def test_the_choice(compiler: list[str], wanted: str, operations: float, before: str, chosen: str) -> None:
+    found = choose_kernels(wanted, "gru", operations, before=before)
+    assert (found.name, found.notes) == (chosen, ())
+    assert compiler == (["gru"] if chosen == "compiled" else [])
+
+
+def test_kept_machine_code_lowers_the_bar(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    operations = 10 * kernels.NUMPY_SPEED  # ten seconds
+    monkeypatch.setattr(kernels, "is_kept", lambda folder: False)
+    assert choose_kernels("auto", "gru", operations).name == "numpy"
+    monkeypatch.setattr(kernels, "is_kept", lambda folder: True)
+    assert choose_kernels("auto", "gru", operations).name == "compiled"
+
+
+@pytest.mark.parametrize("reason", ["Numba is not installed", "Numba 0.5 is older than 0.61"])
+def test_without_numba_auto_takes_numpy_and_says_why(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    monkeypatch.setattr(kernels, "why_not", lambda cell: reason)
+    assert choose_kernels("auto", "gru", LONG) == kernels.Kernels("numpy", (f"NumPy kernels are used: {reason}",))
+    with pytest.raises(MissingExtraError) as caught:
+        choose_kernels("compiled", "gru", LONG)
+    assert (caught.value.exit_code, reason in caught.value.message) == (6, True)
+    assert caught.value.hint == 'pip install "charrnn[fast]"'
+
+
+def test_a_numba_that_cannot_compile_is_as_none(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "compile_kernels", lambda cell, tick: "Numba cannot compile them here (X: y)")
+    assert choose_kernels("auto", "gru", LONG).name == "numpy"
+    with pytest.raises(MissingExtraError, match="cannot compile"):
+        choose_kernels("compiled", "gru", LONG)
+
+
+def test_a_cell_of_one_s_own_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.nn.compiled.find_spec", lambda name: None if "cells" in name else object())
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.61.2")
+    assert choose_kernels("auto", "mine", LONG).notes == (
+        "NumPy kernels are used: the cell mine has no compiled version",
+    )
+    with pytest.raises(SettingsError, match="no compiled version"):
+        choose_kernels("compiled", "mine", LONG)
+
+
+def test_an_old_numba_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.nn.compiled.find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.9.1")
+    assert choose_kernels("auto", "gru", LONG).notes == ("NumPy kernels are used: Numba 0.9.1 is older than 0.61",)
+
+
+def test_a_long_compilation_is_mentioned(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([10.0, 12.5])
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    assert choose_kernels("auto", "gru", LONG).notes == ("compiled the kernels of the gru cell in 2.5 s",)
+
+
+def test_operations_are_two_for_each_weight_that_multiplies() -> None:
+    model = parse_config("corpus: {source: x}\nmodel: {hidden_size: 10, num_layers: 2}\n", where="test").model
+    weights = 4 * 10 * 10 * 3 + 4 * 10 * 2 + 7 * 10 + 7
+    assert operations_per_symbol(model, 7) == 2 * weights
+    assert operations_of_steps(model, 7, 100, 8) > 100 * 8 * 2 * weights
+
+
+def test_the_command_line_names_the_extra(
+    charrnn_here: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.nn.compiled.find_spec", lambda name: None)
+    done = charrnn_here("train", "-c", config_file, "--set", "training.kernels=compiled")
+    assert_one_line_error(done, 6, "Numba is not installed", 'pip install "charrnn[fast]"')
+
+
+LOADED = """
+import sys
+from charrnn.cli import app
+code = app.run(sys.argv[1:])
+print("numba" in sys.modules, file=sys.stderr)
+raise SystemExit(code)
+"""
+
+
+def test_commands_that_are_short_load_no_numba(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:
+    assert charrnn_here("train", "-c", config_file, "-q", "--run-dir", tmp_path / "run").returncode == 0
+    text = tmp_path / "short.txt"
+    text.write_text("the cat sat on the mat. the dog ran.", encoding="utf-8")
+    for command in (
+        ["--help"],
+        ["sample", str(tmp_path / "run"), "--length", "50"],
+        ["eval", str(tmp_path / "run"), "--text", str(text)],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", LOADED, *command], capture_output=True, text=True, cwd=ROOT, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.splitlines()[-1] == "False", command
