@@ -18,7 +18,15 @@ from __future__ import annotations
 
 
 class CharRNNError(Exception):
-    """One line saying what was wrong and where; `hint` says what to do about it."""
+    """One line saying what was wrong and where; `hint` says what to do about it.
+
+    Example:
+        >>> try:
+        ...     charrnn.load("nowhere.npz")
+        ... except charrnn.CharRNNError as error:
+        ...     print(error.exit_code)
+        4
+    """
 
     exit_code = 1
 

@@ -37,6 +37,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises:
         SettingsError: no such file, not YAML, or a setting that is unknown, missing or impossible.
+
+    Example:
+        >>> charrnn.load_config(Path("tiny/config.yaml"), ["model.hidden_size=8"]).model.hidden_size
+        8
     """
     return parse_config(read_settings(path), where=one_line(path), overrides=overrides)
 

@@ -203,7 +203,12 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings of one run."""
+    """All settings of one run.
+
+    Example:
+        >>> charrnn.Config(corpus=CorpusSettings(source="tiny-shakespeare")).training.optimizer
+        'adam'
+    """
 
     corpus: CorpusSettings
     model: ModelSettings = msgspec.field(default_factory=ModelSettings)

@@ -104,6 +104,11 @@ def encode_text(
         DataError: unreadable, empty, or not in its encoding (with the offset of the first bad byte).
         OtherTextError: not the `expected` text.
         SettingsError, StorageError: the cache cannot be written.
+
+    Example:
+        >>> text = charrnn.encode_text([Path("tiny.txt")], "utf-8", Path("cache"))
+        >>> text.vocabulary.decode(text.ids[:7])
+        'the cat'
     """
     rules = rules or TextRules(encoding)
     scan = _scan(paths, rules, progress)

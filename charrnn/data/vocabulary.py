@@ -46,6 +46,13 @@ class Vocabulary:
     Attributes:
         undecodable: what a `TextDecoder` does with bytes that are no UTF-8: "replace" them by U+FFFD, or
             "surrogateescape", which keeps them.
+
+    Example:
+        >>> vocabulary = charrnn.Vocabulary.of("hello")
+        >>> vocabulary.encode("hole").tolist()
+        [1, 3, 2, 0]
+        >>> vocabulary.decode([1, 0])
+        'he'
     """
 
     def __init__(self, values: Iterable[int], encoding: str) -> None:

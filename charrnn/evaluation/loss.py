@@ -25,6 +25,11 @@ class Score:
     Attributes:
         nats: sum over all scored symbols.
         characters: number of symbols scored; the first of a text has no context and is not.
+
+    Example:
+        >>> score = charrnn.Score(nats=34.6, characters=25)
+        >>> round(score.loss, 3), round(score.bits_per_char, 3), round(score.perplexity, 2)
+        (1.384, 1.997, 3.99)
     """
 
     nats: float
@@ -65,6 +70,12 @@ def surprisals(
 
     Yields:
         (n,) positions in `ids` and the (n,) nats of the symbols there, in order, each position once.
+
+    Example:
+        >>> model = charrnn.load("tiny")
+        >>> for positions, nats in charrnn.surprisals(model.models[0], model.vocabulary.encode("the cat")):
+        ...     print(positions.tolist(), nats.shape)
+        [1, 2, 3, 4, 5, 6] (6,)
     """
     state, done = state_before(model, ids, before, separator=separator), 0
     split = document_start_across(before, ids, separator)
@@ -83,7 +94,13 @@ def evaluate(
     separator: IdArray | None = None,
     before: IdArray | None = None,
 ) -> Score:
-    """Loss over a whole text, state carried; see `surprisals`."""
+    """Loss over a whole text, state carried; see `surprisals`.
+
+    Example:
+        >>> model = charrnn.load("tiny")
+        >>> charrnn.evaluate(model.models[0], model.vocabulary.encode("the cat")).characters
+        6
+    """
     nats, characters = 0.0, 0
     for places, values in surprisals(model, ids, streams=streams, separator=separator, before=before):
         nats += float(values.sum(dtype=np.float64))

@@ -64,6 +64,11 @@ class NgramModel:
 
     Raises:
         ValueError: a negative order, or no symbols.
+
+    Example:
+        >>> model = charrnn.NgramModel(1, vocab_size=2).fit(np.array([0, 1, 0, 1, 0, 1]))
+        >>> model.probabilities(np.array([0])).round(2).tolist()
+        [0..., 0...]
     """
 
     def __init__(self, order: int, vocab_size: int) -> None:

@@ -25,6 +25,11 @@ class Stepper:
     Args:
         model: its parameters are read once; later changes are not seen.
         columns: B; one stream runs on matrix-vector products.
+
+    Example:
+        >>> model = CharRNN(vocab_size=65, hidden_size=8)
+        >>> Stepper(model).step(3).shape
+        (65, 1)
     """
 
     def __init__(self, model: CharRNN, columns: int = 1) -> None:

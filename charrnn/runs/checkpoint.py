@@ -53,6 +53,11 @@ class Checkpoint:
         kernel: the matrix kernel the run used; results differ in the last bits between kernels.
         version: of charrnn that wrote it.
         opening: ids from the end of the training part, which a sample reads first; see `charrnn.runs.start`.
+
+    Example:
+        >>> saved = charrnn.load_checkpoint(Path("tiny/last.npz"))
+        >>> saved.config.model.cell, saved.counters["step"], saved.build_model().hidden_size
+        ('gru', 200, 24)
     """
 
     config: Config
@@ -79,6 +84,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
     Raises:
         OSError: the file cannot be written; the previous one is kept.
+
+    Example:
+        >>> charrnn.save_checkpoint(Path("copy.npz"), charrnn.load_checkpoint(Path("tiny/last.npz")))
     """
     c = checkpoint
     meta = {
@@ -109,6 +117,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         CheckpointError: missing, not a checkpoint, damaged, of a newer format, or inconsistent with its settings.
+
+    Example:
+        >>> charrnn.load_checkpoint(Path("nowhere.npz"))
+        Traceback (most recent call last):
+        charrnn.errors.CheckpointError: nowhere.npz...
     """
     arrays = read_arrays(path)
     form = arrays.get("format")
@@ -227,6 +240,10 @@ def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) 
 
     Raises:
         CheckpointError: there is none.
+
+    Example:
+        >>> charrnn.find_checkpoint(Path("tiny")).name
+        'best.npz'
     """
     if path is None:
         runs = [f.parent for pattern in ("*/last.npz", "*/*/last.npz") for f in runs_dir.glob(pattern)]  # sweeps too

@@ -186,7 +186,7 @@ def text_model(checkpoints: Sequence[Checkpoint], models: Sequence[CharRNN], *, 
     return TextModel(models, vocabulary, starts)
 
 
-def opening_of(train: IdArray, vocabulary: Vocabulary, separator: IdArray | None) -> IdArray:
+def opening_of(train: IdArray, vocabulary: Vocabulary, separator: IdArray | None) -> tuple[int, ...]:
     """The end of a training part, from a line's (or document's) beginning to a line's (or document's) end.
 
     Where there is no such end near, a model of documents gets one, and any other the last symbols.
@@ -200,7 +200,7 @@ def opening_of(train: IdArray, vocabulary: Vocabulary, separator: IdArray | None
     begins = ends[(ends >= stop - OPENING) & (ends < stop)]
     start = int(begins[0]) - len(mark) if begins.size else max(0, stop - OPENING)
     piece = tail[start:stop]
-    return piece if separator is None or ends.size else np.concatenate((piece, separator)).astype(piece.dtype)
+    return (*piece.tolist(), *(() if separator is None or ends.size else separator.tolist()))
 
 
 def cold_start(model: CharRNN, vocabulary: Vocabulary, separator: IdArray | None = None) -> TextStart:
@@ -212,7 +212,6 @@ def cold_start(model: CharRNN, vocabulary: Vocabulary, separator: IdArray | None
 def make_start(
     model: CharRNN,
     vocabulary: Vocabulary,
-    *,
     opening: IdArray | Sequence[int] = (),
     carried: State | None = None,
     separator: IdArray | None = None,

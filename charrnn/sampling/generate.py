@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +67,11 @@ class Sample:
     Attributes:
         characters: let out up to now.
         finish_reason: "length", "stop", "words" or "match" when it is over.
+
+    Example:
+        >>> sample = charrnn.load("tiny").generate_many(1, "the ", length=20, stop=["."])[0]
+        >>> sample.nats == sum(character.nats for character in sample.characters)
+        True
     """
 
     characters: list[GeneratedChar] = field(default_factory=list)
@@ -172,27 +177,26 @@ def _until_all_end(
 
 def generate_samples(model: TextModel, request: Request) -> list[Sample]:
     """All samples of a request, whole; see `generate`."""
-    if request.measure or not request.stop.is_plain:
-        samples: list[Sample] = []
-        for _ in generate(model, request, samples=samples):
-            pass
-        return samples
+    samples: list[Sample] = []
+    for _ in generate(model, request, samples=samples):
+        pass
+    return samples
+
+
+def generate_texts(model: TextModel, request: Request) -> list[str]:
+    """The texts of all samples of a request; nothing is measured."""
+    if not request.stop.is_plain:
+        return [sample.text for sample in generate_samples(model, replace(request, measure=False))]
     # Nothing ends a sample early or looks at it: decoding can wait until all ids are there.
     rows = [ids.copy() for ids in draw_ids(model, request)]
-    columns = np.stack(rows, axis=1).tolist() if rows else [[] for _ in range(request.num_samples)]
-    return [Sample(_decoded(model.vocabulary, column), "length") for column in columns]
+    columns = np.stack(rows, axis=1).tolist() if rows else [[]] * request.num_samples
+    decoder = TextDecoder(model.vocabulary)  # one for all: `finish` leaves nothing behind
+    return ["".join(map(decoder.feed, column)) + decoder.finish() for column in columns]
 
 
 def draw_ids(model: TextModel, request: Request) -> Iterator[npt.NDArray[np.intp]]:
     """(N,) ids, one per stream, as often as the request's length says; each overwrites the one before."""
     return (ids for _, ids, _, _ in _steps(model, request, None))
-
-
-def _decoded(vocabulary: Vocabulary, ids: Sequence[int]) -> list[GeneratedChar]:
-    decoder = TextDecoder(vocabulary)
-    characters = [GeneratedChar(decoder.feed(k)) for k in ids]
-    rest = decoder.finish()
-    return [*characters, GeneratedChar(rest)] if rest else characters
 
 
 def _plain_stream(model: TextModel, request: Request, sample: Sample) -> Iterator[tuple[int, GeneratedChar]]:
@@ -262,6 +266,12 @@ def generate_ids(
     Raises:
         ValueError: an empty prime.
         SettingsError: options that do not fit the model's symbols.
+
+    Example:
+        >>> model = charrnn.load("tiny")
+        >>> prime = model.vocabulary.encode("the ")
+        >>> [len(ids) for ids in charrnn.generate_ids(model.models[0], prime, length=3, seed=1, num_samples=2)]
+        [2, 2, 2]
     """
     if not len(prime):
         raise ValueError("a sample needs at least one symbol to start from")
@@ -280,7 +290,14 @@ def generate_text(
     seed: int,
     options: SamplingOptions | None = None,
 ) -> Iterator[str]:
-    """Continue a prime, yielding text as it is made; see `generate_ids`."""
+    """Continue a prime, yielding text as it is made; see `generate_ids`.
+
+    Example:
+        >>> model = charrnn.load("tiny")
+        >>> prime = model.vocabulary.encode("the ")
+        >>> len("".join(charrnn.generate_text(model.models[0], model.vocabulary, prime, length=9, seed=1)))
+        9
+    """
     decoder = TextDecoder(vocabulary)
     for ids in generate_ids(model, prime, length=length, seed=seed, options=options):
         if piece := decoder.feed(int(ids[0])):

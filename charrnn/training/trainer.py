@@ -10,7 +10,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,7 +43,7 @@ from charrnn.runs.events import (
 from charrnn.runs.start import TextModel, make_start, opening_of
 from charrnn.runs.text import separator_ids, split_parts
 from charrnn.runs.transfer import transplant
-from charrnn.sampling.generate import Request, StopConditions, generate_samples
+from charrnn.sampling.generate import Request, StopConditions, generate_texts
 from charrnn.sampling.options import SamplingOptions
 from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
 from charrnn.training.kernels import Compiling, kernels_of_run, unseen
@@ -319,13 +319,12 @@ class Trainer:
         if not self.group.leads:
             return SampleMade(self.counters.step, "")
         with self._averaged():
-            start = make_start(
-                self.model, vocabulary, opening=self.opening, carried=self.state, separator=self.separator
-            )
+            start = make_start(self.model, vocabulary, self.opening, self.state, self.separator)
+            writer = TextModel([self.model], vocabulary, [start])
             wanted = Request(seed=t.seed, stop=StopConditions(t.sample_length), options=SamplingOptions(0.8))
-            (sample,) = generate_samples(TextModel([self.model], vocabulary, [start]), wanted)
-        self.run_dir.append_sample(self.counters.step, sample.text)
-        return SampleMade(self.counters.step, sample.text)
+            (text,) = generate_texts(writer, wanted)
+        self.run_dir.append_sample(self.counters.step, text)
+        return SampleMade(self.counters.step, text)
 
     def _write(self, write: Callable[..., T], *arguments: Any) -> T | None:
         """Write to the run directory, if that is this process's to do."""
@@ -341,8 +340,7 @@ class Trainer:
         n.optimizer_steps = self.optimizer.steps_done
         n.history_bytes, n.samples_bytes = self._write(self.run_dir.sync_logs) or (0, 0)
         made = capture(self.config, self.text.vocabulary, self.model, self._moments(), self.state, n)
-        made.opening = tuple(int(k) for k in self.opening)
-        return made
+        return replace(made, opening=self.opening)
 
     def _moments(self) -> dict[str, Array]:
         """Every vector that is kept beside the parameters."""

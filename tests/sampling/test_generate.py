@@ -26,6 +26,7 @@ from charrnn.sampling.generate import (
     generate,
     generate_samples,
     generate_text,
+    generate_texts,
 )
 from charrnn.sampling.options import SamplingOptions
 
@@ -58,6 +59,7 @@ def run(stop: StopConditions, *, count: int = 1, seed: int = 3, measure: bool = 
     assert [s.text for s in samples] == ["".join(c.text for c in characters) for characters in seen]
     whole = generate_samples(bare(MODEL), request)
     assert [(s.text, s.finish_reason) for s in whole] == [(s.text, s.finish_reason) for s in samples]
+    assert generate_texts(bare(MODEL), request) == [s.text for s in samples]
     return samples
 
 

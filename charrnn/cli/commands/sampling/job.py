@@ -114,11 +114,11 @@ def _stream_coloured(job: Job) -> None:
     sys.stderr.write(painter.legend())
 
 
-def run_batch(job: Job, *, measure: bool) -> list[Sample]:
-    """All samples at once; with `best_of` those most likely per character, best first."""
+def run_batch(job: Job) -> list[Sample]:
+    """All samples at once, measured; with `best_of` those most likely per character, best first."""
     from charrnn.sampling.generate import generate_samples
 
-    wanted = job.request(num_samples=max(job.count, job.best_of), measure=measure or bool(job.best_of))
+    wanted = job.request(num_samples=max(job.count, job.best_of), measure=True)
     samples = generate_samples(job.model.text_model, wanted)
     if job.best_of:
         samples.sort(key=lambda s: s.nats_per_char if s.characters else float("inf"))
@@ -129,12 +129,16 @@ def run_batch(job: Job, *, measure: bool) -> list[Sample]:
 def write_batch(job: Job) -> None:
     """Several samples, one after the other."""
     from charrnn.cli.views.colour import Painter, colours_wanted
+    from charrnn.sampling.generate import generate_texts
 
     painter = Painter(str(job.colour), enabled=colours_wanted())
-    if job.colour is None:
-        shown, put = [sample.text for sample in run_batch(job, measure=False)], job.writer()
+    if job.colour is None and not job.best_of:
+        job.texts += generate_texts(job.model.text_model, job.request(num_samples=job.count))
+        shown, put = job.texts, job.writer()
+    elif job.colour is None:
+        shown, put = [sample.text for sample in run_batch(job)], job.writer()
     else:
-        shown, put = [_painted(job.colour, s, painter) for s in run_batch(job, measure=True)], write
+        shown, put = [_painted(job.colour, s, painter) for s in run_batch(job)], write
     for index, text in enumerate(shown):
         job.writer()((f"{job.separator}\n" if index else "") + job.shown_prime)
         put(text + "\n")
@@ -149,7 +153,7 @@ def _painted(colour: str, sample: Sample, painter: Painter) -> str:
 
 def write_as_json(job: Job) -> None:
     """One object: every sample with every character's log-probability (nats) and the entropy there."""
-    samples = run_batch(job, measure=True)
+    samples = run_batch(job)
     write_json(
         {
             "seed": job.seed,
