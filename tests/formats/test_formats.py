@@ -215,7 +215,7 @@ def test_other_things_that_torch_writes(tmp_path: Path) -> None:
         assert len(caught.value.message) < 300
         assert "state_dict()" in str(caught.value.hint)
     for name in ("model.py", 'm"x.pt'):
-        with pytest.raises(SettingsError, match="another name"):
+        with pytest.raises(SettingsError, match="choose another file"):
             exporter("torch")(a_checkpoint(), tmp_path / name)
         assert not (tmp_path / name).exists()
 
