@@ -56,7 +56,7 @@ def top_p(logits: list[float], p: float) -> list[float]:
 
 def min_p(logits: list[float], share: float) -> list[float]:
     p = probabilities(logits)
-    clear(all(abs(x - share * max(p)) > MARGIN * max(p) for x in p if x != max(p)))
+    clear(all(abs(x - share * max(p)) > MARGIN * max(p) for x in p if x > 0 and x != max(p)))
     return only(logits, {i for i, x in enumerate(p) if x == max(p) or x >= share * max(p)})
 
 
