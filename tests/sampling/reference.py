@@ -56,6 +56,7 @@ def top_p(logits: list[float], p: float) -> list[float]:
 
 def min_p(logits: list[float], share: float) -> list[float]:
     p = probabilities(logits)
+    clear(p.count(max(p)) == logits.count(max(logits)))  # logits so close that only their rounded weights are equal
     clear(all(abs(x - share * max(p)) > MARGIN * max(p) for x in p if x > 0 and x != max(p)))
     return only(logits, {i for i, x in enumerate(p) if x == max(p) or x >= share * max(p)})
 
