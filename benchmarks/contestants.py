@@ -59,7 +59,7 @@ def charrnn_step(size: Size, replicas: int) -> Step:
     plan = ReplicaSpec(
         vocab_size=size.V, sizes=sizes, network=sizes, offsets=False, ids_path=str(path),
         ids_dtype=ids.dtype.str, train_size=len(ids), separator=None, batch_size=size.B, seq_length=size.T,
-        count=replicas,
+        count=replicas, state_reset=0.0, cell_module=f"charrnn.nn.cells.{size.cell}",
     )  # fmt: skip
     group = group_of(plan, plan.stream())
     group.model.init(np.random.default_rng(0))
