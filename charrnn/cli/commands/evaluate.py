@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import Checkpoints
 from charrnn.cli.text_options import Corpus, parts_of
 
 if TYPE_CHECKING:
@@ -37,13 +38,7 @@ class Split(str, Enum):
 
 
 def evaluate(
-    checkpoints: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[CKPT...]",
-            help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
-        ),
-    ] = None,
+    checkpoints: Checkpoints = None,
     text: Annotated[
         Path | None, typer.Option(help="Evaluate this file instead of a split; - is standard input.")
     ] = None,

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from charrnn.cli.arguments import Checkpoints
 
 EXAMPLE = 'Example: charrnn next checkpoints/quickstart --prompt "The " --top 5'
 
 
 def next_char(
-    checkpoints: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[CKPT...]",
-            help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
-        ),
-    ] = None,
+    checkpoints: Checkpoints = None,
     prompt: Annotated[
         str, typer.Option("--prompt", "--prime", help="Text before the character; default: the beginning of a text.")
     ] = "",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import Checkpoints
 from charrnn.cli.commands.sample import Unknown
 
 EXAMPLE = "Example: charrnn rank candidates.txt checkpoints/quickstart; grep -h import *.py | charrnn rank - --top 10"
@@ -23,13 +24,7 @@ class By(str, Enum):
 
 def rank(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Candidates, one per line; - reads standard input.")],
-    checkpoints: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[CKPT...]",
-            help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
-        ),
-    ] = None,
+    checkpoints: Checkpoints = None,
     by: Annotated[
         By, typer.Option("--by", help="Rank by mean surprise per character, or by that of the whole line.")
     ] = By.per_char,

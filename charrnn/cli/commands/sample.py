@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.arguments import Checkpoints
 from charrnn.cli.commands.sampling.flags import SamplingFlags, with_sampling_flags
 from charrnn.cli.text_options import Corpus
 
@@ -42,13 +43,7 @@ class Colour(str, Enum):
 @with_sampling_flags
 def sample(
     flags: SamplingFlags,
-    checkpoints: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[CKPT...]",
-            help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
-        ),
-    ] = None,
+    checkpoints: Checkpoints = None,
     length: Annotated[int, typer.Option(min=0, help="Characters to generate, at most.")] = 500,
     prompt: Annotated[
         str | None, typer.Option("--prompt", "--prime", help="Text to continue; - reads standard input.")
