@@ -81,3 +81,8 @@ def check_gradients(case: Case, key: DropoutKey | None, resets: np.ndarray | Non
         tried = rng.permutation(array.size)[:16]
         numerical = numerical_gradient(loss, array, tried)
         assert relative_error(analytic[name].reshape(-1)[tried], numerical) < 1e-6, name
+
+
+def relative(a: np.ndarray, b: np.ndarray) -> float:
+    """The norm of the difference over that of `b`."""
+    return float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-12))

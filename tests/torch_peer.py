@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from tests.strategies import Case
+from tests.strategies import Case, relative
 
 
 class Peer(torch.nn.Module):
@@ -49,3 +50,19 @@ class Peer(torch.nn.Module):
         if kind == "bias_hn":
             return getattr(self.rnn, f"bias_hh_l{layer}").grad.numpy()[-self.rnn.hidden_size :]
         return getattr(self.rnn, f"{'bias_ih' if kind == 'bias' else kind}_l{layer}").grad.numpy()
+
+
+def assert_agrees(case: Case, cell: str, layers: int, *, states: float, gradients: float) -> None:
+    """Loss, final states and all gradients of a window are PyTorch's, to the absolute and relative tolerances given."""
+    peer = Peer(case, cell, layers)
+    loss, after, initial = peer.loss(case)
+    loss.backward()
+    state = case.fresh_state()
+    nats = case.model.loss_and_grad(case.inputs, case.targets, state) / case.inputs.size
+    assert nats == pytest.approx(loss.item(), rel=1e-5)
+    for ours, theirs in zip(state, after, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=states)
+    for name in case.model.params:
+        assert relative(case.model.grads[name], peer.gradient(name)) < gradients, name
+    for k, gradient in enumerate(case.model.state_grads):
+        assert relative(gradient, np.stack([s.grad[k].numpy().T for s in initial])) < gradients

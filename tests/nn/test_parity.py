@@ -12,13 +12,9 @@ from charrnn.nn.optim import Adam, OptimizerOptions
 from tests.strategies import make_case
 
 torch = pytest.importorskip("torch", reason="parity needs the extra [parity]")
-from tests.torch_peer import Peer  # noqa: E402  (not before PyTorch is known to be there)
+from tests.torch_peer import Peer, assert_agrees  # noqa: E402  (not before PyTorch is known to be there)
 
 pytestmark = pytest.mark.parity
-
-
-def relative(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-12))
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
@@ -26,19 +22,7 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("way", ["fused", "gathered", "compiled"])
 def test_loss_states_and_gradients_agree(cell: str, layers: int, way: str) -> None:
     case = make_case(cell, T=24, B=16, V=31, H=32, L=layers, way=way, dtype=np.float32, noise=0.1)
-    peer = Peer(case, cell, layers)
-    loss, states, initial = peer.loss(case)
-    loss.backward()
-    state = case.fresh_state()
-    nats = case.model.loss_and_grad(case.inputs, case.targets, state) / case.inputs.size
-    assert nats == pytest.approx(loss.item(), rel=1e-5)
-    for ours, theirs in zip(state, states, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    for name in case.model.params:
-        assert relative(case.model.grads[name], peer.gradient(name)) < 1e-4, name
-    for k, gradient in enumerate(case.model.state_grads):
-        theirs = np.stack([s.grad[k].numpy().T for s in initial])
-        assert relative(gradient, theirs) < 1e-4
+    assert_agrees(case, cell, layers, states=1e-5, gradients=1e-4)
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))

@@ -18,7 +18,7 @@ from charrnn.nn import head, matmul
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
 from tests.conftest import ROOT
-from tests.strategies import Case, make_case
+from tests.strategies import Case, make_case, relative
 from tests.training.reference_network import Network
 from tests.training.reference_rules import unit_mask, weight_mask
 
@@ -60,10 +60,6 @@ def test_the_sizes_are_those_that_need_several() -> None:
         H, B = case.model.hidden_size, case.inputs.shape[1]
         blocks = matmul.block_rows(H, len(case.model.layers[0].gates) * H, B)
         assert blocks < H or H % 16 or B > 32
-
-
-def relative(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
 RESETS = [(0, 1), (1, 0), (17, 2), (18, 0), (18, 3), (30, 1)]  # also next to where chunks meet
@@ -145,18 +141,7 @@ def test_chunks_fit_their_bytes(cell: str) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_gradients_equal_those_of_pytorch(path: Path) -> None:
     pytest.importorskip("torch", reason="parity needs the extra [parity]")
-    from tests.torch_peer import Peer
+    from tests.torch_peer import assert_agrees
 
     case = case_of(path, np.float32)
-    peer = Peer(case, case.model.cell_name, case.model.num_layers)
-    loss, states, initial = peer.loss(case)
-    loss.backward()
-    state = case.fresh_state()
-    nats = case.model.loss_and_grad(case.inputs, case.targets, state) / case.inputs.size
-    assert nats == pytest.approx(loss.item(), rel=1e-5)
-    for ours, theirs in zip(state, states, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=5e-5)
-    for name in case.model.params:
-        assert relative(case.model.grads[name], peer.gradient(name)) < 2e-4, name
-    for k, gradient in enumerate(case.model.state_grads):
-        assert relative(gradient, np.stack([s.grad[k].numpy().T for s in initial])) < 2e-4
+    assert_agrees(case, case.model.cell_name, case.model.num_layers, states=5e-5, gradients=2e-4)
