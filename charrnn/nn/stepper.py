@@ -34,7 +34,9 @@ class Stepper:
 
     def __init__(self, model: CharRNN, columns: int = 1) -> None:
         self.columns, self.vocab_size, self.hidden_size = columns, model.vocab_size, model.hidden_size
-        model.refresh(backward=False)
+        # The model's own kernels may be compiled ones, so what is read here is brought up to date here.
+        model.input_weights()
+        model.head.refresh(backward=False)
         self._layers: list[tuple[RecurrentCell, Workspace, Any]] = []
         for index in range(model.num_layers):
             cell = CELLS[model.cell_name](
