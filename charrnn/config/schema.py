@@ -190,7 +190,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     kernels: Annotated[
         Literal["auto", "numpy", "compiled"],
         Meta(description="NumPy's time loops or compiled ones (extra [fast]); auto: compiled when that saves time"),
-    ] = "numpy"
+    ] = "auto"
     log_every: Annotated[Count, Meta(description="steps between reports")] = 10
     eval_every: Annotated[Count | None, Meta(description="steps between validations; null: only at the end")] = 500
     checkpoint_every: Annotated[Count, Meta(description="steps between checkpoints")] = 500

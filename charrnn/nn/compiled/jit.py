@@ -77,7 +77,12 @@ class _Kept:
     def save_overload(self, signature: object, made: object) -> None:
         """Keep the machine code, if it can be."""
         with contextlib.suppress(Exception):
-            self._open(signature).save_overload(signature, made)
+            cache = self._open(signature)
+            try:
+                cache.save_overload(signature, made)
+            except Exception:  # Numba reads the index first, and a damaged one would never be replaced
+                cache.flush()
+                cache.save_overload(signature, made)
 
     def flush(self) -> None:
         """Nothing waits."""
