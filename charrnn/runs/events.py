@@ -85,6 +85,22 @@ class SampleMade:
 
 
 @dataclass(frozen=True)
+class FirstLook:
+    """What the network does seconds after its start, before the first validation and sample that the settings ask for.
+
+    Attributes:
+        val_loss: nats per character over the first characters of the validation split; NaN where there is none.
+        characters: how many those are.
+        text: a sample; "" where the settings want none.
+    """
+
+    step: int
+    val_loss: float
+    characters: int
+    text: str
+
+
+@dataclass(frozen=True)
 class CheckpointSaved:
     """A checkpoint is on the disk."""
 
@@ -129,4 +145,4 @@ class RunFinished:
     summary: dict[str, Any]
 
 
-Event = RunStarted | StepReport | Evaluated | SampleMade | CheckpointSaved | RolledBack | Note | RunFinished
+Event = RunStarted | StepReport | Evaluated | SampleMade | FirstLook | CheckpointSaved | RolledBack | Note | RunFinished

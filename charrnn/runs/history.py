@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from charrnn.config.schema import Config
-from charrnn.runs.reading import Note, Row, read_rows, read_run_config
+from charrnn.errors import DataError
+from charrnn.runs.reading import Note, Row, read_rows, read_run_config, read_text
+
+_SAMPLE_BYTES = 20_000  # of the end of samples.txt
 
 
 @dataclass(frozen=True)
@@ -59,3 +62,12 @@ def read_history(path: Path) -> History:
         else:
             history.rows.append(row)
     return history
+
+
+def last_sample(path: Path) -> str | None:
+    """The newest sample of a run directory; None where it has none that can be read."""
+    try:
+        text = read_text(path / "samples.txt", limit=_SAMPLE_BYTES, end=True) or ""
+    except DataError:
+        return None
+    return text.rpartition(" ---\n")[2].rstrip("\n") or None

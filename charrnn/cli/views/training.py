@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from charrnn.cli.output import visible, write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console, RenderableType
 
-    from charrnn.runs.events import Event, Note, RolledBack, RunFinished, RunStarted, StepReport
+    from charrnn.runs.events import Event, FirstLook, Note, RolledBack, RunFinished, RunStarted, StepReport
 
 
 class View(Protocol):
@@ -164,6 +166,8 @@ class PlainView:
             if event.val_loss is not None or now - self._last >= self.interval_seconds:
                 self._last = now
                 self._say(_report_line(event))
+        elif isinstance(event, events.FirstLook):
+            self._say(*_first_look(event))
         elif isinstance(event, events.RolledBack):
             self._say(_rolled_back(event))
         elif isinstance(event, events.Note):
@@ -259,6 +263,8 @@ class RichView:
 
         if isinstance(event, events.RunStarted):
             self._started = event
+            if event.step:
+                self._recall(event.run_dir)
             for note in event.notes:
                 self._console.print(f"note: {visible(note)}", markup=False)
         elif isinstance(event, events.StepReport):
@@ -269,12 +275,26 @@ class RichView:
             self._best = event.val_loss if event.best else self._best
         elif isinstance(event, events.SampleMade):
             self._sample = event.text
+        elif isinstance(event, events.FirstLook):
+            self._val = event.val_loss if math.isnan(self._val) else self._val
+            self._sample = self._sample or event.text
         elif isinstance(event, events.RolledBack):
             self._console.print(_rolled_back(event), markup=False)
         elif isinstance(event, events.Note):
             self._console.print(_note(event), markup=False)
         elif isinstance(event, events.RunFinished):
             self._finished = event
+
+    def _recall(self, run: Path) -> None:
+        """Show what a resumed run had when it stopped."""
+        from charrnn.runs.history import last_sample, read_history
+
+        history = read_history(run)
+        self._losses.extend(history.column("train_loss"))
+        self._sample = last_sample(run) or ""
+        if history.best:
+            self._best = history.best["val_loss"]
+            self._val = next(v for v in reversed(history.column("val_loss")) if not math.isnan(v))
 
     def close(self) -> None:
         """Leave the last state on the screen, then say where the files are."""
@@ -307,7 +327,8 @@ class RichView:
         title = f"charrnn  {visible(str(start.run_dir))}{size}"
         of = f" of {start.total_steps:,}" if start.total_steps else ""
         share, left = _progress(start, row)
-        steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {clock(left)} left")
+        ahead = "finished" if self._finished else "finishing" if left < 1 else f"{clock(left)} left"
+        steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {ahead}")
         bar = Table.grid()  # a bar by itself does not end its line
         bar.add_row(ProgressBar(total=1.0, completed=share, width=width - 4))
         room = max(3, min(10, self._console.height - 12))
@@ -353,6 +374,12 @@ def _report_line(row: StepReport) -> str:
         f"step {row.step:>6}  epoch {row.epoch:.2f}  train {row.train_loss:.4f}{val}  |g| {row.grad_norm:.3f}  "
         f"lr {row.learning_rate:.2e}  {row.chars_per_second:,.0f} chars/s  {clock(row.seconds)}"
     )
+
+
+def _first_look(event: FirstLook) -> list[str]:
+    """The validation's beginning in a line; nothing where there is no validation."""
+    measured = f"step {event.step:>6}  val {event.val_loss:.4f} on its first {event.characters:,} characters"
+    return [] if math.isnan(event.val_loss) else [measured]
 
 
 def _rolled_back(event: RolledBack) -> str:
