@@ -37,6 +37,8 @@ from charrnn.cli.output import ReaderGoneError, write
 from charrnn.cli.streams import open_standard_streams, settle
 from charrnn.errors import CharRNNError, printable
 
+_STOPPED = (129, 130, 143)  # exit codes after a signal
+
 app = typer.Typer(
     name="charrnn",
     help="Character-level text generation with recurrent networks in NumPy alone.",
@@ -121,10 +123,12 @@ def attempt(arguments: Sequence[str]) -> Outcome:
         outcome = replace(
             outcome, message=with_flags(outcome.message, arguments), hint=with_flags(outcome.hint or "", arguments)
         )
-        hint = f"  hint: {printable(outcome.hint)}\n" if outcome.hint else ""
-        sys.stderr.write(f"charrnn: error: {printable(outcome.message)}\n{hint}")
+        # A stop that was asked for is no error.
+        error, remedy = ("", "") if outcome.code in _STOPPED else ("error: ", "hint: ")
+        hint = f"  {remedy}{printable(outcome.hint)}\n" if outcome.hint else ""
+        sys.stderr.write(f"charrnn: {error}{printable(outcome.message)}\n{hint}")
     mpi = sys.modules.get("charrnn.training.mpi")
-    if mpi is not None and outcome.code not in (0, 129, 130, 143):  # a stop that was asked for is the same on all ranks
+    if mpi is not None and outcome.code not in (0, *_STOPPED):  # a stop is the same on all ranks
         settle()
         sys.stderr.flush()
         mpi.abort(outcome.code)
