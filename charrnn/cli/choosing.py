@@ -65,15 +65,20 @@ def chosen(
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import read_settings
     from charrnn.config.yaml import load_yaml
+    from charrnn.data.decoding import EncodingError
+    from charrnn.errors import DataError
     from charrnn.training.choice import choose_settings
 
     _check_known(texts)
     path = None if config is None else settings_path(str(config))
     given: Any = {} if path is None else load_yaml(read_settings(path), where=str(path)) or {}
     where = "the settings" if path is None else str(path)
-    return choose_settings(
-        texts, minutes=minutes, given=given, where=where, overrides=overrides, bar=partial(byte_progress, quiet=quiet)
-    )
+    bar = partial(byte_progress, quiet=quiet)
+    try:
+        return choose_settings(texts, minutes=minutes, given=given, where=where, overrides=overrides, bar=bar)
+    except EncodingError as error:
+        hint = f"add --set corpus.encoding={error.likely or 'NAME'}, or =bytes to learn single bytes"
+        raise DataError(error.message, hint=hint) from None
 
 
 def is_recipe(name: str, minutes: float | None) -> bool:

@@ -144,7 +144,8 @@ class _Choice:
         self.set("training.learning_rate", float(f"{rate:.1g}"), "at its peak; larger networks need smaller ones")
         self.set("training.schedule", "cosine", "down to a hundredth of it, by the share of the time that is used")
         layers = self.chosen["model.num_layers"]
-        ratio = _operations(256, 1, self.text.symbols) / _operations(units, layers, self.text.symbols)
+        symbols = self.text.symbols
+        ratio = _operations(256, 1, symbols, 32) / _operations(units, layers, symbols, columns)
         self.own_speed = self.speed * ratio
         self.total = min(self.own_speed * self.seconds, (passes or math.inf) * self.train) / (columns * t)
         self.per_second = self.own_speed / (columns * t)
@@ -188,9 +189,9 @@ class _Choice:
         )
 
 
-def _operations(units: int, layers: int, symbols: int) -> float:
-    """Of a network, per character, relative to others: products, and as much again as calls cost."""
-    return 3.0 * units * units * (2 * layers - 1) + units * symbols + 2e4 * layers
+def _operations(units: int, layers: int, symbols: int, columns: int) -> float:
+    """Of a network, per character, relative to others: its products, and what calls cost, which all columns share."""
+    return 3.0 * units * units * (2 * layers - 1) + units * symbols + 5e5 * layers / columns
 
 
 def _parameters(cell: str, units: int, layers: int, symbols: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from charrnn.config.load import config_from_dict, config_to_dict, given_settings
-from charrnn.config.schema import Config
+from charrnn.config.schema import Config, CorpusSettings
 from charrnn.config.suggest import REFERENCE, Suggestion, TextFacts, suggest
 from charrnn.config.yaml import dump_yaml
 from charrnn.data.documents import alphabetical
@@ -38,7 +38,7 @@ class Choice:
 
     def as_yaml(self) -> str:
         """A settings file with remarks: the text, what was chosen, and every other setting that is not the default."""
-        chosen, defaults = self.suggestion.settings, config_to_dict(Config(corpus=self.config.corpus))
+        chosen, defaults = self.suggestion.settings, config_to_dict(Config(corpus=CorpusSettings(source="")))
         lines = [f"# {printable(line)}" for line in self.suggestion.lines]
         for section, settings in config_to_dict(self.config).items():
             lines.append(f"{section}:")
@@ -70,7 +70,7 @@ def choose_settings(
 
     Args:
         source: file, directory, glob, named corpus, a list of them, or - for standard input.
-        minutes: of training; None for `training.max_minutes`, or `MINUTES`.
+        minutes: of training, the first of `overrides`; None: `training.max_minutes`, or else `MINUTES`.
         given: settings that win over what is chosen.
         where: the name of those in errors.
         overrides: settings that win over both, ``section.name=value`` each.
@@ -82,13 +82,14 @@ def choose_settings(
     """
     places = [source] if isinstance(source, str) else list(source)
     given = {} if given is None else given
+    if minutes is not None:
+        overrides = [f"training.max_minutes={minutes!r}", *overrides]
     fixed = given_settings(given, where=where, overrides=overrides)
     sections = dict(given)
     sections["corpus"] = {**sections.get("corpus", {}), "source": places[0] if len(places) == 1 else places}
     plain = config_from_dict(sections, where=where, overrides=overrides)
     text = encode_corpus(plain.corpus, bar=bar)
-    if minutes is None:
-        minutes = plain.training.max_minutes or MINUTES
+    minutes = plain.training.max_minutes or MINUTES
     facts = TextFacts(plain.corpus.title, len(text.ids), len(text.vocabulary), _lines_are_sorted(text))
     speed = measure_speed(plain, text, minutes, bar=bar)
     suggestion = suggest(facts, speed=speed, minutes=minutes, fixed=fixed)
