@@ -29,9 +29,17 @@ class NewRun(NamedTuple):
 
 
 def new_run(
-    texts: Sequence[str], config: Path | None, overrides: Sequence[str], minutes: float | None, *, quiet: bool
+    texts: Sequence[str],
+    config: Path | None,
+    overrides: Sequence[str],
+    minutes: float | None,
+    *,
+    init_from: Path | None = None,
+    quiet: bool,
 ) -> NewRun:
     """Settings of a run: those of a file or recipe, chosen ones for a text, or both.
+
+    The network that a run starts from (`init_from`) is not chosen anew.
 
     Raises:
         CharRNNError: no such text, file or setting.
@@ -45,6 +53,8 @@ def new_run(
         path = settings_path(str(config))
         limit = () if minutes is None else (f"training.max_minutes={minutes:g}",)
         return NewRun(load_config(path, (*limit, *overrides)), path.stem)
+    if init_from is not None:
+        overrides = [*_network_of(init_from), *overrides]
     choice = chosen(texts, config, overrides, minutes, quiet=quiet)
     if not quiet:
         sys.stderr.writelines(f"{line}\n" for line in choice.suggestion.lines)
@@ -79,6 +89,16 @@ def chosen(
     except EncodingError as error:
         hint = f"add --set corpus.encoding={error.likely or 'NAME'}, or =bytes to learn single bytes"
         raise DataError(error.message, hint=hint) from None
+
+
+def _network_of(checkpoint: Path) -> list[str]:
+    from charrnn.errors import shown
+    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+
+    model = load_checkpoint(find_checkpoint(checkpoint)).config.model
+    sizes = {name: getattr(model, name) for name in ("cell", "hidden_size", "num_layers")}
+    sizes |= {"embedding_size": model.embedding_size, "tie_weights": model.tie_weights}
+    return [f"model.{name}={shown(value)}" for name, value in sizes.items()]
 
 
 def is_recipe(name: str, minutes: float | None) -> bool:

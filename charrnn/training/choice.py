@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,13 +91,20 @@ def choose_settings(
     plain = config_from_dict(sections, where=where, overrides=overrides)
     text = encode_corpus(plain.corpus, bar=bar)
     minutes = plain.training.max_minutes or MINUTES
-    facts = TextFacts(plain.corpus.title, len(text.ids), len(text.vocabulary), _lines_are_sorted(text))
+    facts = facts_of(plain.corpus.title, text)
     speed = measure_speed(plain, text, minutes, bar=bar)
     suggestion = suggest(facts, speed=speed, minutes=minutes, fixed=fixed)
     return Choice(config_from_dict(sections, where=where, overrides=overrides, base=suggestion.settings), suggestion)
 
 
-def measure_speed(config: Config, text: EncodedText, minutes: float, *, bar: Bar = no_bar) -> float:
+def measure_speed(
+    config: Config,
+    text: EncodedText,
+    minutes: float,
+    *,
+    bar: Bar = no_bar,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Characters per second on which the `REFERENCE` network is trained here, on the run's kernels and replicas.
 
     Raises:
@@ -108,7 +116,9 @@ def measure_speed(config: Config, text: EncodedText, minutes: float, *, bar: Bar
         sections[section][name] = value
     sections["training"] |= {"epochs": None, "max_steps": None, "max_minutes": minutes}
     reference = msgspec.convert(sections, Config)
-    trainer = Trainer(reference, text, RunDirectory(Path()), compiling=lambda: bar("compiling kernels", "kernel"))
+    trainer = Trainer(
+        reference, text, RunDirectory(Path()), clock=clock, compiling=lambda: bar("compiling kernels", "kernel")
+    )
     try:
         trainer.group.start()
         trainer.take_step()  # the first has to make its arrays
@@ -120,6 +130,8 @@ def measure_speed(config: Config, text: EncodedText, minutes: float, *, bar: Bar
     return (trainer.counters.chars - before.chars) / (trainer.counters.seconds - before.seconds)
 
 
-def _lines_are_sorted(text: EncodedText) -> bool:
+def facts_of(name: str, text: EncodedText) -> TextFacts:
+    """What the rule wants to know of a text."""
     newline = text.vocabulary.encode("\n", unknown="skip")
-    return len(newline) > 0 and alphabetical(text, newline)
+    in_order = len(newline) > 0 and alphabetical(text, newline)
+    return TextFacts(name, len(text.ids), len(text.vocabulary), in_order)

@@ -39,6 +39,8 @@ def test_a_text_is_all_it_takes_and_no_run_is_overwritten(charrnn_here: Run, fol
     assert (folder / "checkpoints/my/last.npz").read_bytes() == first
     assert charrnn_here("train", "my.txt", "--overwrite", "--set", "training.seed=2", *SHORT).returncode == 0
     assert (folder / "checkpoints/my/last.npz").read_bytes() != first
+    grown = charrnn_here("train", "my.txt", "--run-dir", "grown", "--init-from", "checkpoints/my", "-q", *SHORT[:2])
+    assert grown.returncode == 0, grown.stderr  # the network is that of the checkpoint
     assert_one_line_error(charrnn_here("train", "checkpoints/my"), 2, "can only be named to continue it", "--resume")
 
 

@@ -35,7 +35,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Write one JSON o
 def suggest(
     texts: Annotated[
         list[str],
-        typer.Argument(metavar="TEXT...", help="Files, a directory, a glob, a named corpus, or - for standard input."),
+        typer.Argument(metavar="TEXT", help="Files, a directory, a glob, a named corpus, or - for standard input."),
     ],
     minutes: Minutes = None,
     overrides: Annotated[

@@ -40,7 +40,7 @@ def train(
     texts: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TEXT]...",
+            metavar="TEXT",
             help="What to learn from: files, a directory, a glob, a named corpus, or - for standard input; settings "
             "are chosen for it. Also a built-in recipe (charrnn config list), or with --resume a run directory.",
         ),
@@ -96,7 +96,7 @@ def train(
     with _interrupted():
         settings, path = _chosen(
             texts or [], config, overrides or [], run_dir, minutes,
-            resume=resume, overwrite=overwrite, corpus=corpus or [], quiet=quiet,
+            resume=resume, overwrite=overwrite, init_from=init_from, corpus=corpus or [], quiet=quiet,
         )  # fmt: skip
     folder = RunDirectory(path)
     with naming_corpus(corpus):
@@ -170,6 +170,7 @@ def _chosen(
     *,
     resume: bool,
     overwrite: bool,
+    init_from: Path | None,
     corpus: list[str],
     quiet: bool,
 ) -> tuple[Config, Path]:
@@ -185,7 +186,7 @@ def _chosen(
         raise SettingsError(f"{texts[0]}: a run can only be named to continue it", hint="add --resume")
     if not texts and config is None:
         raise SettingsError("no text given", hint="charrnn train my.txt; or --config FILE, or --resume RUN")
-    settings, name = new_run(texts, config, overrides, minutes, quiet=quiet)
+    settings, name = new_run(texts, config, overrides, minutes, init_from=init_from, quiet=quiet)
     if run_dir is not None:
         return settings, run_dir
     folder = Path("checkpoints") / name
