@@ -9,7 +9,7 @@ import pytest
 
 from charrnn.cli.views.training import PlainView, RichView
 from charrnn.runs.checkpoint import load_checkpoint
-from charrnn.runs.events import Event, FirstLook, RunStarted
+from charrnn.runs.events import Event, FirstLook, RunStarted, StepReport
 from charrnn.training.trainer import Trainer
 from tests.training.runs_as_events import Clock
 from tests.training.small_runs import config, finish, history, start
@@ -99,6 +99,20 @@ def test_the_display_of_a_resumed_run_begins_where_it_stopped(tmp_path: Path) ->
     assert view._best == view._val == trainer.counters.best_val_loss
     assert view._sample in (tmp_path / "run" / "samples.txt").read_text()
     assert view._sample
+
+
+def test_steps_that_the_time_will_not_allow_are_no_goal(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    with (tmp_path / "out").open("w") as file:
+        console = Console(width=80, record=True, file=file)
+        view = RichView(console, live=False)
+        row = StepReport(10, 0.1, 100, 2.0, None, 1.0, 0.01, 1e4, 6.0)
+        for minutes, shown in ((0.2, "step 10 "), (2.0, "step 10 of 100 ")):
+            view.show(RunStarted(tmp_path, 1, 9, 90, 9, 1, 100, 60 * minutes, 0, ()))
+            view.show(row)
+            view.print_once()
+            assert shown + "  " in console.export_text()
 
 
 def test_the_time_left_is_never_zero(tmp_path: Path) -> None:

@@ -166,8 +166,8 @@ class PlainView:
             if event.val_loss is not None or now - self._last >= self.interval_seconds:
                 self._last = now
                 self._say(_report_line(event))
-        elif isinstance(event, events.FirstLook):
-            self._say(*_first_look(event))
+        elif isinstance(event, events.FirstLook) and not math.isnan(event.val_loss):
+            self._say(_first_look(event))
         elif isinstance(event, events.RolledBack):
             self._say(_rolled_back(event))
         elif isinstance(event, events.Note):
@@ -325,9 +325,11 @@ class RichView:
             grid.add_row("epoch", f"{row.epoch:.2f}", "gradient norm", f"{row.grad_norm:.3f}")
         size = "" if start.parameters is None else f"  {start.parameters:,} parameters"
         title = f"charrnn  {visible(str(start.run_dir))}{size}"
-        of = f" of {start.total_steps:,}" if start.total_steps else ""
         share, left = _progress(start, row)
-        ahead = "finished" if self._finished else "finishing" if left < 1 else f"{clock(left)} left"
+        # The steps that a run could take are of interest where they, not minutes, end it.
+        of = f" of {start.total_steps:,}" if start.total_steps and share <= done / start.total_steps else ""
+        end = self._finished and ("stopped" if self._finished.reason == "stopped" else "finished")
+        ahead = end or ("finishing" if left < 1 else f"{clock(left)} left")
         steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {ahead}")
         bar = Table.grid()  # a bar by itself does not end its line
         bar.add_row(ProgressBar(total=1.0, completed=share, width=width - 4))
@@ -376,10 +378,8 @@ def _report_line(row: StepReport) -> str:
     )
 
 
-def _first_look(event: FirstLook) -> list[str]:
-    """The validation's beginning in a line; nothing where there is no validation."""
-    measured = f"step {event.step:>6}  val {event.val_loss:.4f} on its first {event.characters:,} characters"
-    return [] if math.isnan(event.val_loss) else [measured]
+def _first_look(event: FirstLook) -> str:
+    return f"step {event.step:>6}  val {event.val_loss:.4f} on its first {event.characters:,} characters"
 
 
 def _rolled_back(event: RolledBack) -> str:
