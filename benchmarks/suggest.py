@@ -127,9 +127,9 @@ def cut(name: str, characters: int, offset: int, folder: Path) -> Path:
 
 def contests(path: Path, seconds: float, trials: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Names and settings of what is trained."""
-    yield from ((f"trial {k}", settings) for k, settings in enumerate(drawn(path.name, trials)))
-    yield "quickstart", QUICKSTART
     yield "chosen", chosen(path, seconds)
+    yield "quickstart", QUICKSTART
+    yield from ((f"trial {k}", settings) for k, settings in enumerate(drawn(path.name, trials)))
 
 
 def main() -> None:

@@ -19,15 +19,19 @@ REFERENCE = {
 
 # Passes over the text that a reference network makes in the time -> what keeps it from learning the text by heart.
 # In fewer than three passes it has no time to, and anything dropped is time lost.
-_DROPPED = ((3, 0.0, 0.0), (12, 0.2, 0.0), (30, 0.0, 0.3), (math.inf, 0.3, 0.5))  # passes, dropout, weight_dropout
+_DROPPED = ((3, 0.0, 0.0), (10, 0.2, 0.0), (40, 0.0, 0.4), (150, 0.2, 0.5), (math.inf, 0.3, 0.5))
+_FEW_PASSES = 3  # a larger batch makes more of them
 
 # Units of one layer: those that the time buys (by characters read in it), but no more than the text's characters bear.
 _TIME_UNITS, _TIME_POWER = 256 / 1.8e6**0.2, 0.2
-_TEXT_UNITS, _TEXT_POWER = 128 / 9e3**0.33, 0.33
+_TEXT_UNITS, _TEXT_POWER = 192 / 9e3**0.33, 0.33
+_TINY = 20_000  # characters: an LSTM overfits less on fewer, a GRU learns faster on more
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024)
 _FEWEST_UPDATES = 6  # per pass: so small a text is read in fewer streams
 
-_MOST_PASSES = 150  # at which the smallest texts had stopped improving
+_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+
+_MOST_PASSES = 100  # at which the smallest texts had stopped improving
 _VALIDATED = 200_000  # characters: more make a loss no surer than anyone needs
 _LOOKS = 25  # validations in a run, where they take less than a tenth of its time
 _EVALUATION_SPEED = 3.0  # times that of training
@@ -122,7 +126,10 @@ class _Choice:
             if self.small_text
             else "as many as learn most in the time"
         )
-        self.set("model.cell", "gru", "learns faster than an LSTM of equal size")
+        cell, better = (
+            ("lstm", "overfits less than a GRU") if self.train < _TINY else ("gru", "learns faster than an LSTM")
+        )
+        self.set("model.cell", cell, f"on so much text it {better} of equal size")
         self.set("model.hidden_size", units, f"units; {why}")
         self.set("model.num_layers", 1, "a wide layer learns more in minutes than two narrow ones")
         dropout, weight_dropout = next((d, w) for limit, d, w in _DROPPED if self.reference_passes < limit)
@@ -134,19 +141,22 @@ class _Choice:
         """What an update reads, how far it goes, and when the run ends."""
         t = self.set("training.seq_length", 32, "characters per update; the state is carried over")
         most = max(1.0, self.train / (t * _FEWEST_UPDATES))
+        wanted = 32 if self.reference_passes < _FEW_PASSES else 16
         columns = self.set(
-            "training.batch_size", int(min(16, 2 ** round(math.log2(most)))), "parallel streams; few, for many updates"
+            "training.batch_size",
+            int(min(wanted, 2 ** round(math.log2(most)))),
+            "parallel streams; few, for many updates",
         )
-        passes = self.set("training.epochs", _MOST_PASSES, "passes at most; more teach nothing new")
+        own = _operations(*self.network_size(), columns)
+        self.own_speed = self.speed * _operations("gru", 256, 1, self.text.symbols, 32) / own
+        many = self.own_speed * self.seconds / self.train > _MOST_PASSES / 2  # the estimate may be far off
+        limit = "passes at most; more teach nothing new" if many else "no limit of passes"
+        passes = self.set("training.epochs", _MOST_PASSES if many else None, limit)
         self.set("training.max_minutes", self.seconds / 60.0, "of training at most")
         units = self.chosen["model.hidden_size"]
-        rate = 0.006 * (256 / units) ** 0.5 * (columns * t / 512) ** 0.5
+        rate = 0.0062 * (256 / units) ** 0.5 * (columns * t / 512) ** 0.5
         self.set("training.learning_rate", float(f"{rate:.1g}"), "at its peak; larger networks need smaller ones")
         self.set("training.schedule", "cosine", "down to a hundredth of it, by the share of the time that is used")
-        layers = self.chosen["model.num_layers"]
-        symbols = self.text.symbols
-        ratio = _operations(256, 1, symbols, 32) / _operations(units, layers, symbols, columns)
-        self.own_speed = self.speed * ratio
         self.total = min(self.own_speed * self.seconds, (passes or math.inf) * self.train) / (columns * t)
         self.per_second = self.own_speed / (columns * t)
 
@@ -161,6 +171,11 @@ class _Choice:
         self.set("training.sample_every", _round(min(10 * self.per_second, self.total / 6)), "steps between samples")
         self.set("training.log_every", _round(min(self.per_second / 2, self.total / 40)), "steps between reports")
 
+    def network_size(self) -> tuple[str, int, int, int]:
+        """Cell, units, layers, symbols."""
+        c = self.chosen
+        return c["model.cell"], c["model.hidden_size"], c["model.num_layers"], self.text.symbols
+
     def sections(self) -> dict[str, dict[str, Any]]:
         """By section."""
         found: dict[str, dict[str, Any]] = {}
@@ -172,7 +187,7 @@ class _Choice:
     def lines(self) -> tuple[str, str, str]:
         """What was chosen and why."""
         c, text, train = self.chosen, self.text, self.train
-        cell, units, layers = c["model.cell"], c["model.hidden_size"], c["model.num_layers"]
+        cell, units, layers, _ = self.network_size()
         columns, steps = c["training.batch_size"], c["training.seq_length"]
         size = float(f"{_parameters(cell, units, layers, text.symbols):.2g}")
         bears = self.small_text and "model.hidden_size" not in self.fixed
@@ -189,14 +204,13 @@ class _Choice:
         )
 
 
-def _operations(units: int, layers: int, symbols: int, columns: int) -> float:
+def _operations(cell: str, units: int, layers: int, symbols: int, columns: int) -> float:
     """Of a network, per character, relative to others: its products, and what calls cost, which all columns share."""
-    return 3.0 * units * units * (2 * layers - 1) + units * symbols + 5e5 * layers / columns
+    return _GATES.get(cell, 3) * units * units * (2 * layers - 1) + units * symbols + 5e5 * layers / columns
 
 
 def _parameters(cell: str, units: int, layers: int, symbols: int) -> int:
-    gates: int = {"rnn": 1, "gru": 3, "lstm": 4}.get(cell, 3)
-    return gates * units * (units * (2 * layers - 1) + symbols + 1) + symbols * (units + 1)
+    return _GATES.get(cell, 3) * units * (units * (2 * layers - 1) + symbols + 1) + symbols * (units + 1)
 
 
 def _round(steps: float) -> int:
