@@ -22,6 +22,7 @@ from charrnn.config.load import (
     config_from_dict,
     config_to_dict,
     dump_config,
+    given_settings,
     json_schema,
     load_config,
     parse_config,
@@ -459,3 +460,14 @@ def test_a_damaged_file_gives_settings_or_an_error_of_one_line(edits: list[tuple
     else:
         assert problem.startswith("f: ")
         assert len(problem.splitlines()) == 1
+
+
+def test_a_base_stands_in_for_defaults_and_gives_way_to_everything_else() -> None:
+    base = {"model": {"cell": "gru", "hidden_size": 99}, "training": {"seed": 5}}
+    own = {"corpus": {"source": "x"}, "model": {"hidden_size": 7}}
+    config = config_from_dict(own, where="test", overrides=["training.seed=6"], base=base)
+    assert (config.model.cell, config.model.hidden_size, config.training.seed) == ("gru", 7, 6)
+    assert own == {"corpus": {"source": "x"}, "model": {"hidden_size": 7}}
+    assert given_settings(own, where="test", overrides=["training.seed=6"]) == {
+        "corpus.source": "x", "model.hidden_size": 7, "training.seed": 6,
+    }  # fmt: skip
