@@ -8,25 +8,33 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.completion import runs
+
 EXAMPLE = "Example: charrnn compress checkpoints/quickstart chapter.txt -o chapter.crnn"
 EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart chapter.crnn -o chapter.txt"
 
-_Model = Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint or run directory.")]
+_Model = Annotated[Path, typer.Argument(metavar="CKPT", autocompletion=runs, help="Checkpoint or run directory.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
 
 def compress(
     checkpoint: _Model,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to compress: any file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The compressed file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to compress, of any kind.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Compressed file to write.")],
     streams: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Segments read side by side: more are faster, and larger.")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Number of segments read in parallel: more is faster, but compresses less."
+        ),
     ] = None,
-    baselines: Annotated[bool, typer.Option(help="Also what gzip, xz and bz2 need.")] = True,
+    baselines: Annotated[bool, typer.Option(help="Also show the sizes that gzip, xz and bz2 reach.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Write the sizes as one JSON object.")] = False,
     quiet: _Quiet = False,
 ) -> None:
-    """Compress a file with a model's predictions; without loss, back on the same machine with the same model."""
+    """Compress a file with a model's predictions, without loss.
+
+    The same model on the same kind of machine restores it.
+    """
     from charrnn.api import load
     from charrnn.cli.output import write_json
     from charrnn.cli.views.training import byte_progress, print_table
@@ -57,11 +65,11 @@ def compress(
 
 def decompress(
     checkpoint: _Model,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `charrnn compress` has made.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The content.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File made by `charrnn compress`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Restored file to write.")],
     quiet: _Quiet = False,
 ) -> None:
-    """Bring a compressed file back, byte by byte."""
+    """Restore a compressed file, byte for byte."""
     from charrnn.api import load
     from charrnn.cli.views.training import byte_progress
     from charrnn.errors import CharRNNError

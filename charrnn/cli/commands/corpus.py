@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="List, inspect, build and fetch texts to learn from.", no_args_is_help=True)
+from charrnn.cli.help import CommandGroup
+
+app = CommandGroup(help="List, inspect, build and fetch texts to learn from.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
 Name = Annotated[str, typer.Argument(help="A name from `charrnn corpus list`.")]
@@ -31,7 +33,7 @@ def list_(as_json: AsJson = False) -> None:
     print_table("named corpora", ("name", "kind", "present", "licence", "what it is"), rows)
 
 
-@app.command(epilog="Example: charrnn corpus info python-docs; charrnn corpus info novel.txt --encoding cp1252")
+@app.command(epilog="Example: charrnn corpus info python-docs; charrnn sample -q | charrnn corpus info -")
 def info(
     source: Annotated[str, typer.Argument(help="A named corpus, a file, a glob or a directory; - is standard input.")],
     encoding: Annotated[str, typer.Option(help="Encoding of the files, as corpus.encoding.")] = "utf-8",

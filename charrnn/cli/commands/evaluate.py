@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from charrnn.nn.params import IdArray
     from charrnn.runs.checkpoint import Checkpoint
 
-EXAMPLE = "Example: charrnn eval checkpoints/quickstart --split val; charrnn eval --text novel.txt --json"
+EXAMPLE = "Example: charrnn eval checkpoints/quickstart --split val; charrnn sample -q | charrnn eval --text - --json"
 
 
 class PerCharacter(str, Enum):
@@ -40,7 +40,7 @@ class Split(str, Enum):
 def evaluate(
     checkpoints: Checkpoints = None,
     text: Annotated[
-        Path | None, typer.Option(help="Evaluate this file instead of a split; - is standard input.")
+        Path | None, typer.Option(help="File to evaluate instead of a split; - reads standard input.")
     ] = None,
     split: Annotated[Split, typer.Option(help="Part of the run's own corpus.")] = Split.val,
     baselines: Annotated[
@@ -71,14 +71,15 @@ def evaluate(
         int | None, typer.Option(min=1, metavar="N", help="Show the N most surprising positions in context instead.")
     ] = None,
     unknown: Annotated[
-        str, typer.Option(help="How to treat characters of --text that the model does not know: error, skip, replace.")
+        str,
+        typer.Option(help="What to do with characters of --text that the model does not know: error, skip, replace."),
     ] = "error",
     corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Measure how well a model predicts a text, in nats, bits per character and perplexity.
+    """Measure how well a model predicts a text.
 
-    Compressors and an n-gram model are measured on the same text for comparison.
+    The result is in nats, bits per character and perplexity, next to those of compressors and an n-gram model.
     """
     from charrnn.api import load
     from charrnn.cli.output import write_json

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.completion import runs
 from charrnn.cli.text_options import parts_of
 
 if TYPE_CHECKING:
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Checkpoint
 
 Checkpoints = Annotated[
-    list[Path] | None, typer.Argument(metavar="[CKPT]...", help="Checkpoints or run directories; default: the newest.")
-]
-OneCheckpoint = Annotated[
-    Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
+    list[Path] | None,
+    typer.Argument(
+        metavar="[CKPT...]", autocompletion=runs, help="Checkpoints or run directories; default: the newest."
+    ),
 ]
 TextFile = Annotated[Path | None, typer.Option("--text", help="Text file to read. Default: the run's validation part.")]
 Start = Annotated[int, typer.Option(min=0, help="Number of characters to skip at the beginning.")]

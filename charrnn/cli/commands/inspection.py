@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import OneCheckpoint
 from charrnn.cli.commands.inspected import (
     AsJson,
     Checkpoints,
     Length,
     ModelAndText,
-    OneCheckpoint,
     Start,
     TextFile,
     inspected,
 )
+from charrnn.cli.help import CommandGroup
 from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
     from charrnn.inspection.predictions import Prediction
 
-app = typer.Typer(help="Look inside a trained network.", no_args_is_help=True)
+app = CommandGroup(help="Look inside a trained network.")
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a plot (.png, .svg, .pdf).")]
 
@@ -58,7 +59,9 @@ def units(
     text: TextFile = None,
     start: Start = 0,
     length: Length = 2000,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page (.html) with a slider.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a page (.html) with a slider over all units.")
+    ] = None,
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
@@ -116,7 +119,7 @@ def predictions(
     views.show_extremes(seen, best, bad)
 
 
-@app.command(epilog="Example: charrnn inspect memory checkpoints/rnn checkpoints/lstm checkpoints/gru -o memory.png")
+@app.command(epilog="Example: charrnn inspect memory checkpoints/quickstart -o memory.png")
 def memory(
     checkpoints: Checkpoints = None,
     text: TextFile = None,

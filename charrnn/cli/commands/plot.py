@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
-EXAMPLE = "Example: charrnn plot checkpoints/rnn checkpoints/lstm checkpoints/gru --x seconds --output loss.png"
+from charrnn.cli.arguments import RunDirectories
+
+EXAMPLE = "Example: charrnn plot checkpoints/quickstart --x seconds --output loss.png"
 
 
 class XAxis(str, Enum):
@@ -23,7 +25,7 @@ class XAxis(str, Enum):
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    runs: RunDirectories,
     x: Annotated[
         XAxis, typer.Option("--x", help="Horizontal axis: steps, characters or seconds of training.")
     ] = XAxis.steps,

@@ -12,7 +12,7 @@ import typer
 from charrnn.cli.arguments import Checkpoints
 from charrnn.cli.commands.sample import Unknown
 
-EXAMPLE = "Example: charrnn rank candidates.txt checkpoints/quickstart; grep -h import *.py | charrnn rank - --top 10"
+EXAMPLE = "Example: charrnn sample -q > lines.txt && charrnn rank lines.txt; charrnn sample -q | charrnn rank - --top 3"
 
 
 class By(str, Enum):
@@ -26,7 +26,7 @@ def rank(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Candidates, one per line; - reads standard input.")],
     checkpoints: Checkpoints = None,
     by: Annotated[
-        By, typer.Option("--by", help="Rank by mean surprise per character, or by that of the whole line.")
+        By, typer.Option("--by", help="Rank by surprise per character, or by the total of the line.")
     ] = By.per_char,
     prompt: Annotated[
         str, typer.Option("--prompt", "--prime", help="Text before each candidate; default: the beginning of a text.")
@@ -37,7 +37,7 @@ def rank(
     ] = Unknown.error,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Rank lines by how likely they are to a model, most likely first."""
+    """Rank lines by how likely they are to a model."""
     from charrnn.api import load
     from charrnn.cli.output import write_json
     from charrnn.cli.views.training import print_table

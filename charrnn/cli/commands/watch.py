@@ -9,23 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.completion import runs
+
 if TYPE_CHECKING:
     from charrnn.cli.views.training import RichView
     from charrnn.runs.events import Event
     from charrnn.runs.history import History
 
-EXAMPLE = "Example: charrnn watch checkpoints/lstm; charrnn watch checkpoints/lstm --once"
+EXAMPLE = "Example: charrnn watch checkpoints/quickstart; charrnn watch checkpoints/quickstart --once"
 
 _SAMPLE_BYTES = 20_000  # of the end of samples.txt
 
 
 def watch(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=runs, help="Run directory.")],
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between updates.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Show the current state once and exit.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a run that has not started yet.")] = False,
 ) -> None:
-    """Follow a run from another terminal; stop with Ctrl-C."""
+    """Follow a run from another terminal. Ends with the run, or with Ctrl-C."""
     from rich.console import Console
 
     from charrnn.cli.views.training import RichView
