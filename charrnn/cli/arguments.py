@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from charrnn.cli import completion
+from charrnn.errors import printable
 
 Checkpoints = Annotated[
     list[Path] | None,
@@ -39,3 +42,16 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=V", autocompletion=completion.overrides, help="Override a setting; repeatable."),
 ]
+
+
+def chosen(checkpoints: Sequence[Path | None] | None, *, quiet: bool = False) -> list[Path]:
+    """The checkpoint files that are meant; for none the newest run's, which is then named on standard error."""
+    from charrnn.runs.checkpoint import find_checkpoint
+
+    given = [path for path in checkpoints or () if path is not None]
+    if given:
+        return [find_checkpoint(path) for path in given]
+    found = find_checkpoint(None)
+    if not quiet:
+        sys.stderr.write(f"newest run: {printable(str(found))}\n")
+    return [found]

@@ -120,10 +120,13 @@ def _show(table: list[ComparedRun], folders: list[Path], budget: str, *, as_json
     from dataclasses import asdict
 
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.runs import tell_texts
+    from charrnn.cli.views.table import print_table
     from charrnn.inspection.plots.curves import curve_data
     from charrnn.runs.history import read_history
+    from charrnn.runs.table import read_run
 
+    tell_texts([run for folder in folders if (run := read_run(folder))])
     if as_json:
         curves = curve_data([read_history(folder) for folder in folders])
         write_json({"budget": budget, "runs": [asdict(row) for row in table], "curves": curves})

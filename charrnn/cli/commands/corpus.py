@@ -22,7 +22,7 @@ def list_(as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
     from charrnn.data.corpora import catalogue, corpus_path
 
     entries = catalogue().values()
@@ -43,7 +43,7 @@ def info(
     from dataclasses import asdict
 
     from charrnn.cli.output import visible, write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
     from charrnn.config.encodings import codec_name
     from charrnn.data.corpora import info as look
     from charrnn.errors import SettingsError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import Checkpoints
+from charrnn.cli.arguments import Checkpoints, chosen
 from charrnn.cli.text_options import Corpus, parts_of
 
 if TYPE_CHECKING:
@@ -83,11 +83,10 @@ def evaluate(
     """
     from charrnn.api import load
     from charrnn.cli.output import write_json
-    from charrnn.runs.checkpoint import find_checkpoint
     from charrnn.runs.text import file_ids, separator_ids, text_before
 
     _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
-    paths = [find_checkpoint(path) for path in checkpoints or ()] or [find_checkpoint(None)]
+    paths = chosen(checkpoints)
     model = load(*paths)
     loaded = model.checkpoints[0]
     parts = parts_of(loaded, corpus) if text is None or baselines or memorisation else None
@@ -238,7 +237,7 @@ def _baselines(ids: IdArray, loaded: Checkpoint, parts: dict[str, IdArray] | Non
 
 
 def _show(report: dict[str, Any]) -> None:
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
 
     rows = [
         (

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import OneCheckpoint
+from charrnn.cli.arguments import OneCheckpoint, chosen
 from charrnn.cli.text_options import at_home
 
 EXAMPLE = "Example: charrnn export checkpoints/quickstart --to html -o page.html"
@@ -51,9 +51,9 @@ def export(
     """Write a model in another format. docs/export.md has an example of each."""
     from charrnn.files import writing
     from charrnn.formats import SUFFIXES, exporter
-    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.runs.checkpoint import load_checkpoint
 
-    path = find_checkpoint(checkpoint)
+    (path,) = chosen([checkpoint])
     loaded = load_checkpoint(path)
     if output is None:
         output = Path(path.resolve().parent.name + SUFFIXES[to.value])

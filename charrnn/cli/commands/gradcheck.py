@@ -32,7 +32,7 @@ def gradcheck(
     """
     from charrnn.cli.commands.train import _settings
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
     from charrnn.nn.gradcheck import check_gradients
 
     settings, _ = _settings(config, overrides or [])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.arguments import chosen
 from charrnn.cli.completion import runs
 from charrnn.cli.text_options import parts_of
 
@@ -71,10 +72,10 @@ def inspected(
     import numpy as np
 
     from charrnn.errors import DataError
-    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.runs.checkpoint import load_checkpoint
     from charrnn.runs.text import file_ids, separator_ids, text_before
 
-    file = find_checkpoint(path)
+    (file,) = chosen([path])
     loaded = load_checkpoint(file)
     if text is None:
         parts = parts_of(loaded, corpus)

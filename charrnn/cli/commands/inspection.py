@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import OneCheckpoint
+from charrnn.cli.arguments import OneCheckpoint, chosen
 from charrnn.cli.commands.inspected import (
     AsJson,
     Checkpoints,
@@ -166,9 +166,9 @@ def embeddings(checkpoint: OneCheckpoint = None, output: Output = None, as_json:
     from charrnn.cli.views import inspection as views
     from charrnn.inspection.errors import character_class
     from charrnn.inspection.weights import embed_symbols
-    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.runs.checkpoint import load_checkpoint
 
-    loaded = load_checkpoint(find_checkpoint(checkpoint))
+    loaded = load_checkpoint(*chosen([checkpoint]))
     coordinates, shares = embed_symbols(loaded.build_model().input_weights())
     symbols = [chr(int(v)) for v in loaded.vocabulary.values]
     points = [
@@ -191,9 +191,9 @@ def weights(checkpoint: OneCheckpoint = None, as_json: AsJson = False) -> None:
     from charrnn.cli.output import write_json
     from charrnn.cli.views import inspection as views
     from charrnn.inspection.weights import norms, spectra
-    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.runs.checkpoint import load_checkpoint
 
-    loaded = load_checkpoint(find_checkpoint(checkpoint))
+    loaded = load_checkpoint(*chosen([checkpoint]))
     m = loaded.config.model
     found, sizes = spectra(loaded.params, m.cell, m.num_layers), norms(loaded.params)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import Checkpoints
+from charrnn.cli.arguments import Checkpoints, chosen
 
 EXAMPLE = 'Example: charrnn next checkpoints/quickstart --prompt "The " --top 5'
 
@@ -23,9 +23,9 @@ def next_char(
     """Show the most likely next characters and their probabilities."""
     from charrnn.api import load
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
 
-    found = load(*(checkpoints or [])).next(prompt, top=top)
+    found = load(*chosen(checkpoints)).next(prompt, top=top)
     if as_json:
         write_json({"prompt": prompt, "next": [c._asdict() for c in found]})
         return

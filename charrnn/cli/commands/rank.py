@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import Checkpoints
+from charrnn.cli.arguments import Checkpoints, chosen
 from charrnn.cli.commands.sample import Unknown
 
 EXAMPLE = "Example: charrnn sample -q > lines.txt && charrnn rank lines.txt; charrnn sample -q | charrnn rank - --top 3"
@@ -40,13 +40,13 @@ def rank(
     """Rank lines by how likely they are to a model."""
     from charrnn.api import load
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
     from charrnn.data.decoding import TextRules
     from charrnn.errors import DataError
     from charrnn.evaluation.scoring import candidate_nats
     from charrnn.runs.text import read_text
 
-    model = load(*(checkpoints or []))
+    model = load(*chosen(checkpoints))
     name, text = read_text(file, TextRules.of(model.checkpoints[0].config.corpus))
     newline = b"\n" if isinstance(text, bytes) else "\n"
     lines = [line for line in text.split(newline) if line.strip()]  # type: ignore[arg-type]

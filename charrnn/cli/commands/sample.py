@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import Checkpoints
+from charrnn.cli.arguments import Checkpoints, chosen
 from charrnn.cli.commands.sampling.flags import PANEL, SamplingFlags, with_sampling_flags
 from charrnn.cli.text_options import Corpus
 
@@ -156,7 +156,7 @@ def sample(
     from charrnn.data.decoding import TextRules
 
     _check_together(locals())
-    loaded = load(*(checkpoints or []), cold=cold)
+    loaded = load(*chosen(checkpoints, quiet=quiet), cold=cold)
     encoding = keep_bytes(loaded.vocabulary, output_encoding)
     rules = TextRules.of(loaded.checkpoints[0].config.corpus)
     stop = [typed(text, loaded.vocabulary, encoding, what="--stop") for text in stop or []]

@@ -237,9 +237,10 @@ def _show(
     folder: SweepDirectory, counts: dict[str, int], runs: list[Run], columns: list[str], *, as_json: bool, quiet: bool
 ) -> None:
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.runs import rows_of, show_table, table_columns
+    from charrnn.cli.views.runs import rows_of, show_table, table_columns, tell_texts
     from charrnn.cli.views.sweep import short_names
 
+    tell_texts(runs)
     if as_json:
         write_json({"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])})
     elif not quiet:

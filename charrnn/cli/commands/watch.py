@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.completion import runs
+from charrnn.errors import printable
 
 if TYPE_CHECKING:
     from charrnn.cli.views.training import RichView
@@ -32,7 +35,9 @@ def watch(
 
     from charrnn.cli.views.training import RichView
     from charrnn.errors import DataError
+    from charrnn.locks import is_locked
     from charrnn.runs.history import read_history
+    from charrnn.runs.table import read_run
 
     while wait and not once and not (run / "history.jsonl").exists():
         time.sleep(interval)
@@ -43,20 +48,24 @@ def watch(
         if once:
             view.print_once()
             return
-        while True:
-            time.sleep(interval)
-            try:
+        going = True
+        while going:
+            going = is_locked(run / ".lock")  # asked before reading, so that what was written last is still shown
+            with contextlib.suppress(DataError):  # being replaced
                 history = read_history(run)
-            except DataError:  # being replaced
-                continue
-            if len(history.rows) < shown:  # resumed, rolled back or restarted
-                view.forget()
-                shown = 0
-            shown = _feed(view, history, shown)
+                if len(history.rows) < shown:  # resumed, rolled back or restarted
+                    view.forget()
+                    shown = 0
+                shown = _feed(view, history, shown)
+            time.sleep(interval if going else 0.0)
+        view.update()
     except KeyboardInterrupt:
         return
     finally:
         view.close()
+    ended = read_run(run)
+    if ended is not None:
+        sys.stderr.write(f"{printable(str(run))}: {ended.status} after step {ended.facts['steps']:,}\n")
 
 
 def _feed(view: RichView, history: History, shown: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,16 @@ def table_columns(runs: Sequence[Run], *, limit: int = 8, fewer: bool = False) -
     return ["name", "status", *(_FEWER if fewer else _USUAL), *own[:limit]]
 
 
+def tell_texts(runs: Sequence[Run]) -> None:
+    """Say on standard error that losses cannot be compared, if the runs were not all validated on the same text."""
+    texts = {run.text for run in runs if run.facts["loss"] is not None}
+    if len(texts) > 1:
+        sys.stderr.write(
+            f"note: these runs have {len(texts)} different texts or splits; losses on different texts cannot be "
+            "compared. Choose one: --where corpus.source=TEXT\n"
+        )
+
+
 def rows_of(runs: Sequence[Run], columns: Sequence[str]) -> list[dict[str, Any]]:
     """One dict per run, for JSON."""
     return [{column: run.value(column) for column in columns} for run in runs]
@@ -52,7 +63,7 @@ def write_csv(path: Path, runs: Sequence[Run], columns: Sequence[str]) -> None:
 
 def show_table(title: str, runs: Sequence[Run], columns: Sequence[str], *, name_heading: str = "name") -> None:
     """The table on standard output, with rounded numbers."""
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
 
     heads = [name_heading if c == "name" else c.rpartition(".")[2].replace("_per_", "/") for c in columns]
     print_table(title, heads, [[_shown(c, run.value(c)) for c in columns] for run in runs])

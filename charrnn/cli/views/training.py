@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import sys
 import time
 from collections import deque
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charrnn.cli.output import visible, write
+from charrnn.cli.output import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -83,21 +84,15 @@ def byte_progress(label: str, unit: str = "B", *, quiet: bool = False) -> Iterat
         bar.close()
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: str = "") -> None:
-    """A table on standard output: ruled on a terminal, tab-separated elsewhere; numbers but in the first and `text`."""
-    if not sys.stdout.isatty():
-        write("".join("\t".join(row) + "\n" for row in (columns, *rows)))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(visible(title)), title_justify="left")
-    for index, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if index and column != text else "left")
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    Console().print(table)
+def display_kind(kind: str) -> str:
+    """The display for `kind`: auto is rich on a terminal; plain is in place of rich where nothing can be redrawn."""
+    if kind == "auto":
+        kind = "rich" if sys.stderr.isatty() else "plain"
+    # A cell's `!charrnn train` has a terminal whose cursor cannot move; IPython names it so for all its processes.
+    notebook = "JPY_PARENT_PID" in os.environ or os.environ.get("GIT_PAGER") == os.environ.get("PAGER") == "cat"
+    term = os.environ.get("TERM")
+    stuck = term in ("dumb", "unknown") or (term == "xterm-color" and notebook)
+    return "plain" if kind == "rich" and stuck else kind
 
 
 @contextmanager
@@ -107,8 +102,7 @@ def train_view(kind: str) -> Iterator[Show]:
     Args:
         kind: "auto" (rich on a terminal, plain lines elsewhere), "rich", "tqdm", "plain" or "none".
     """
-    if kind == "auto":
-        kind = "rich" if sys.stderr.isatty() else "plain"
+    kind = display_kind(kind)
     if kind == "none":
         yield lambda event: None
         return
@@ -146,12 +140,17 @@ def guarded(make: Callable[[], View]) -> Iterator[Callable[[Any], None]]:
 
 
 class PlainView:
-    """One line a report; the first, and then at most one a second, so that a log stays readable."""
+    """A line per report, fewer and fewer as the run gets longer, so that its log stays readable.
+
+    The first three reports come at once, those of the first half minute at most once per second, later ones when the
+    time since the start has grown by a thirtieth: some 170 lines for an hour, 270 for a day. Validations always come.
+    """
 
     interval_seconds = 1.0
+    growth = 1 / 30
 
     def __init__(self) -> None:
-        self._last = -math.inf
+        self._begun, self._last, self._shown = time.monotonic(), -math.inf, 0
 
     def show(self, event: Event) -> None:
         """Write the event's line, if it has one."""
@@ -161,8 +160,9 @@ class PlainView:
             self._say(*_headline(event))
         elif isinstance(event, events.StepReport):
             now = time.monotonic()
-            if event.val_loss is not None or now - self._last >= self.interval_seconds:
-                self._last = now
+            wait = max(self.interval_seconds, self.growth * (now - self._begun))
+            if event.val_loss is not None or self._shown < 3 or now - self._last >= wait:
+                self._last, self._shown = now, self._shown + 1
                 self._say(_report_line(event))
         elif isinstance(event, events.RolledBack):
             self._say(_rolled_back(event))
@@ -241,6 +241,11 @@ class RichView:
         self._val = self._best = math.nan
         self._sample = ""
         self._losses: deque[float] = deque(maxlen=2000)
+
+    def update(self) -> None:
+        """Draw the panel as it is now."""
+        if self._live.is_started:
+            self._live.refresh()
 
     def print_once(self) -> None:
         """The panel as it is now, without a live display."""
