@@ -29,7 +29,7 @@ class Root(Group):
         super().__init__(**settings)
         self.commands = LoadedOnUse()
 
-    def panels(self) -> dict[str, list[Row]]:
+    def listing(self) -> dict[str, list[Row]]:
         """Panel -> name and first sentence of each command."""
         panels: dict[str, list[Row]] = {}
         for name, listed in LISTED.items():

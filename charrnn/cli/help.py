@@ -64,7 +64,7 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A command of commands, listed with the first sentence of their help."""
 
-    def panels(self) -> Mapping[str, Iterable[Row]]:
+    def listing(self) -> Mapping[str, Iterable[Row]]:
         """Panel -> name and first sentence of each command."""
         return {"Commands": [(name, first_sentence(c.help or "")) for name, c in self.commands.items()]}
 
@@ -72,7 +72,7 @@ class Group(TyperGroup):
         """Write the page."""
         options = [(_spelled(p, ctx), _meaning(p, ctx)) for p in self.get_params(ctx)]
         formatter.write(
-            page(usage(self, ctx), self.help or "", {**self.panels(), "Options": options}, self.epilog or "")
+            page(usage(self, ctx), self.help or "", {**self.listing(), "Options": options}, self.epilog or "")
         )
 
 

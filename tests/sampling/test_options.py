@@ -156,7 +156,9 @@ def test_the_flags_work(charrnn_here: Run, config_file: Path) -> None:
     assert charrnn_here("train", "-c", config_file, "-q").returncode == 0
 
     def sample(*flags: object) -> str:
-        done = charrnn_here("sample", "--seed", 1, "--length", 80, "--prime", "the ", "--no-include-prime", *flags)
+        done = charrnn_here(
+            "sample", "-q", "--seed", 1, "--length", 80, "--prime", "the ", "--no-include-prime", *flags
+        )
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         return done.stdout[:-1]
 

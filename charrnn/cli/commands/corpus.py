@@ -30,7 +30,7 @@ def list_(as_json: AsJson = False) -> None:
         write_json({"corpora": [asdict(e) | {"present": corpus_path(e).is_file()} for e in entries]})
         return
     rows = [(e.name, e.kind, "yes" if corpus_path(e).is_file() else "no", e.licence, e.title) for e in entries]
-    print_table("named corpora", ("name", "kind", "present", "licence", "what it is"), rows)
+    print_table("named corpora", ("name", "kind", "present", "licence", "what it is"), rows, text="what it is")
 
 
 @app.command(epilog="Example: charrnn corpus info python-docs; charrnn sample -q | charrnn corpus info -")

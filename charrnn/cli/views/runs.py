@@ -14,6 +14,10 @@ from charrnn.runs.table import Run, Value, varied_settings
 
 _USUAL = ("loss", "bits_per_char", "train_loss", "steps", "seconds", "chars_per_second")
 _FEWER = ("loss", "bits_per_char", "steps", "seconds")  # on a terminal, where a line is short
+_BESIDE = (  # settings that do not change what a run learns
+    "training.replicas", "training.kernels", "training.log_every", "training.eval_every", "training.checkpoint_every",
+    "training.sample_every", "training.sample_length", "training.tensorboard",
+)  # fmt: skip
 _DIGITS = {
     "loss": 4,
     "bits_per_char": 4,
@@ -27,7 +31,8 @@ _DIGITS = {
 
 def table_columns(runs: Sequence[Run], *, limit: int = 8, fewer: bool = False) -> list[str]:
     """Name, status, results, and the first `limit` settings in which the runs differ; `fewer` for a terminal."""
-    own = [path for path in varied_settings(runs) if path != "training.replicas"]
+    beside = _BESIDE if fewer else _BESIDE[:1]
+    own = [path for path in varied_settings(runs) if path not in beside]
     return ["name", "status", *(_FEWER if fewer else _USUAL), *own[:limit]]
 
 
@@ -36,8 +41,8 @@ def tell_texts(runs: Sequence[Run]) -> None:
     texts = {run.text for run in runs if run.facts["loss"] is not None}
     if len(texts) > 1:
         sys.stderr.write(
-            f"note: these runs have {len(texts)} different texts or splits; losses on different texts cannot be "
-            "compared. Choose one: --where corpus.source=TEXT\n"
+            f"note: runs on {len(texts)} different texts or splits, whose losses cannot be compared; "
+            "--where corpus.source=TEXT chooses one\n"
         )
 
 

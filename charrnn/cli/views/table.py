@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,8 +18,9 @@ from charrnn.cli.views.colour import colours_wanted
 
 _NUMBER = re.compile(r"[-+±]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?%?|-|nan|inf|\?", re.IGNORECASE)
 _GAP = 2
-_LEAST = 8  # columns of a shortened word
-_FEW = 4  # rows of a table that may stand on its side
+_LEAST, _LEAST_NAME = 8, 18  # columns of a shortened word, and of a row's name
+_PROSE = 20
+_FEW = 3  # rows of a table that may stand on its side
 _CUT = "…"
 
 Rows = Sequence[Sequence[str]]
@@ -51,17 +53,19 @@ def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "
     if not sys.stdout.isatty():
         write("".join("\t".join(row) + "\n" for row in (columns, *rows)))
         return
-    laid = layout(columns, rows, shutil.get_terminal_size((80, 24)).columns, text=text)
+    width = shutil.get_terminal_size((80, 24)).columns
+    laid = layout(columns, rows, width, text=text)
     bold, plain = ("\x1b[1m", "\x1b[0m") if colours_wanted() and os.environ.get("TERM") != "dumb" else ("", "")
-    heads = [f"{bold}{line}{plain}" for line in laid.heads]
-    write("\n".join([visible(title), *heads, *laid.rows, *_left_out(laid)]) + "\n")
+    rule = "─" * max(_length(line) for line in [*laid.heads, *laid.rows])
+    write("\n".join([f"{bold}{visible(title)}{plain}", *laid.heads, rule, *laid.rows, *_left_out(laid, width)]) + "\n")
 
 
-def _left_out(laid: Layout) -> list[str]:
+def _left_out(laid: Layout, width: int) -> list[str]:
     count = len(laid.left_out)
     names = ", ".join(name for name in laid.left_out if name)
     columns = "1 column" if count == 1 else f"{count} columns"
-    return [f"{columns} left out{f' ({names})' if names else ''}: wider terminal or --json"] if count else []
+    said = f"{columns} left out{f' ({names})' if names else ''}: wider terminal or --json"
+    return textwrap.wrap(said, width, break_on_hyphens=False) if count else []
 
 
 def layout(columns: Sequence[str], rows: Rows, width: int, *, text: str = "") -> Layout:
@@ -77,7 +81,7 @@ def layout(columns: Sequence[str], rows: Rows, width: int, *, text: str = "") ->
     for k, head, wide in zip(shown, heads, widths, strict=True):
         column = [row[k] for row in cells]
         cut = [_end_cut(c, wide) for c in column] if names[k] == text else shortened(column, wide)
-        right = bool(column) and all(map(_NUMBER.fullmatch, column))
+        right = k > 0 and bool(column) and all(map(_NUMBER.fullmatch, column))
         lines.append([_padded(c, wide, right=right) for c in [*[""] * (deepest - len(head)), *head, *cut]])
     joined = [(" " * _GAP).join(row).rstrip() for row in zip(*lines, strict=True)]
     return Layout(joined[:deepest], joined[deepest:], [names[k] for k in range(len(names)) if k not in shown])
@@ -110,23 +114,22 @@ def _turned(columns: list[str], rows: list[list[str]]) -> tuple[list[str], list[
 
 def _widths(columns: list[str], rows: list[list[str]], width: int, *, text: str = "") -> list[int] | None:
     """The width of each column, words shortened as far as necessary; None if that is not enough."""
-    widths, least = [], []
+    widths, least, longest = [], [], []
     for k, name in enumerate(columns):
         cells = [row[k] for row in rows]
-        head = max(map(_length, name.split(" ")))
-        longest = max(map(_length, cells), default=0)
+        longest.append(max(map(_length, cells), default=0))
         numbers = [_length(cell) for cell in cells if _NUMBER.fullmatch(cell)]
-        words = len(numbers) < len(cells)
-        shortest = min(longest, 20 if name == text else _distinct(cells)) if words else longest
-        least.append(max(head, shortest, *numbers))
-        widths.append(max(longest, least[-1], _length(name) if words else head))
+        enough = _PROSE if name == text else _distinct(cells, 0 if k else _LEAST_NAME)
+        words = min(longest[k], enough) if len(numbers) < len(cells) else 0
+        least.append(max([words, *numbers, *map(_length, name.split(" "))]))
+        widths.append(max(longest[k], _length(name)))
     room = width - _GAP * (len(columns) - 1)
     while sum(widths) > room:
-        spare = [w - m for w, m in zip(widths, least, strict=True)]
-        k = max(range(len(widths)), key=lambda k: (spare[k] > 0, widths[k]))
-        if spare[k] <= 0:
+        shrinkable = [k for k in range(len(widths)) if widths[k] > least[k]]
+        if not shrinkable:
             return None
-        widths[k] -= 1
+        # Headings become two lines before names are shortened.
+        widths[max(shrinkable, key=lambda k: (widths[k] > longest[k], widths[k]))] -= 1
     return widths
 
 
@@ -147,10 +150,10 @@ def shortened(names: Sequence[str], width: int) -> list[str]:
     return best
 
 
-def _distinct(names: Sequence[str]) -> int:
-    """The least width at which different names stay different."""
+def _distinct(names: Sequence[str], least: int = 0) -> int:
+    """The least width, from `least` on, at which different names stay different."""
     longest = max((_length(name) for name in names), default=0)
-    for width in range(min(_LEAST, longest), longest):
+    for width in range(min(max(_LEAST, least), longest), longest):
         if len(set(shortened(names, width))) == len(set(names)):
             return width
     return longest
