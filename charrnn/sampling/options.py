@@ -241,7 +241,7 @@ class SamplingOptions:
         if low > high:
             raise SettingsError(f"dynamic_temperature: the lowest, {shown(low)}, is above the highest, {shown(high)}")
         if self.temperature != 1.0:
-            raise SettingsError("dynamic_temperature: takes the place of temperature; give one of the two")
+            raise SettingsError("dynamic_temperature: replaces temperature; give only one of them")
 
     def _check_ids(self) -> None:
         for name in ("ban", "dry_breakers"):

@@ -10,8 +10,8 @@ import typer
 
 from charrnn.cli.completion import runs
 
-EXAMPLE = "Example: charrnn compress checkpoints/quickstart chapter.txt -o chapter.crnn"
-EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart chapter.crnn -o chapter.txt"
+EXAMPLE = "Example: charrnn sample -q > text.txt && charrnn compress checkpoints/quickstart text.txt -o text.crnn"
+EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart text.crnn -o text.txt"
 
 _Model = Annotated[Path, typer.Argument(metavar="CKPT", autocompletion=runs, help="Checkpoint or run directory.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
@@ -61,7 +61,7 @@ def compress(
         written = "stored uncompressed, which is smaller" if stored else "compressed by the model"
         labels = {"content": "uncompressed", "compressed": written, "entropy": "the model's entropy"}
         rows = [(labels.get(k, k), f"{v:,.0f}", f"{v / max(1, len(data)):.4f}") for k, v in sizes.items()]
-        print_table(str(file), ("", "bytes", "of the content"), rows)
+        print_table(str(file), ("", "bytes", "share"), rows)
 
 
 def decompress(

@@ -30,13 +30,13 @@ def list_(as_json: AsJson = False) -> None:
         write_json({"corpora": [asdict(e) | {"present": corpus_path(e).is_file()} for e in entries]})
         return
     rows = [(e.name, e.kind, "yes" if corpus_path(e).is_file() else "no", e.licence, e.title) for e in entries]
-    print_table("named corpora", ("name", "kind", "present", "licence", "what it is"), rows, text="what it is")
+    print_table("named corpora", ("name", "kind", "present", "licence", "description"), rows, text="description")
 
 
 @app.command(epilog="Example: charrnn corpus info python-docs; charrnn sample -q | charrnn corpus info -")
 def info(
-    source: Annotated[str, typer.Argument(help="A named corpus, a file, a glob or a directory; - is standard input.")],
-    encoding: Annotated[str, typer.Option(help="Encoding of the files, as corpus.encoding.")] = "utf-8",
+    source: Annotated[str, typer.Argument(help="A named corpus, a file, a glob or a directory; - reads standard input.")],
+    encoding: Annotated[str, typer.Option(help="Encoding of the files; see corpus.encoding.")] = "utf-8",
     as_json: AsJson = False,
 ) -> None:
     """Count the bytes, characters, symbols and lines of a text, and name its encoding."""
@@ -124,7 +124,8 @@ def _get(name: str, *, kind: str, again: bool, as_json: bool) -> None:
     entry = catalogue().get(name)
     if entry is not None and entry.kind != kind:
         other = "build" if kind == "url" else "fetch"
-        raise SettingsError(f"{name}: is a corpus of kind {entry.kind}", hint=f"charrnn corpus {other} {name}")
+        said = "built on this machine, not downloaded" if kind == "url" else "downloaded, not built"
+        raise SettingsError(f"{name}: this corpus is {said}", hint=f"charrnn corpus {other} {name}")
     with byte_progress(name) as tick:
         path = get(name, progress=tick, again=again)
     if as_json:

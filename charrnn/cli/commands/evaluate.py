@@ -254,7 +254,7 @@ def _show(report: dict[str, Any]) -> None:
     if "dynamic" in report:
         d = report["dynamic"]
         numbers = (f"{d['bits_per_char']:.4f}", f"{d['loss']:.4f}", f"{d['perplexity']:.3f}")
-        rows.append(("this model, learning while it reads (dynamic)", *numbers))
+        rows.append(("this model, with dynamic evaluation", *numbers))
     baselines = dict(report.get("baselines", {}))
     order, counted = baselines.pop("ngram_order", None), baselines.pop("ngram_chars", 0)
     for name, bits in baselines.items():

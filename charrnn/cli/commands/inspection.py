@@ -44,7 +44,7 @@ class Property(str, Enum):
 @app.command(epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect units --unit 17 --signal c")
 def units(
     checkpoint: OneCheckpoint = None,
-    unit: Annotated[int, typer.Option(min=0, help="Unit that colours the text.")] = 0,
+    unit: Annotated[int, typer.Option(min=0, help="Unit whose activation colours the text.")] = 0,
     layer: Annotated[int, typer.Option(help="Layer, from 0; -1 is the top one.")] = -1,
     of: Annotated[
         str,
@@ -52,7 +52,7 @@ def units(
             "--signal", "--of", help="State or gate to show: h, c, i, f, o, g, r, z or n, depending on the cell."
         ),
     ] = "h",
-    find: Annotated[Property | None, typer.Option(help="Rank units by how well they track this.")] = None,
+    find: Annotated[Property | None, typer.Option(help="Rank units by how well they track this property.")] = None,
     saturation: Annotated[
         bool, typer.Option("--saturation", help="Show the share of time each gate is shut or open.")
     ] = False,

@@ -15,9 +15,9 @@ EXAMPLE = 'Example: charrnn next checkpoints/quickstart --prompt "The " --top 5'
 def next_char(
     checkpoints: Checkpoints = None,
     prompt: Annotated[
-        str, typer.Option("--prompt", "--prime", help="Text before the character; default: the beginning of a text.")
+        str, typer.Option("--prompt", "--prime", help="Text before the character. Default: the beginning of a text.")
     ] = "",
-    top: Annotated[int, typer.Option(min=1, help="Show this many characters.")] = 10,
+    top: Annotated[int, typer.Option(min=1, help="Number of characters to show.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Show the most likely next characters and their probabilities."""

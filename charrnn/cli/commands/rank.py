@@ -29,7 +29,7 @@ def rank(
         By, typer.Option("--by", help="Rank by surprise per character, or by the total of the line.")
     ] = By.per_char,
     prompt: Annotated[
-        str, typer.Option("--prompt", "--prime", help="Text before each candidate; default: the beginning of a text.")
+        str, typer.Option("--prompt", "--prime", help="Text before each candidate. Default: the beginning of a text.")
     ] = "",
     top: Annotated[int | None, typer.Option(min=1, help="Show only the most likely candidates.")] = None,
     unknown: Annotated[
@@ -51,7 +51,7 @@ def rank(
     newline = b"\n" if isinstance(text, bytes) else "\n"
     lines = [line for line in text.split(newline) if line.strip()]  # type: ignore[arg-type]
     if not lines:
-        raise DataError(f"{name}: there are no candidates in it", hint="write one per line")
+        raise DataError(f"{name}: no candidates found", hint="write one per line")
     candidates = [model.vocabulary.encode(line, what=name, unknown=unknown.value) for line in lines]
     before = model.vocabulary.encode(prompt, what="--prompt", unknown=unknown.value)
     end = model.text_model.separator

@@ -1,0 +1,46 @@
+"""Draws the README's picture of the live display from a real run: `python -m tests.pictures [MINUTES]` (default: 1)."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from charrnn.cli.views.training import RichView
+from charrnn.config.load import load_config
+from charrnn.runs.directory import RunDirectory
+from charrnn.runs.events import StepReport
+from charrnn.training.session import train
+from tests.conftest import ROOT
+
+PICTURE = ROOT / "docs" / "images" / "live.svg"
+SHOWN_AT = 0.9  # of the run, so that its bar still moves
+
+
+def draw(minutes: float) -> str:
+    """The display of the quickstart, near the end of so many minutes, as SVG."""
+    console = Console(
+        record=True, force_terminal=True, color_system="truecolor", width=92, height=30, file=io.StringIO()
+    )
+    settings = load_config(ROOT / "configs" / "quickstart.yaml", [f"training.max_minutes={minutes}"])
+    view = RichView(console, live=False)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # so that the picture names no folder of this machine
+        for event in train(settings, RunDirectory(Path("checkpoints/quickstart"))):
+            view.show(event)
+            if isinstance(event, StepReport) and event.seconds > 60 * minutes * SHOWN_AT:
+                break
+        os.chdir(ROOT)
+    console.export_text()  # which forgets the notes
+    console.print(view._render())
+    svg = console.export_svg(title="charrnn train --config quickstart")
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # no fonts from elsewhere
+
+
+if __name__ == "__main__":
+    PICTURE.write_text(draw(float((sys.argv[1:] or ["1"])[0])), encoding="utf-8")
