@@ -47,7 +47,7 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"dynamic_temperature": (1.0, 0.5)}, "dynamic_temperature"),
     ({"dynamic_temperature": (-1.0, 0.5)}, "dynamic_temperature"),
     ({"dynamic_temperature": (0.5, math.nan)}, "dynamic_temperature"),
-    ({"dynamic_temperature": (0.5, 1.5), "temperature": 0.7}, "give one of the two"),
+    ({"dynamic_temperature": (0.5, 1.5), "temperature": 0.7}, "give only one of them"),
     ({"dynamic_exponent": 0.0}, "dynamic_exponent"),
     ({"order": ("top_k", "topp")}, "order: no filter is called 'topp'"),
     ({"order": ("top_k", "top_k")}, "order: top_k is given twice"),

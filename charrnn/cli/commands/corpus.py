@@ -35,7 +35,9 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: charrnn corpus info python-docs; charrnn sample -q | charrnn corpus info -")
 def info(
-    source: Annotated[str, typer.Argument(help="A named corpus, a file, a glob or a directory; - reads standard input.")],
+    source: Annotated[
+        str, typer.Argument(help="A named corpus, a file, a glob or a directory; - reads standard input.")
+    ],
     encoding: Annotated[str, typer.Option(help="Encoding of the files; see corpus.encoding.")] = "utf-8",
     as_json: AsJson = False,
 ) -> None:

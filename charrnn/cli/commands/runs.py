@@ -55,9 +55,9 @@ def runs(
         )
     found = selected(find_runs(folder, left_out=tell_left_out), where or [])
     by = column_name(sort, found)
-    found = ranked(found, by, reverse=reverse)[:top]
     if show_effects or by in _LOSSES:
         table.tell_texts(found)
+    found = ranked(found, by, reverse=reverse)[:top]
     plain = as_csv or as_json or not sys.stdout.isatty()
     usual = table.table_columns(found, limit=8 if plain else 6, fewer=not plain)
     shown = [column_name(c.strip(), found) for c in columns.split(",")] if columns else usual
