@@ -1,17 +1,14 @@
-"""What is said on standard error: how often, on which terminals, and about which run."""
+"""What is said on standard error: how often, and on which terminals."""
 
 from __future__ import annotations
 
-import math
-import os
+import itertools
 import sys
-from pathlib import Path
 
 import pytest
 
 from charrnn.cli.views import training as views
 from charrnn.runs.events import StepReport
-from tests.conftest import Run
 
 
 def shown_in(
@@ -34,11 +31,11 @@ def test_plain_logs_get_thinner_as_a_run_gets_longer(
     assert steps[:5] == [1, 2, 3, 7, 11]  # the first at once, then one a second
     assert {k * 1000 for k in range(1, 15)} <= set(steps)  # validations always
     between = [s for s in steps if s % 1000]
-    gaps = [b - a for a, b in zip(between, between[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(between)]
     assert max(gaps[:30]) <= 8
     assert gaps[-1] * 0.25 > 60  # near the end of an hour, two minutes are a thirtieth
     assert 100 < len(steps) < 220
-    assert len(shown_in(36000, 1.0, monkeypatch, capsys)) < 320
+    assert len(shown_in(36000, 4.0, monkeypatch, capsys)) < 320
 
 
 def test_nothing_is_redrawn_where_the_cursor_cannot_move(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,30 +56,3 @@ def test_nothing_is_redrawn_where_the_cursor_cannot_move(monkeypatch: pytest.Mon
         assert kind("auto", TERM="xterm-256color", **notebook) == "rich"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     assert kind("auto", TERM="xterm") == "plain"
-
-
-def test_without_a_name_the_newest_run_is_named(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    for k, name in enumerate(("a", "b")):
-        (tmp_path / "checkpoints" / name).symlink_to(runs / name)
-        os.utime(runs / name / "last.npz", (2e9 + k, 2e9 + k))
-    for words in (("sample", "--length", "3", "--seed", "1"), ("eval", "--no-baselines", "--corpus", runs / "text.txt"),
-                  ("next", "--top", "1"), ("inspect", "embeddings"), ("export", "-o", tmp_path / "m.html")):  # fmt: skip
-        done = charrnn_here(*words)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.splitlines()[0] == f"newest run: {Path('checkpoints/b/best.npz')}"
-    assert "newest run" not in charrnn_here("sample", "--length", "3", "--quiet").stderr
-    assert "newest run" not in charrnn_here("next", "checkpoints/a").stderr
-
-
-def test_different_texts_are_not_ranked_silently(charrnn_here: Run, runs: Path) -> None:
-    said = "note: runs on 2 different texts or splits, whose losses cannot be compared"
-    for words in ((), ("--json",), ("--paths", "--top", "3"), ("--effects",), ("--sort", "train_loss", "--csv")):
-        done = charrnn_here("runs", runs, *words)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.startswith(said), words
-    assert charrnn_here("runs", runs, "--sort", "seconds").stderr == ""
-    source = f"corpus.source={runs / 'text.txt'}"
-    alike = charrnn_here("runs", runs, "--where", source)
-    assert (alike.stderr, len(alike.stdout.splitlines())) == ("", 3)
-    assert math.isfinite(float(alike.stdout.splitlines()[1].split("\t")[2]))

@@ -207,7 +207,7 @@ class TestConstraints:
     @pytest.mark.parametrize(
         ("expression", "part"),
         [
-            ("(", "is not a valid regular expression"),
+            ("(", "is not a valid"),
             ("(?<=a)b", "cannot be used"),
             ("[x-z]+", "no text"),
             ("z", "no text"),

@@ -37,8 +37,8 @@ def compress(
     """
     from charrnn.api import load
     from charrnn.cli.output import write_json
+    from charrnn.cli.views.progress import byte_progress
     from charrnn.cli.views.table import print_table
-    from charrnn.cli.views.training import byte_progress
     from charrnn.evaluation.compression import codec
     from charrnn.evaluation.compressors import compressed_bits_per_char
 
@@ -72,7 +72,7 @@ def decompress(
 ) -> None:
     """Restore a compressed file, byte for byte."""
     from charrnn.api import load
-    from charrnn.cli.views.training import byte_progress
+    from charrnn.cli.views.progress import byte_progress
     from charrnn.errors import CharRNNError
     from charrnn.evaluation.compression import codec
 

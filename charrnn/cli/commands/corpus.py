@@ -119,7 +119,7 @@ def fetch(
 
 def _get(name: str, *, kind: str, again: bool, as_json: bool) -> None:
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import byte_progress
+    from charrnn.cli.views.progress import byte_progress
     from charrnn.data.corpora import catalogue, get
     from charrnn.errors import SettingsError
 

@@ -113,7 +113,8 @@ def train_here(
     """
     from charrnn.cli.output import ReaderGoneError
     from charrnn.cli.signals import stop_signals
-    from charrnn.cli.views.training import byte_progress, train_view
+    from charrnn.cli.views.progress import byte_progress
+    from charrnn.cli.views.training import train_view
     from charrnn.errors import StorageError
     from charrnn.runs.events import RunFinished
     from charrnn.training.progress import StopFlag

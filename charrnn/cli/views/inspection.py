@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.output import visible, write, write_json
+from charrnn.cli.views.progress import sparkline
 from charrnn.cli.views.table import print_table
-from charrnn.cli.views.training import sparkline
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -11,8 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.output import visible
+from charrnn.cli.views.progress import clock
 from charrnn.cli.views.table import layout
-from charrnn.cli.views.training import clock, display_kind, guarded
+from charrnn.cli.views.training import display_kind, guarded
 
 if TYPE_CHECKING:
     from charrnn.sweep.plan import Plan
