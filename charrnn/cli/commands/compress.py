@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from charrnn.cli.completion import runs
+from charrnn.cli.text_options import Corpus, Ngram, with_ngram
 
 EXAMPLE = "Example: charrnn sample -q > text.txt && charrnn compress checkpoints/quickstart text.txt -o text.crnn"
 EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart text.crnn -o text.txt"
@@ -27,6 +28,8 @@ def compress(
             min=1, max=65535, help="Number of segments read in parallel: more is faster, but compresses less."
         ),
     ] = None,
+    ngram: Ngram = False,
+    corpus: Corpus = None,
     baselines: Annotated[bool, typer.Option(help="Also show the sizes that gzip, xz and bz2 reach.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Write the sizes as one JSON object.")] = False,
     quiet: _Quiet = False,
@@ -43,12 +46,14 @@ def compress(
     from charrnn.evaluation.compressors import compressed_bits_per_char
 
     loaded = load(checkpoint)
-    start = loaded.text_model.starts[0]
     data = _read(file)
     _check_folder(output)
+    if ngram:
+        loaded = with_ngram(loaded, corpus)
+    start = loaded.text_model.starts[0]
     with byte_progress("compressing", quiet=quiet) as tick:
         packed, bits = codec.compress(
-            data, loaded.models[0], loaded.vocabulary, start=start, streams=streams, tick=tick
+            data, loaded.models[0], loaded.vocabulary, start=start, mixture=loaded.mixture, streams=streams, tick=tick
         )
     _write(output, packed)
     stored = codec.is_stored(packed)
@@ -68,6 +73,7 @@ def decompress(
     checkpoint: _Model,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File made by `charrnn compress`.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Restored file to write.")],
+    corpus: Corpus = None,
     quiet: _Quiet = False,
 ) -> None:
     """Restore a compressed file, byte for byte."""
@@ -77,12 +83,16 @@ def decompress(
     from charrnn.evaluation.compression import codec
 
     loaded = load(checkpoint)
-    start = loaded.text_model.starts[0]
     packed = _read(file)
     _check_folder(output)
     try:
+        if codec.needs_ngram(packed):
+            loaded = with_ngram(loaded, corpus)
+        start, mixture = loaded.text_model.starts[0], loaded.mixture
         with byte_progress("decompressing", quiet=quiet) as tick:
-            data = codec.decompress(packed, loaded.models[0], loaded.vocabulary, start=start, tick=tick)
+            data = codec.decompress(
+                packed, loaded.models[0], loaded.vocabulary, start=start, mixture=mixture, tick=tick
+            )
     except CharRNNError as error:
         raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
     _write(output, data)

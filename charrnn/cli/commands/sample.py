@@ -11,7 +11,7 @@ import typer
 
 from charrnn.cli.arguments import Checkpoints, chosen
 from charrnn.cli.commands.sampling.flags import PANEL, SamplingFlags, with_sampling_flags
-from charrnn.cli.text_options import Corpus
+from charrnn.cli.text_options import Corpus, Ngram, with_ngram
 
 if TYPE_CHECKING:
     from charrnn.cli.commands.sampling.job import Job
@@ -29,7 +29,9 @@ PANELS = {
         "prompt", "prompt_file", "num_samples", "interactive", "fill", "num_items", "unique", "not_in_training", "cold",
         "unknown",
     ),
-    PANEL: ("temperature", "top_k", "top_p", "min_p", "seed", "best_of", "beam", "length_penalty", "constrain"),
+    PANEL: (
+        "temperature", "top_k", "top_p", "min_p", "seed", "best_of", "beam", "length_penalty", "constrain", "ngram",
+    ),
     "When to stop": ("length", "stop", "stop_on_newline", "until_words"),
     "Output": (
         "as_json", "colour", "include_prompt", "separator", "memorisation", "corpus", "output_encoding", "raw", "quiet",
@@ -138,6 +140,7 @@ def sample(
             help="Report how much of the output is copied from the training text.",
         ),
     ] = False,
+    ngram: Ngram = False,
     corpus: Corpus = None,
     output_encoding: Annotated[
         str | None,
@@ -157,6 +160,8 @@ def sample(
 
     _check_together(locals())
     loaded = load(*chosen(checkpoints, quiet=quiet), cold=cold)
+    if ngram:
+        loaded = with_ngram(loaded, corpus)
     encoding = keep_bytes(loaded.vocabulary, output_encoding)
     rules = TextRules.of(loaded.checkpoints[0].config.corpus)
     stop = [typed(text, loaded.vocabulary, encoding, what="--stop") for text in stop or []]
