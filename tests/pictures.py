@@ -1,4 +1,4 @@
-"""Draws the README's picture of the live display from a real run: `python -m tests.pictures [MINUTES]` (default: 1)."""
+"""Draws the README's picture of the live display from a real run: `python -m tests.pictures [MINUTES] [A.B=V...]`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PICTURE = ROOT / "docs" / "images" / "live.svg"
 SHOWN_AT = 0.9  # of the run, so that its bar still moves
 
 
-def draw(minutes: float) -> str:
-    """The display of the quickstart, near the end of so many minutes, as SVG."""
+def draw(minutes: float, overrides: list[str]) -> str:
+    """The display of the quickstart with these settings, near the end of its minutes, as SVG."""
     console = Console(
         record=True, force_terminal=True, color_system="truecolor", width=92, height=30, file=io.StringIO()
     )
-    settings = load_config(ROOT / "configs" / "quickstart.yaml", [f"training.max_minutes={minutes}"])
+    settings = load_config(ROOT / "configs" / "quickstart.yaml", [f"training.max_minutes={minutes}", *overrides])
     view = RichView(console, live=False)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # so that the picture names no folder of this machine
@@ -38,9 +38,9 @@ def draw(minutes: float) -> str:
         os.chdir(ROOT)
     console.export_text()  # which forgets the notes
     console.print(view._render())
-    svg = console.export_svg(title="charrnn train --config quickstart")
+    svg = console.export_svg(title="charrnn train")
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # no fonts from elsewhere
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(draw(float((sys.argv[1:] or ["1"])[0])), encoding="utf-8")
+    PICTURE.write_text(draw(float((sys.argv[1:] or ["2"])[0]), sys.argv[2:]), encoding="utf-8")

@@ -34,6 +34,13 @@ class Command(TyperCommand):
     common: tuple[str, ...] | None = None
     panels: Mapping[str, tuple[str, ...]] = {}
 
+    def get_help_option(self, ctx: Any) -> Any:
+        """`--help`, as a flag that is not given rather than unknown: Typer would load pydantic to convert it."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; `--help-all` among them shows all options."""
         before = args[: args.index("--")] if "--" in args else args
@@ -63,6 +70,13 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A command of commands, listed with the first sentence of their help."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """`--help`, as in a command."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
 
     def listing(self) -> Mapping[str, Iterable[Row]]:
         """Panel -> name and first sentence of each command."""
