@@ -85,3 +85,5 @@ def test_on_a_terminal_what_is_left_out_is_said(
 def test_elsewhere_it_is_tab_separated_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
     print_table("four runs", HEADS, RUNS)
     assert capsys.readouterr().out == "".join("\t".join(row) + "\n" for row in [HEADS, *RUNS])
+    print_table("one run", ("name", "loss"), [("a\tb\n\x1b[31m", "0.5")])
+    assert capsys.readouterr().out == "name\tloss\na\\tb\\n\\x1b[31m\t0.5\n"

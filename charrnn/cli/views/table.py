@@ -51,13 +51,19 @@ def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "
         text: heading of a column of prose, whose end may be cut off.
     """
     if not sys.stdout.isatty():
-        write("".join("\t".join(row) + "\n" for row in (columns, *rows)))
+        write("".join("\t".join(map(_between_tabs, row)) + "\n" for row in (columns, *rows)))
         return
     width = shutil.get_terminal_size((80, 24)).columns
     laid = layout(columns, rows, width, text=text)
     bold, plain = ("\x1b[1m", "\x1b[0m") if colours_wanted() and os.environ.get("TERM") != "dumb" else ("", "")
     rule = "─" * max(_length(line) for line in [*laid.heads, *laid.rows])
-    write("\n".join([f"{bold}{visible(title)}{plain}", *laid.heads, rule, *laid.rows, *_left_out(laid, width)]) + "\n")
+    heads = [*laid.heads, rule] if any(columns) else []
+    write("\n".join([f"{bold}{visible(title)}{plain}", *heads, *laid.rows, *_left_out(laid, width)]) + "\n")
+
+
+def _between_tabs(cell: str) -> str:
+    """A name from somebody's file may hold tabs, line ends and escape sequences."""
+    return visible(cell).replace("\t", "\\t").replace("\n", "\\n")
 
 
 def _left_out(laid: Layout, width: int) -> list[str]:
