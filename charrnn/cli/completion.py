@@ -19,13 +19,14 @@ _MOST_RUNS = 200
 
 
 def recipes(incomplete: str) -> list[tuple[str, str]]:
-    """Names of built-in settings with their first line, then settings files and runs."""
+    """Names of built-in settings with what they are, then settings files and runs."""
     from charrnn.config.builtin import bundled_path
 
     found = []
     for path in sorted(bundled_path("configs").glob("*.yaml")):
         if path.stem.startswith(incomplete):
-            found.append((path.stem, path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")))
+            first = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+            found.append((path.stem, re.split(r"[:(.]", first)[0][:60].strip()))  # what is wrapped breaks fish
     return found + _paths(incomplete, (".yaml", ".yml"))
 
 

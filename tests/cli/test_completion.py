@@ -59,7 +59,7 @@ def test_keys_and_values_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("checkpoints/a", "checkpoints/sweep/x", "elsewhere/b"):
+    for name in ("checkpoints/a", "checkpoints/a/inside", "checkpoints/sweep/x", "elsewhere/b"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "config.yaml").touch()
     assert completed(monkeypatch, "sample", "") == ["checkpoints/a", "checkpoints/sweep/x"]

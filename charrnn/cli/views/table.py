@@ -51,7 +51,7 @@ def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "
         text: heading of a column of prose, whose end may be cut off.
     """
     if not sys.stdout.isatty():
-        write("".join("\t".join(map(_between_tabs, row)) + "\n" for row in (columns, *rows)))
+        write("".join("\t".join(map(_cell, row)) + "\n" for row in (columns, *rows)))
         return
     width = shutil.get_terminal_size((80, 24)).columns
     laid = layout(columns, rows, width, text=text)
@@ -61,8 +61,8 @@ def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "
     write("\n".join([f"{bold}{visible(title)}{plain}", *heads, *laid.rows, *_left_out(laid, width)]) + "\n")
 
 
-def _between_tabs(cell: str) -> str:
-    """A name from somebody's file may hold tabs, line ends and escape sequences."""
+def _cell(cell: str) -> str:
+    """A cell on one line: a name from somebody's file may hold tabs, line ends and escape sequences."""
     return visible(cell).replace("\t", "\\t").replace("\n", "\\n")
 
 
@@ -76,7 +76,7 @@ def _left_out(laid: Layout, width: int) -> list[str]:
 
 def layout(columns: Sequence[str], rows: Rows, width: int, *, text: str = "") -> Layout:
     """Lay a table out in lines of at most `width` columns; see `print_table` for the rest."""
-    names, cells = [visible(c) for c in columns], [[visible(cell) for cell in row] for row in rows]
+    names, cells = [_cell(c) for c in columns], [[_cell(cell) for cell in row] for row in rows]
     turned = _turned(names, cells)
     shown, widths = _fitting(names, cells, width, text)
     if len(shown) < len(names) and len(cells) <= _FEW and not text and _widths(*turned, width):
