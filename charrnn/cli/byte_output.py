@@ -37,7 +37,7 @@ def keep_bytes(vocabulary: Vocabulary, encoding: str | None) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes that such a text stands for."""
+    """The bytes that such a text encodes."""
     return text.encode("utf-8", "surrogateescape")
 
 

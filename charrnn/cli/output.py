@@ -61,7 +61,7 @@ def write_bytes(data: bytes) -> None:
 
 
 def shown(text: str) -> str:
-    """A text with U+FFFD for the bytes in it that are no UTF-8, which no stream of text can take."""
+    """A text with U+FFFD for bytes that are not UTF-8, which no text stream can take."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if _LONE.search(text) else text
 
 

@@ -131,7 +131,7 @@ def read_vocabulary(path: Path) -> NumberedSymbols:
     except ValueError as error:
         raise CheckpointError(f"{path}: not a JSON list of single characters: {error}") from None
     if not values:
-        raise CheckpointError(f"{path}: there are no characters in it")
+        raise CheckpointError(f"{path}: it contains no characters")
     if twice := [v for v, count in Counter(values).items() if count > 1]:
         raise CheckpointError(
             f"{path}: {describe_symbol(twice[0], 'utf-8')} is there twice",

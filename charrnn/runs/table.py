@@ -49,6 +49,11 @@ class Run:
     facts: dict[str, Value]
     settings: dict[str, Value]
 
+    @property
+    def text(self) -> str:
+        """What it read and how that was split: losses of runs in which this differs cannot be compared."""
+        return json.dumps({path: v for path, v in self.settings.items() if path.startswith("corpus.")}, sort_keys=True)
+
     def value(self, column: str) -> Value:
         """The value in a column."""
         if column in ("name", "status", "path"):

@@ -9,16 +9,22 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Show the resolved settings of a run, or the JSON Schema for editors.", no_args_is_help=True)
+from charrnn.cli.arguments import Overrides
+from charrnn.cli.completion import recipes
+from charrnn.cli.help import CommandGroup
+
+app = CommandGroup(help="Show and check the settings of a run.")
 
 
-@app.command(epilog="Example: charrnn config show configs/gru.yaml --set model.cell=gru --set training.max_steps=100")
+@app.command(epilog="Example: charrnn config show quickstart --set model.cell=gru --set training.max_steps=100")
 def show(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings file (YAML), or the name of a built-in one.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable."),
-    ] = None,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", autocompletion=recipes, help="Settings file (YAML), or the name of built-in settings."
+        ),
+    ],
+    overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object instead of YAML.")] = False,
 ) -> None:
     """Check FILE and write all its settings, defaults included, to standard output."""

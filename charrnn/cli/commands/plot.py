@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
-EXAMPLE = "Example: charrnn plot checkpoints/rnn checkpoints/lstm checkpoints/gru --x seconds --output loss.png"
+from charrnn.cli.arguments import RunDirectories
+
+EXAMPLE = "Example: charrnn plot checkpoints/quickstart --x seconds --output loss.png"
 
 
 class XAxis(str, Enum):
@@ -23,7 +25,7 @@ class XAxis(str, Enum):
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    runs: RunDirectories,
     x: Annotated[
         XAxis, typer.Option("--x", help="Horizontal axis: steps, characters or seconds of training.")
     ] = XAxis.steps,
@@ -36,6 +38,7 @@ def plot(
 ) -> None:
     """Plot the losses, learning rate and gradient norm of one or more runs."""
     from charrnn.cli.output import visible, write, write_json
+    from charrnn.cli.views.colour import colours_wanted
     from charrnn.errors import SettingsError
     from charrnn.inspection.plots.curves import curve_data, draw_curves, draw_in_terminal
     from charrnn.runs.history import read_history
@@ -46,7 +49,7 @@ def plot(
         return
     if terminal or (output is None and find_spec("matplotlib") is None and find_spec("plotext") is not None):
         size = shutil.get_terminal_size((80, 24))
-        colour = sys.stdout.isatty()
+        colour = colours_wanted()
         text = draw_in_terminal(histories, x=x.value, width=size.columns, height=size.lines - 2, colour=colour)
         write((text if colour else visible(text)) + "\n")
         return

@@ -13,6 +13,8 @@ EXAMPLE = (
     "charrnn plot $(charrnn runs --top 3 --paths)"
 )
 
+_LOSSES = ("loss", "bits_per_char", "val_loss", "train_loss")
+
 
 def runs(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Directory to search for runs, at any depth.")] = Path(
@@ -52,9 +54,12 @@ def runs(
             f"{folder}: no such directory", hint="runs are in checkpoints/ of the directory where you trained them"
         )
     found = selected(find_runs(folder, left_out=tell_left_out), where or [])
-    found = ranked(found, column_name(sort, found), reverse=reverse)[:top]
+    by = column_name(sort, found)
+    if show_effects or by in _LOSSES:
+        table.tell_texts(found)
+    found = ranked(found, by, reverse=reverse)[:top]
     plain = as_csv or as_json or not sys.stdout.isatty()
-    usual = table.table_columns(found, limit=8 if plain else 4, fewer=not plain)
+    usual = table.table_columns(found, limit=8 if plain else 6, fewer=not plain)
     shown = [column_name(c.strip(), found) for c in columns.split(",")] if columns else usual
     if show_effects:
         _show_effects(found, as_json=as_json, as_csv=as_csv)
@@ -72,7 +77,7 @@ def _show_effects(found, *, as_json: bool, as_csv: bool) -> None:  # type: ignor
     from dataclasses import asdict
 
     from charrnn.cli.output import write, write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
     from charrnn.runs.effects import effects
 
     measured = effects(found)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import Overrides
 from charrnn.cli.commands.train import ProgressKind
 from charrnn.cli.text_options import at_home
 
@@ -44,9 +45,7 @@ def sweep(
             min=1, help="Number of trials to run at once, sharing the processors. Default: one per processor."
         ),
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting of all trials; repeatable.")
-    ] = None,
+    overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and exit.")] = False,
     print_commands: Annotated[
         bool,
@@ -72,7 +71,19 @@ def sweep(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the ranked results as one JSON object.")] = False,
 ) -> None:
-    """Train many configurations, on all cores or many machines, and rank them."""
+    """Train many configurations, on all cores or many machines, and rank them.
+
+    A sweep file names settings to start from, what varies, and how often each combination is trained:
+
+        base: quickstart              # a settings file, or a built-in one by name
+        set: {training.max_steps: 500}
+        grid:
+          model.cell: [lstm, gru]
+          model.hidden_size: [128, 256]
+        seeds: 2                      # 2 x 2 x 2 = 8 trials
+
+    Random draws, search, early stopping and budgets are in docs/sweeps.md.
+    """
     from charrnn.config.load import read_settings
     from charrnn.sweep.directory import SweepDirectory
     from charrnn.sweep.plan import read_plan
@@ -226,9 +237,10 @@ def _show(
     folder: SweepDirectory, counts: dict[str, int], runs: list[Run], columns: list[str], *, as_json: bool, quiet: bool
 ) -> None:
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.runs import rows_of, show_table, table_columns
+    from charrnn.cli.views.runs import rows_of, show_table, table_columns, tell_texts
     from charrnn.cli.views.sweep import short_names
 
+    tell_texts(runs)
     if as_json:
         write_json({"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])})
     elif not quiet:

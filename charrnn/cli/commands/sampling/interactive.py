@@ -11,11 +11,11 @@ from charrnn.cli.commands.sampling.job import Job, stream
 from charrnn.cli.output import write
 
 HELP = """\
-Type a text to have it continued; an empty line continues nothing.
-:temperature 0.5     any number of --help, with - or _: :top-p 0.9, :min-p 0.05, ...
-:length 300          characters to make
-:seed 7              of the next text; it rises by one from text to text
-:settings            what is set now
+Type a prompt to see it continued; an empty line starts without one.
+:temperature 0.5     set any numeric option of --help-all, as in :top-p 0.9 or :min-p 0.05
+:length 300          number of characters to generate
+:seed 7              seed of the next text; it increases by one per text
+:settings            show the current settings
 :quit                end (also Ctrl-D)
 """
 
@@ -38,8 +38,8 @@ def converse(job: Job, unknown: str) -> None:
             if line.startswith(":"):
                 _command(job, line[1:].strip())
             elif line:
-                line = typed(line, job.model.vocabulary, job.output_encoding, what="the prime")
-                job.prime = job.model.vocabulary.encode(line, what="the prime", unknown=unknown)
+                line = typed(line, job.model.vocabulary, job.output_encoding, what="the prompt")
+                job.prime = job.model.vocabulary.encode(line, what="the prompt", unknown=unknown)
                 stream(job)
                 job.seed += 1
         except CharRNNError as error:

@@ -35,11 +35,11 @@ class Job:
         best_of: samples to make for that, if more.
         separator: line between two samples.
         include_prime: write the prime first.
-        raw: control characters as they are, even on a terminal.
+        raw: control characters unchanged, even on a terminal.
         colour: "surprise", "entropy" or None.
         output_encoding: of a model of bytes, for a terminal.
-        keep: whether somebody looks at the text afterwards; it may have no end.
-        texts: what was made, for whoever looks at it afterwards.
+        keep: whether `texts` is used later; a text may have no end.
+        texts: the generated texts, for later use.
     """
 
     model: TrainedModel
@@ -176,7 +176,7 @@ def write_as_json(job: Job) -> None:
 
 
 def write_beams(job: Job, width: int, penalty: float, *, as_json: bool) -> None:
-    """The likeliest continuations that a beam search finds, as many as samples are wanted."""
+    """The most likely continuations that a beam search finds, as many as samples are wanted."""
     from charrnn.data.vocabulary import TextDecoder
     from charrnn.sampling.beam import beam_search
 
