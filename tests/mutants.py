@@ -1,11 +1,13 @@
 """Mutation testing: `make mutants` breaks a module in every small way mutmut knows and counts what its tests notice.
 
-A module at a time, in a copy outside the checkout: mutants of everything at once would run every test for every one.
+A module, or a sample of the modules of a folder, in a copy outside the checkout.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import random
 import re
 import shutil
@@ -21,15 +23,34 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("charrnn", "tests", "configs", "corpora", "docs", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml")
 
-_SETTINGS = ("training/test_settings_change_the_run.py",)
-_CELLS = ("nn/test_cells.py",)
+# Of the many sizes at which gradients are compared with differences, one is enough to notice a mutant.
+QUICK = "not central_differences or 0.4-2 or (embedding_size and weight_dropout and gru)"
 
-# The fast tests, below tests/, that are to notice what is broken in a module, below charrnn/.
-TESTS: dict[str, tuple[str, ...]] = {
+# The fast tests, below tests/, that are to notice what is broken. A module without a line has its folder's.
+_CELLS = (
+    "nn/test_cells.py",
+    "nn/test_regularisation.py",
+    "nn/test_own_cells.py::test_find_cell_imports_the_module_that_has_it",
+)
+_RUNS = (
+    "training/test_log_is_right.py",
+    "training/test_trainer.py",
+    "training/test_kernels.py",
+    "training/test_replicas.py::test_columns_are_shared_out_whole",
+    "training/test_replicas.py::test_the_gradient_of_one_step_is_the_same",
+)
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "nn": (*_CELLS, "nn/test_network.py"),
+    "nn/cells": (*_CELLS, "nn/test_equations.py"),
+    "evaluation": ("evaluation/test_reading.py",),
+    "evaluation/compression": ("evaluation/test_compression.py",),
+    "sampling": ("sampling",),
+    "training": _RUNS,
+}
+MODULES: dict[str, tuple[str, ...]] = {
     "nn/clip.py": ("nn/test_optim.py",),
     "nn/schedule.py": ("nn/test_optim.py",),
     "nn/ema.py": ("nn/test_ema.py",),
-    "nn/init.py": _CELLS,
     "nn/matmul.py": ("nn/test_matmul.py",),
     "nn/embedding.py": ("nn/test_embedding.py",),
     "nn/params.py": ("nn/test_optim.py", "nn/test_dropout.py"),
@@ -37,47 +58,50 @@ TESTS: dict[str, tuple[str, ...]] = {
     "nn/buffers.py": ("nn/test_matmul.py", *_CELLS),
     "nn/optim.py": ("nn/test_optim.py",),
     "nn/head.py": ("nn/test_dropout.py",),
-    "nn/stepper.py": ("nn/test_regularisation.py", "nn/test_cells.py"),
     "nn/ensemble.py": ("sampling/test_generate.py",),
-    "nn/gradcheck.py": ("nn/test_equations.py", "nn/test_own_cells.py"),
-    "nn/network.py": ("nn/test_network.py", "nn/test_cells.py", "nn/test_regularisation.py"),
-    "nn/cells/__init__.py": ("nn/test_own_cells.py",),
-    "nn/cells/cell.py": (*_CELLS, "nn/test_own_cells.py"),
-    "nn/cells/rnn.py": _CELLS,
-    "nn/cells/lstm.py": _CELLS,
-    "nn/cells/gru.py": _CELLS,
-    "nn/cells/kernels.py": (*_CELLS, "nn/test_regularisation.py"),
-    "nn/cells/recurrent.py": (*_CELLS, "nn/test_regularisation.py", "nn/test_own_cells.py"),
-    "nn/cells/equations.py": ("nn/test_equations.py",),
-    "nn/cells/reference.py": ("nn/test_cells.py", "nn/test_equations.py"),
+    "nn/gradcheck.py": ("nn/test_cells.py::test_gradients_with_resets_inside_the_window", "cli/test_commands.py"),
     "data/windows.py": ("data/test_windows.py", "data/test_data.py"),
     "data/vocabulary.py": ("data/test_vocabulary.py", "data/test_data.py"),
     "evaluation/compressors.py": ("evaluation/test_compressors.py",),
     "evaluation/dynamic.py": ("evaluation/test_dynamic.py",),
-    "evaluation/loss.py": ("evaluation/test_reading.py", "nn/test_network.py"),
+    "evaluation/health.py": ("evaluation/test_health.py",),
+    "evaluation/loss.py": ("evaluation/test_reading.py", "training/test_log_is_right.py"),
     "evaluation/memorisation.py": ("evaluation/test_memorisation.py",),
     "evaluation/ngram.py": ("evaluation/test_ngram.py",),
-    "evaluation/reading.py": ("evaluation/test_reading.py",),
+    "data/encode.py": ("data/test_data.py", "data/test_documents.py"),
     "evaluation/scoring.py": ("evaluation/test_reading.py", "cli/test_scoring.py"),
 }
-FOLDERS: dict[str, tuple[str, ...]] = {
-    "nn": ("nn/test_cells.py", "nn/test_network.py"),
-    "evaluation/compression": ("evaluation/test_compression.py",),
-    "sampling": ("sampling",),
-    "training": ("training/test_trainer.py", "training/test_replicas.py", "training/test_log_is_right.py", *_SETTINGS),
-}
-# Modules that have no line of their own. The compiled kernels are compared with these elsewhere.
-for _folder, _tests in FOLDERS.items():
-    for _path in sorted((ROOT / "charrnn" / _folder).rglob("*.py")):
-        if "compiled" not in _path.parts:
-            TESTS.setdefault(_path.relative_to(ROOT / "charrnn").as_posix(), _tests)
+
+
+def _table() -> dict[str, tuple[str, ...]]:
+    """The tests of every module: of a folder's modules those that the longest line naming the folder has."""
+    table = dict(MODULES)
+    for folder in sorted(FOLDERS, key=len, reverse=True):
+        for path in sorted((ROOT / "charrnn" / folder).rglob("*.py")):
+            if (
+                "compiled" not in path.parts
+            ):  # compared with nn/ elsewhere, as machine code, which cannot be mutated while it runs
+                table.setdefault(path.relative_to(ROOT / "charrnn").as_posix(), FOLDERS[folder])
+    return table
+
+
+TESTS = _table()
+
+
+NOTICED = ("killed", "timeout", "segfault")  # a test failed, or never returned
 
 
 @dataclass
 class Score:
-    """What became of the mutants of a module: mutmut's status of each by its name, and the survivors' diffs."""
+    """What became of mutants: mutmut's status of each by its name, and the survivors' diffs.
 
-    module: str
+    Attributes:
+        part: the module or folder below charrnn/ whose mutants they are.
+        mutants: how many it has in all, drawn or not.
+    """
+
+    part: str
+    mutants: int
     status: dict[str, str]
     survivors: dict[str, str]
 
@@ -86,13 +110,36 @@ class Score:
 
     @property
     def noticed(self) -> int:
-        """Mutants that a test failed on or never returned from."""
-        return self.count("killed", "timeout", "segfault")
+        return self.count(*NOTICED)
+
+    def row(self) -> str:
+        """A row of the table in docs/testing.md."""
+        total = len(self.status)
+        low, high = interval(self.noticed, total)
+        share = f"{100 * self.noticed / total:.0f}%" if total else "-"
+        if total < self.mutants:
+            share += f" ({100 * low:.0f}-{100 * high:.0f}%)"
+        counts = [self.mutants, total, self.count("killed"), self.count("timeout", "segfault"), self.count("survived")]
+        return f"| `{self.part}` | " + " | ".join(map(str, [*counts, total - sum(counts[2:]), share])) + " |"
+
+
+def interval(hits: int, total: int) -> tuple[float, float]:
+    """The share of `hits` that `total` draws allow for, with 95% confidence (Wilson 1927)."""
+    if not total:
+        return 0.0, 1.0
+    z, share = 1.96, hits / total
+    centre, half = share + z * z / (2 * total), z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return tuple((centre + sign * half) / (1 + z * z / total) for sign in (-1, 1))  # type: ignore[return-value]
+
+
+def modules_of(part: str) -> list[str]:
+    """The modules that a name below charrnn/ means: itself, or all below a folder. Empty if there is none."""
+    return [module for module in TESTS if module == part or module.startswith(part.rstrip("/") + "/")]
 
 
 @contextmanager
-def scratch_copy(module: str) -> Iterator[Path]:
-    """A copy of the checkout, outside it, where mutmut mutates `module` alone and runs its tests alone."""
+def scratch_copy(modules: Sequence[str]) -> Iterator[Path]:
+    """A copy of the checkout, outside it, where mutmut mutates `modules` alone and runs their tests alone."""
     with tempfile.TemporaryDirectory(prefix="charrnn-mutants-") as name:
         folder = Path(name)
         for part in COPIED:
@@ -101,15 +148,22 @@ def scratch_copy(module: str) -> Iterator[Path]:
                 shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, folder / part)
+        tests = dict.fromkeys(f"tests/{path}" for module in modules for path in TESTS[module])
         lists = {
             "source_paths": ["charrnn"],
-            "only_mutate": [f"charrnn/{module}"],
+            "only_mutate": [f"charrnn/{module}" for module in modules],
             "also_copy": [part for part in COPIED if part not in ("charrnn", "tests", "pyproject.toml")],
-            "pytest_add_cli_args": ["-n0", "-p", "no:cacheprovider", "-m", "not (slow or extras or parity)"],
-            "pytest_add_cli_args_test_selection": [f"tests/{path}" for path in TESTS[module]],
+            "pytest_add_cli_args": [
+                "-n0",
+                "-m",
+                "not (slow or extras or parity)",
+                "-k",
+                QUICK,
+            ],
+            "pytest_add_cli_args_test_selection": list(tests),
         }
         with (folder / "pyproject.toml").open("a", encoding="utf-8") as file:
-            file.write("\n[tool.mutmut]\n")
+            file.write("\n[tool.mutmut]\ntrack_dependencies = false\n")
             for key, values in lists.items():
                 quoted = ", ".join(f'"{value}"' for value in values)
                 file.write(f"{key} = [{quoted}]\n")
@@ -130,19 +184,17 @@ def statuses(folder: Path) -> dict[str, str]:
     return dict(found)
 
 
-def run(module: str, *, most: int | None = None, draw: random.Random | None = None) -> Score:
-    """Test the mutants of `module`, or `most` of them, drawn by `draw`."""
-    with scratch_copy(module) as folder:
-        if most is None or draw is None:
-            mutmut(folder, "run")
-            status = statuses(folder)
-        else:
-            names = mutant_names(folder, module)
-            chosen = draw.sample(names, min(most, len(names)))
-            mutmut(folder, "run", *chosen)
-            status = {name: value for name, value in statuses(folder).items() if name in set(chosen)}
-        left = [name for name, value in status.items() if value not in ("killed", "timeout", "segfault")]
-        return Score(module, status, {name: mutmut(folder, "show", name) for name in left})
+def run(part: str, *, most: int | None = None, draw: random.Random | None = None, processes: int = 1) -> Score:
+    """Test the mutants of a module or folder, or `most` of them, drawn by `draw`."""
+    modules = modules_of(part)
+    with scratch_copy(modules) as folder:
+        names = [name for module in modules for name in mutant_names(folder, module)]
+        chosen = names if most is None or draw is None else draw.sample(names, min(most, len(names)))
+        mutmut(folder, "run", "--max-children", str(processes), *(chosen if len(chosen) < len(names) else ()))
+        wanted = set(chosen)
+        status = {name: value for name, value in statuses(folder).items() if name in wanted}
+        left = [name for name, value in status.items() if value not in NOTICED]
+        return Score(part, len(names), status, {name: mutmut(folder, "show", name) for name in left})
 
 
 def mutant_names(folder: Path, module: str) -> list[str]:
@@ -158,9 +210,9 @@ def mutant_names(folder: Path, module: str) -> list[str]:
 
 
 def documented() -> list[str]:
-    """The modules that docs/testing.md has a row of figures for."""
-    rows = re.findall(r"^\| `(\S+\.py)` \| \d+ \|", (ROOT / "docs" / "testing.md").read_text("utf-8"), re.MULTILINE)
-    return [module for module in TESTS if module in rows]
+    """The modules that docs/testing.md has figures for, of their own or of their folder."""
+    rows = re.findall(r"^\| `(\S+)` \| \d+ \|", (ROOT / "docs" / "testing.md").read_text("utf-8"), re.MULTILINE)
+    return [module for module in TESTS if any(module in modules_of(row) for row in rows)]
 
 
 def changed(diff: str) -> str:
@@ -184,36 +236,37 @@ def sample(count: int, seed: str, *, of_each: int = 10) -> list[Score]:
     return scores
 
 
-def row(score: Score) -> str:
-    total = len(score.status)
-    share = f"{100 * score.noticed / total:.0f}%" if total else "-"
-    counts = [score.count("killed"), score.count("timeout", "segfault"), score.count("survived")]
-    untested = total - sum(counts)
-    return f"| `{score.module}` | {total} | " + " | ".join(map(str, [*counts, untested])) + f" | {share} |"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modules", nargs="*", help="modules below charrnn/, such as nn/clip.py (default: all)")
-    modules: list[str] = parser.parse_args(arguments).modules or list(TESTS)
-    if unknown := [module for module in modules if module not in TESTS]:
-        parser.error(f"no such module: {', '.join(unknown)} (the table is TESTS in tests/mutants.py)")
-    print(
-        "| module | mutants | killed | timeout | survived | no tests | score |\n|---|---|---|---|---|---|---|",
-        flush=True,
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        help="modules or folders below charrnn/, such as nn/clip.py or sampling (default: each module)",
     )
-    scores = []
-    for module in modules:
+    parser.add_argument("--sample", type=int, metavar="N", help="draw N mutants per module or folder (default: all)")
+    parser.add_argument("--seed", default="0", help="seed of the draw (default: 0)")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="mutants tested at a time (default: one per core)"
+    )
+    options = parser.parse_args(arguments)
+    parts: list[str] = options.parts or list(TESTS)
+    if unknown := [part for part in parts if not modules_of(part)]:
+        parser.error(f"no such module: {', '.join(unknown)} (the table is TESTS in tests/mutants.py)")
+    columns = ["part", "mutants", "tested", "killed", "timeout", "survived", "no tests", "score"]
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", flush=True)
+    failed = False
+    for part in parts:
         try:
-            scores.append(run(module))
+            draw = random.Random(f"{options.seed} {part}")
+            score = run(part, most=options.sample, draw=draw, processes=options.processes)
         except RuntimeError as error:
-            print(f"{module}: mutmut failed\n{error}", file=sys.stderr, flush=True)
+            print(f"{part}: mutmut failed\n{error}", file=sys.stderr, flush=True)
+            failed = True
             continue
-        print(row(scores[-1]), flush=True)
-        for name, diff in scores[-1].survivors.items():
-            print(f"{name} ({scores[-1].status[name]})\n{diff}", file=sys.stderr, flush=True)
-    if len(scores) != len(modules):
-        sys.exit(1)
+        print(score.row(), flush=True)
+        for name, diff in score.survivors.items():
+            print(f"{name} ({score.status[name]})\n{diff}", file=sys.stderr, flush=True)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":
