@@ -28,16 +28,17 @@ SLOWER = (
     *("gradients_equal_central_differences", "resets_inside_the_window", "test_the_command", "test_the_flags_work"),
     *("test_the_end_of_training_and_eval", "test_validation_and_eval", "40003", "30000", "freezes_from_zero"),
     *("test_a_text_that_the_model_is_sure_of", "test_extreme_files", "test_damage_is_refused", "cannot_be_shrunk"),
-    *("hundred_thousand", "the_mean_of_several_models"),
+    *("hundred_thousand", "the_mean_of_several_models", "are_memorised", "markov_source", "allocates_next_to_nothing"),
 )
 
 # The fast tests, below tests/, that are to notice what is broken. A module without a line has its folder's.
 _NETWORKS = ("training/test_shipped_sizes.py::test_small_networks_too", "nn/test_cells.py")
 FOLDERS: dict[str, tuple[str, ...]] = {
-    "nn": (*_NETWORKS, "nn/test_regularisation.py"),
+    "nn": (*_NETWORKS, "nn/test_network.py", "nn/test_regularisation.py"),
     "nn/cells": (
         *_NETWORKS,
         "nn/test_equations.py",
+        "nn/test_network.py",
         "nn/test_own_cells.py::test_find_cell_imports_the_module_that_has_it",
         "training/test_shipped_sizes.py::test_chunks_fit_their_bytes",
     ),

@@ -14,7 +14,8 @@ from charrnn.nn.clip import clip_by_norm, global_norm
 from charrnn.nn.network import CharRNN
 from charrnn.nn.optim import Adam
 from tests.conftest import SENTENCES
-from tests.strategies import every_kernel, make_case
+from tests.strategies import Case, every_kernel, make_case
+from tests.training.reference_network import Layer, Network
 
 
 def train_on(model: CharRNN, inputs: np.ndarray, targets: np.ndarray, *, steps: int, rate: float) -> float:
@@ -91,3 +92,50 @@ def test_the_gradient_is_of_the_mean_and_the_loss_is_the_sum() -> None:
     assert total == pytest.approx(case.model.loss(case.inputs, case.targets, case.fresh_state()).sum())
     case.model.loss_and_grad(case.inputs, case.targets, case.fresh_state(), scale=1.0)
     np.testing.assert_allclose(case.model.grads.flat, mean_grad * case.inputs.size, rtol=1e-9, atol=1e-12)
+
+
+def plain_of(case: Case) -> Network:
+    return Network(case.model.cell_name, case.model.num_layers, None, case.model.vocab_size)
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_a_trace_has_what_the_plain_network_computes(cell: str) -> None:
+    case = make_case(cell, T=6, L=2)
+    ours, theirs, x = case.fresh_state(), case.fresh_state(), np.eye(7)[case.inputs].transpose(0, 2, 1)
+    found, log_p = case.model.trace(case.inputs.astype(np.uint8), ours)
+    for k, names in enumerate(found):
+        layer = Layer.of(cell, dict(case.model.params), k, None)
+        x = layer.forward(x, theirs[k], set())
+        assert set(names) == {*CELLS[cell].state_names, *CELLS[cell].gates}
+        for name, values in names.items():
+            expected = [step[name] for step in layer.steps]
+            np.testing.assert_allclose(values, expected, atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(log_p, plain_of(case).log_probabilities(dict(case.model.params), x), atol=1e-12)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+@pytest.mark.parametrize("options", [{}, {"embedding_size": 3}, {"embedding_size": 4, "tie_weights": True}], ids=str)
+def test_the_gradient_before_each_step_is_of_the_last_symbol(cell: str, options: dict[str, object]) -> None:
+    """That is what a window's gradient has more than that of a window without its last step."""
+    case, T = make_case(cell, T=5, L=2, **options), 5
+    after = case.fresh_state()
+    norms = case.model.state_gradient_norms(case.inputs, case.targets[-1], after)
+    gradient = case.model.grads.flat.copy()
+    for t in range(T - 1):
+        grads = []
+        for stop in (T, T - 1):
+            state = case.fresh_state()
+            if t:
+                case.model.loss(case.inputs[:t], case.targets[:t], state)
+            case.model.loss_and_grad(case.inputs[t:stop], case.targets[t:stop], state, scale=1.0)
+            grads.append((case.model.grads.flat.copy(), [g.copy() for g in case.model.state_grads]))
+            if stop == T:
+                for a, b in zip(after, state, strict=True):
+                    np.testing.assert_allclose(a, b, atol=1e-12)
+        (whole, with_last), (shorter, without) = grads
+        if t == 0:
+            np.testing.assert_allclose(gradient, whole - shorter, atol=1e-12)
+        squares = sum(((a - b) ** 2).sum(axis=(0, 1)) for a, b in zip(with_last, without, strict=True))
+        np.testing.assert_allclose(norms[t], np.sqrt(squares), rtol=1e-9)
