@@ -23,13 +23,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("charrnn", "tests", "configs", "corpora", "docs", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml")
 
-# Left out because they take a second or more. Gradients are compared with a plain network in milliseconds instead.
+# Expressions of `pytest -k`: left out, because they take a second or more. Gradients are compared with a plain network
+# in milliseconds instead, and a few settings go through everything that a trainer does.
 SLOWER = (
     *("gradients_equal_central_differences", "resets_inside_the_window", "test_the_command", "test_the_flags_work"),
+    *("are_memorised", "markov_source", "allocates_next_to_nothing", "hundred_thousand", "the_mean_of_several_models"),
     *("test_the_end_of_training_and_eval", "test_validation_and_eval", "40003", "30000", "freezes_from_zero"),
     *("test_a_text_that_the_model_is_sure_of", "test_extreme_files", "test_damage_is_refused", "cannot_be_shrunk"),
-    *("hundred_thousand", "the_mean_of_several_models", "are_memorised", "markov_source", "allocates_next_to_nothing"),
+    *("the_same_settings_give", "(undisturbed_one and not lstm)", "test_a_run_learns", "test_the_gradient_of_one_step"),
+    "(its_formula_says and not (plateau_patience or max_rollbacks or lr_factor or clip_mode or sample_length or "
+    "(ema_decay and adamw) or (warmup_steps and max_minutes)))",
 )
+# What these have is run by other processes or needs extras: no test that is quick enough sees them.
+ELSEWHERE = ("mpi", "processes", "replicas", "tensorboard", "worker")
 
 # The fast tests, below tests/, that are to notice what is broken. A module without a line has its folder's.
 _NETWORKS = ("training/test_shipped_sizes.py::test_small_networks_too", "nn/test_cells.py")
@@ -47,6 +53,8 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "sampling": ("sampling",),
     "training": (
         "training/test_log_is_right.py",
+        "training/test_settings_change_the_run.py",
+        "training/test_trainer.py",
         "training/test_kernels.py",
         "training/test_replicas.py::test_columns_are_shared_out_whole",
     ),
@@ -82,16 +90,13 @@ def _table() -> dict[str, tuple[str, ...]]:
     table = dict(MODULES)
     for folder in sorted(FOLDERS, key=len, reverse=True):
         for path in sorted((ROOT / "charrnn" / folder).rglob("*.py")):
-            if (
-                "compiled" not in path.parts
-            ):  # compared with nn/ elsewhere, as machine code, which cannot be mutated while it runs
+            # Compiled kernels are compared with these elsewhere; as machine code they cannot be mutated.
+            if "compiled" not in path.parts and not (folder == "training" and path.stem in ELSEWHERE):
                 table.setdefault(path.relative_to(ROOT / "charrnn").as_posix(), FOLDERS[folder])
     return table
 
 
 TESTS = _table()
-
-
 NOTICED = ("killed", "timeout", "segfault")  # a test failed, or never returned
 
 
