@@ -35,7 +35,7 @@ SLOWER = (
     "(ema_decay and adamw) or (warmup_steps and max_minutes)))",
 )
 # What these have is run by other processes or needs extras: no test that is quick enough sees them.
-ELSEWHERE = ("mpi", "processes", "replicas", "tensorboard", "worker")
+ELSEWHERE = ("memory", "mpi", "processes", "replicas", "tensorboard", "worker")
 
 # The fast tests, below tests/, that are to notice what is broken. A module without a line has its folder's.
 _NETWORKS = ("training/test_shipped_sizes.py::test_small_networks_too", "nn/test_cells.py")
@@ -52,6 +52,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "evaluation/compression": ("evaluation/test_compression.py",),
     "sampling": ("sampling",),
     "training": (
+        "training/test_by_hand.py",
         "training/test_log_is_right.py",
         "training/test_settings_change_the_run.py",
         "training/test_trainer.py",
