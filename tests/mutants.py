@@ -198,7 +198,7 @@ def run(part: str, *, most: int | None = None, draw: random.Random | None = None
     """Test the mutants of a module or folder, or `most` of them, drawn by `draw`."""
     modules = modules_of(part)
     with scratch_copy(modules) as folder:
-        names = [name for module in modules for name in mutant_names(folder, module)]
+        names = mutant_names(folder, modules)
         chosen = names if most is None or draw is None else draw.sample(names, min(most, len(names)))
         mutmut(folder, "run", "--max-children", str(processes), *(chosen if len(chosen) < len(names) else ()))
         wanted = set(chosen)
@@ -207,16 +207,19 @@ def run(part: str, *, most: int | None = None, draw: random.Random | None = None
         return Score(part, len(names), status, {name: mutmut(folder, "show", name) for name in left})
 
 
-def mutant_names(folder: Path, module: str) -> list[str]:
-    """The names that mutmut gives to all mutants of `module`, in order, under the configuration of `folder`."""
+def mutant_names(folder: Path, modules: Sequence[str]) -> list[str]:
+    """The names that mutmut gives to all mutants of `modules`, in order, under the configuration of `folder`."""
     code = (
-        "import sys, pathlib; from mutmut.mutation.file_mutation import mutate_file_contents as mutate; "
-        "print(*mutate(sys.argv[1], pathlib.Path(sys.argv[1]).read_text('utf-8')).mutant_names)"
+        "import sys, pathlib; from mutmut.mutation.file_mutation import mutate_file_contents as mutate\n"
+        "for path in sys.argv[1:]: print(*mutate(path, pathlib.Path(path).read_text('utf-8')).mutant_names)"
     )
-    command = [sys.executable, "-c", code, f"charrnn/{module}"]
+    command = [sys.executable, "-c", code, *(f"charrnn/{module}" for module in modules)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    prefix = "charrnn." + module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    return [f"{prefix}.{name}" for name in done.stdout.split()]
+    names = []
+    for module, line in zip(modules, done.stdout.splitlines(), strict=True):
+        prefix = "charrnn." + module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        names += [f"{prefix}.{name}" for name in line.split()]
+    return names
 
 
 def documented() -> list[str]:
