@@ -78,7 +78,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "evaluation/compressors.py": ("evaluation/test_compressors.py",),
     "evaluation/dynamic.py": ("evaluation/test_dynamic.py",),
     "evaluation/health.py": ("evaluation/test_health.py",),
-    "evaluation/loss.py": ("evaluation/test_reading.py", "training/test_log_is_right.py"),
+    "evaluation/loss.py": ("evaluation/test_reading.py", "evaluation/test_scoring.py"),
     "evaluation/memorisation.py": ("evaluation/test_memorisation.py",),
     "evaluation/ngram.py": ("evaluation/test_ngram.py",),
     "data/encode.py": ("data/test_data.py", "data/test_documents.py"),

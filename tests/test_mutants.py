@@ -1,4 +1,4 @@
-"""Fifty small breakages, others every day: the tests notice them or docs/testing.md says why not."""
+"""Fifty small breakages, others every day, nine of ten of which the tests notice."""
 
 from __future__ import annotations
 
@@ -21,8 +21,17 @@ def test_a_mutant_is_named_by_the_line_that_it_changes() -> None:
     assert mutants.changed(diff) == "if a >= b:"
 
 
+def test_samples_come_with_their_confidence() -> None:
+    low, high = mutants.interval(45, 50)
+    assert (round(low, 3), round(high, 3)) == (0.786, 0.957)
+    assert mutants.interval(0, 0) == (0.0, 1.0)
+    score = mutants.Score("nn/clip.py", 40, dict.fromkeys("abcdefgh", "killed") | {"i": "timeout", "j": "survived"}, {})
+    assert score.row() == "| `nn/clip.py` | 40 | 10 | 8 | 1 | 1 | 0 | 90% (60-98%) |"
+
+
 @pytest.mark.slow
-def test_fifty_mutants_of_the_day_are_noticed() -> None:
+def test_nine_of_ten_mutants_of_the_day_are_noticed() -> None:
+    """Of fifty, as closely as fifty can tell: ten or more go unnoticed on one day of forty if nine of ten are noticed."""
     pytest.importorskip("mutmut")
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
     scores = mutants.sample(50, today)
@@ -33,5 +42,6 @@ def test_fifty_mutants_of_the_day_are_noticed() -> None:
         for name, diff in score.survivors.items()
         if f"`{mutants.changed(diff)}`" not in known
     ]
+    print(*(score.row() for score in scores), *unnoticed, sep="\n")
     assert sum(len(score.status) for score in scores) == 50
-    assert not unnoticed, f"drawn by {today}:\n" + "\n".join(unnoticed)
+    assert len(unnoticed) < 10, f"drawn by {today}"

@@ -9,6 +9,7 @@ import pytest
 
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.evaluation import scoring
+from charrnn.evaluation.loss import Score
 from charrnn.evaluation.scoring import Spot, by_line, candidate_nats, character_nats, most_surprising, text_nats
 from charrnn.nn.network import CharRNN
 from charrnn.runs.start import TextModel, TextStart
@@ -40,6 +41,15 @@ def test_places_are_apart_and_in_order() -> None:
     assert most_surprising(nats, 1) == [Spot(2, 9 / math.log(2))]
     ties = np.full(60, 1.0)
     assert [s.position for s in most_surprising(ties, 9)] == [0, 20, 40]
+
+
+def test_a_score_in_every_unit() -> None:
+    score = Score(nats=30.0, characters=20)
+    assert (score.loss, score.bits_per_char) == (1.5, pytest.approx(1.5 / math.log(2)))
+    assert score.perplexity == pytest.approx(math.exp(1.5))
+    assert math.isnan(Score(0.0, 0).loss)
+    assert Score(699.0, 1).perplexity == math.exp(699.0)
+    assert Score(700.0, 1).perplexity == math.inf
 
 
 def one_by_one(models: list[CharRNN], text: list[int], separator: list[int] | None) -> list[float]:
