@@ -13,7 +13,10 @@ from tests.conftest import ROOT
 def test_every_module_under_mutation_and_its_tests_are_there() -> None:
     for module, paths in mutants.TESTS.items():
         assert (ROOT / "charrnn" / module).is_file(), module
-        assert all((ROOT / "tests" / path).exists() for path in paths), module
+        for path in paths:
+            file, _, test = path.partition("::")
+            assert (ROOT / "tests" / file).exists(), module
+            assert not test or f"def {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), test
 
 
 def test_a_mutant_is_named_by_the_line_that_it_changes() -> None:
@@ -31,7 +34,7 @@ def test_samples_come_with_their_confidence() -> None:
 
 @pytest.mark.slow
 def test_nine_of_ten_mutants_of_the_day_are_noticed() -> None:
-    """Of fifty, as closely as fifty can tell: ten or more go unnoticed on one day of forty if nine of ten are noticed."""
+    """As closely as fifty can tell: where nine of ten are noticed, ten or more are not on one day of forty."""
     pytest.importorskip("mutmut")
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
     scores = mutants.sample(50, today)
