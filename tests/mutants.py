@@ -6,6 +6,7 @@ A module, or a sample of the modules of a folder, in a copy outside the checkout
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import random
@@ -190,9 +191,25 @@ def mutmut(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def python(folder: Path, code: str, *arguments: str) -> str:
+    """Standard output of `code`, which uses mutmut's own functions under the configuration of `folder`."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
 def statuses(folder: Path) -> dict[str, str]:
     found = re.findall(r"^\s*(\S+__mutmut_\d+): (.+)$", mutmut(folder, "results", "--all", "true"), re.MULTILINE)
     return dict(found)
+
+
+def diffs(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """What `mutmut show` prints, of all `names` in one process, as starting one costs a second."""
+    code = (
+        "import json, sys; from mutmut.mutation.diff_apply import find_mutant, get_diff_for_mutant as diff\n"
+        "print(json.dumps({name: diff(name, path=find_mutant(name).path) for name in sys.argv[1:]}))"
+    )
+    found: dict[str, str] = json.loads(python(folder, code, *names)) if names else {}
+    return found
 
 
 def run(part: str, *, most: int | None = None, draw: random.Random | None = None, processes: int = 1) -> Score:
@@ -205,7 +222,7 @@ def run(part: str, *, most: int | None = None, draw: random.Random | None = None
         wanted = set(chosen)
         status = {name: value for name, value in statuses(folder).items() if name in wanted}
         left = [name for name, value in status.items() if value not in NOTICED]
-        return Score(part, len(names), status, {name: mutmut(folder, "show", name) for name in left})
+        return Score(part, len(names), status, diffs(folder, left))
 
 
 def mutant_names(folder: Path, modules: Sequence[str]) -> list[str]:
@@ -214,10 +231,8 @@ def mutant_names(folder: Path, modules: Sequence[str]) -> list[str]:
         "import sys, pathlib; from mutmut.mutation.file_mutation import mutate_file_contents as mutate\n"
         "for path in sys.argv[1:]: print(*mutate(path, pathlib.Path(path).read_text('utf-8')).mutant_names)"
     )
-    command = [sys.executable, "-c", code, *(f"charrnn/{module}" for module in modules)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    names = []
-    for module, line in zip(modules, done.stdout.splitlines(), strict=True):
+    names, lines = [], python(folder, code, *(f"charrnn/{module}" for module in modules)).splitlines()
+    for module, line in zip(modules, lines, strict=True):
         prefix = "charrnn." + module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         names += [f"{prefix}.{name}" for name in line.split()]
     return names

@@ -16,13 +16,15 @@ from charrnn.config.schema import TrainingSettings
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import WindowStream
 from charrnn.errors import CheckpointError, DataError, DivergenceError, SettingsError
+from charrnn.evaluation.health import Health
 from charrnn.nn.network import CharRNN
 from charrnn.runs.directory import RunDirectory
+from charrnn.training import snapshot
 from charrnn.training.group import choose_replicas
 from charrnn.training.lr_finder import LrPoint, LrSuggestion, _points, suggest
 from charrnn.training.pace import is_due, learning_rate, most_steps, reason_to_end
 from charrnn.training.progress import Counters
-from charrnn.training.snapshot import capture, check_resumable, check_text, restore, summarise
+from charrnn.training.snapshot import capture, check_resumable, check_text, health_summary, restore, summarise
 from tests.checkpoints import make
 from tests.training.small_runs import config
 
@@ -172,6 +174,22 @@ def test_a_summary_has_the_last_loss_in_bits(tmp_path: Path) -> None:
     nothing = summarise(Counters(), stream, model, RunDirectory(tmp_path))
     assert nothing["bits_per_char"] is nothing["perplexity"] is None
     assert summarise(Counters(train_loss=1e9), stream, model, RunDirectory(tmp_path))["perplexity"] == math.exp(700.0)
+
+
+def test_health_is_judged_by_the_last_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, int]] = []
+
+    def check(model: object, ids: object, *, loss: float, seed: int) -> Health:
+        asked.append((loss, seed))
+        return Health(0.0, 0.3, 0.1)
+
+    monkeypatch.setattr(snapshot, "check_health", check)
+    nothing: Any = None
+    found = health_summary(nothing, nothing, Counters(train_loss=2.0), 7)
+    assert found == asdict(Health(0.0, 0.3, 0.1)) | {"notes": list(Health(0.0, 0.3, 0.1).notes())}
+    health_summary(nothing, nothing, Counters(train_loss=2.0, val_loss=1.0), 8)
+    assert health_summary(nothing, nothing, Counters(), 9) == {}
+    assert asked == [(2.0, 7), (1.0, 8)]
 
 
 def test_a_range_test_ends_where_the_smoothed_loss_has_doubled() -> None:
