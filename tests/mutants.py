@@ -31,7 +31,7 @@ SLOWER = (
     *("are_memorised", "markov_source", "allocates_next_to_nothing", "hundred_thousand", "the_mean_of_several_models"),
     *("test_the_end_of_training_and_eval", "test_validation_and_eval", "40003", "30000", "freezes_from_zero"),
     *("test_a_text_that_the_model_is_sure_of", "test_extreme_files", "test_damage_is_refused", "cannot_be_shrunk"),
-    *("the_same_settings_give", "(undisturbed_one and not lstm)", "test_a_run_learns", "tensorboard_gets"),
+    *("the_same_settings_give", "undisturbed_one", "documents_do_not_see", "test_a_run_learns", "tensorboard_gets"),
     "(its_formula_says and not (plateau_patience or max_rollbacks or lr_factor or clip_mode or sample_length or "
     "(ema_decay and adamw) or (warmup_steps and max_minutes)))",
 )
@@ -53,15 +53,13 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "evaluation/compression": ("evaluation/test_compression.py",),
     "sampling": ("sampling",),
     "training": (
-        "training/test_by_hand.py",
         "training/test_session.py",
         "training/test_log_is_right.py",
         "training/test_settings_change_the_run.py",
         "training/test_trainer.py",
-        "training/test_kernels.py",
-        "training/test_replicas.py::test_columns_are_shared_out_whole",
     ),
 }
+_BY_HAND = ("training/test_by_hand.py",)
 MODULES: dict[str, tuple[str, ...]] = {
     "nn/clip.py": ("nn/test_optim.py",),
     "nn/schedule.py": ("nn/test_optim.py",),
@@ -75,6 +73,13 @@ MODULES: dict[str, tuple[str, ...]] = {
     "nn/head.py": ("nn/test_dropout.py",),
     "nn/ensemble.py": ("sampling/test_generate.py",),
     "nn/gradcheck.py": ("nn/test_equations.py",),
+    "training/group.py": (*_BY_HAND, "training/test_session.py", "training/test_log_is_right.py"),
+    "training/kernels.py": ("training/test_kernels.py",),
+    "training/lr_finder.py": _BY_HAND,
+    "training/pace.py": _BY_HAND,
+    "training/progress.py": _BY_HAND,
+    "training/session.py": ("training/test_session.py",),
+    "training/snapshot.py": _BY_HAND,
     "data/windows.py": ("data/test_windows.py", "data/test_data.py"),
     "data/vocabulary.py": ("data/test_vocabulary.py", "data/test_data.py"),
     "evaluation/compressors.py": ("evaluation/test_compressors.py",),
@@ -165,7 +170,10 @@ def scratch_copy(modules: Sequence[str]) -> Iterator[Path]:
             "source_paths": ["charrnn"],
             "only_mutate": [f"charrnn/{module}" for module in modules],
             "also_copy": [part for part in COPIED if part not in ("charrnn", "tests", "pyproject.toml")],
+            # A leak is no result; pytest's own clean-up of temporary folders has one now and then.
             "pytest_add_cli_args": [
+                "-W",
+                "ignore::pytest.PytestUnraisableExceptionWarning",
                 "-n0",
                 "-m",
                 "not (slow or extras or parity)",
@@ -185,7 +193,8 @@ def scratch_copy(modules: Sequence[str]) -> Iterator[Path]:
 def mutmut(folder: Path, *arguments: str) -> str:
     """mutmut's standard output; RuntimeError with its last lines if it fails."""
     command = [sys.executable, "-m", "mutmut", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTEST_DEBUG_TEMPROOT": str(folder)}  # other tests' temporary folders are left alone
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError("\n".join((done.stdout + done.stderr).splitlines()[-30:]))
     return done.stdout
