@@ -87,6 +87,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "evaluation/health.py": ("evaluation/test_health.py",),
     "evaluation/loss.py": ("evaluation/test_reading.py", "evaluation/test_scoring.py"),
     "evaluation/memorisation.py": ("evaluation/test_memorisation.py",),
+    "evaluation/mixture.py": ("evaluation/test_mixture.py",),
     "evaluation/ngram.py": ("evaluation/test_ngram.py",),
     "data/encode.py": ("data/test_data.py", "data/test_documents.py"),
     "evaluation/scoring.py": ("evaluation/test_scoring.py",),
