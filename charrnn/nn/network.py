@@ -97,9 +97,7 @@ class CharRNN:
         self.engine: Engine | None = None
         if kernels == "compiled":
             each = [layer.params for layer in self.layers]
-            self.engine = make_engine(
-                cell, self.layers[0].gates, len(self.layers[0].state_names), each, self.head.params, threads=threads
-            )
+            self.engine = make_engine(cell, each, self.head.params, threads=threads)
         self._grads: FlatParams | None = None
         self.state_grads: State = []
         self._arena = Arena(self.dtype, on_growth=self._forget_workspaces)

@@ -44,8 +44,6 @@ def compiled_cell(name: str) -> CompiledCell:
 
 def make_engine(
     cell: str,
-    gates: str,
-    state_count: int,
     layers: Sequence[Mapping[str, Array]],
     head: Mapping[str, Array],
     *,
