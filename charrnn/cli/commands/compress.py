@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from charrnn.cli.output import tell
 
 EXAMPLE = "Example: charrnn compress checkpoints/quickstart chapter.txt -o chapter.crnn"
 EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart chapter.crnn -o chapter.txt"
@@ -78,7 +79,7 @@ def decompress(
         raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
     _write(output, data)
     if not quiet:
-        sys.stderr.write(f"wrote {output}, {len(data):,} bytes\n")
+        tell(f"wrote {output}, {len(data):,} bytes")
 
 
 def _read(file: Path) -> bytes:

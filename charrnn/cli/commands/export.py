@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import at_home
 
 EXAMPLE = "Example: charrnn export checkpoints/quickstart --to html -o page.html"
@@ -58,11 +58,11 @@ def export(
         output = Path(path.resolve().parent.name + SUFFIXES[to.value])
     with writing(output):
         written = exporter(to.value)(loaded, output)
-    sys.stderr.write("".join(f"wrote {file}\n" for file in written))
+    tell(*(f"wrote {file}" for file in written))
 
 
 def _note(text: str) -> None:
-    sys.stderr.write(f"note: {text}\n")
+    tell(f"note: {text}")
 
 
 def import_(
@@ -98,7 +98,7 @@ def import_(
         save_checkpoint(folder.last, loaded)
     m = loaded.config.model
     size = sum(values.size for values in loaded.params.values())
-    sys.stderr.write(
+    tell(
         f"{folder.last}: {m.num_layers} x {m.hidden_size} {m.cell}, {len(loaded.vocabulary)} symbols, "
-        f"{size:,} parameters; now: charrnn sample {run_dir}\n"
+        f"{size:,} parameters; now: charrnn sample {run_dir}"
     )

@@ -11,6 +11,7 @@ import typer
 
 from charrnn.cli.arguments import Checkpoints
 from charrnn.cli.commands.sampling.flags import SamplingFlags, with_sampling_flags
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
@@ -266,5 +267,5 @@ def _seed(seed: int | None, quiet: bool, beam: int) -> int:
         return seed
     chosen = secrets.randbits(31)
     if not quiet and not beam:
-        sys.stderr.write(f"seed: {chosen}\n")
+        tell(f"seed: {chosen}")
     return chosen

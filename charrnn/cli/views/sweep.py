@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.output import visible
+from charrnn.cli.output import tell, visible
 from charrnn.cli.views.training import clock, guarded
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class LineView(SweepView):
             self._say(f"{status:<7}  {event.trial.name}{loss}{error}   {self.headline()}")
 
     def _say(self, line: str) -> None:
-        sys.stderr.write(visible(line) + "\n")
-        sys.stderr.flush()
+        tell(line)
 
 
 def short_names(names: Sequence[str]) -> tuple[str, dict[str, str]]:

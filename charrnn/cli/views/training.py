@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charrnn.cli.output import visible, write
+from charrnn.cli.output import on_terminal, tell, visible, write
+from charrnn.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -71,7 +72,7 @@ def byte_progress(label: str, unit: str = "B", *, quiet: bool = False) -> Iterat
         return
     from tqdm import tqdm
 
-    bar = tqdm(desc=label, unit=unit, unit_scale=unit == "B", leave=False, delay=0.5, file=sys.stderr)
+    bar = tqdm(desc=printable(label), unit=unit, unit_scale=unit == "B", leave=False, delay=0.5, file=sys.stderr)
 
     def tick(done: int, total: int | None) -> None:
         bar.total = total
@@ -85,8 +86,8 @@ def byte_progress(label: str, unit: str = "B", *, quiet: bool = False) -> Iterat
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: str = "") -> None:
     """A table on standard output: ruled on a terminal, tab-separated elsewhere; numbers but in the first and `text`."""
-    if not sys.stdout.isatty():
-        write("".join("\t".join(row) + "\n" for row in (columns, *rows)))
+    if not on_terminal():
+        write("".join("\t".join(map(_cell, row)) + "\n" for row in (columns, *rows)))
         return
     from rich.console import Console
     from rich.table import Table
@@ -94,10 +95,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
     table = Table(title=Text(visible(title)), title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if index and column != text else "left")
+        table.add_column(Text(visible(column)), justify="right" if index and column != text else "left")
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     Console().print(table)
+
+
+def _cell(text: str) -> str:
+    """`text` as it fits between tabs: a name from a file may hold tabs and line ends, and escape sequences."""
+    return visible(text).replace("\t", "\\t").replace("\n", "\\n")
 
 
 @contextmanager
@@ -130,7 +136,7 @@ def guarded(make: Callable[[], View]) -> Iterator[Callable[[Any], None]]:
         except Exception as error:
             view = None
             sys.stdout, sys.stderr = streams  # rich has others in their place while it draws
-            sys.stderr.write(f"note: the display failed and is off: {type(error).__name__}: {error}\n")
+            tell(f"note: the display failed and is off: {type(error).__name__}: {error}")
 
     def show(event: Any) -> None:
         if view is not None:
@@ -172,9 +178,7 @@ class PlainView:
             self._say(*_closing(event))
 
     def _say(self, *lines: str) -> None:
-        for line in lines:
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        tell(*lines)
 
     def close(self) -> None:
         """Nothing to restore."""
@@ -203,9 +207,9 @@ class TqdmView(PlainView):
                 shown["val"] = f"{event.val_loss:.3f}"
             self._bar.set_postfix(shown)
         elif isinstance(event, events.RolledBack):
-            self._bar.write(_rolled_back(event), file=sys.stderr)
+            self._bar.write(printable(_rolled_back(event)), file=sys.stderr)
         elif isinstance(event, events.Note):
-            self._bar.write(_note(event), file=sys.stderr)
+            self._bar.write(printable(_note(event)), file=sys.stderr)
         elif isinstance(event, events.RunFinished):
             self._bar.close()
             self._say(*_closing(event))
@@ -260,7 +264,7 @@ class RichView:
         if isinstance(event, events.RunStarted):
             self._started = event
             for note in event.notes:
-                self._console.print(f"note: {visible(note)}", markup=False)
+                self._print(f"note: {note}")
         elif isinstance(event, events.StepReport):
             self._report = event
             self._losses.append(event.train_loss)
@@ -270,9 +274,9 @@ class RichView:
         elif isinstance(event, events.SampleMade):
             self._sample = event.text
         elif isinstance(event, events.RolledBack):
-            self._console.print(_rolled_back(event), markup=False)
+            self._print(_rolled_back(event))
         elif isinstance(event, events.Note):
-            self._console.print(_note(event), markup=False)
+            self._print(_note(event))
         elif isinstance(event, events.RunFinished):
             self._finished = event
 
@@ -281,7 +285,10 @@ class RichView:
         self._live.stop()
         if self._finished:
             for line in _closing(self._finished):
-                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+                self._print(line, highlight=False, soft_wrap=True)
+
+    def _print(self, line: str, **options: bool) -> None:
+        self._console.print(printable(line), markup=False, **options)  # type: ignore[arg-type]
 
     def _render(self) -> RenderableType:
         from rich.console import Group
@@ -343,7 +350,7 @@ def _headline(event: RunStarted) -> list[str]:
         f"{event.run_dir}: {event.parameters:,} parameters, {event.vocab_size} symbols, "
         f"{event.train_chars:,} characters to learn from, {event.val_chars:,} to validate on"
     ]
-    lines += [f"note: {visible(note)}" for note in event.notes]
+    lines += [f"note: {note}" for note in event.notes]
     return lines
 
 
@@ -360,7 +367,7 @@ def _rolled_back(event: RolledBack) -> str:
 
 
 def _note(event: Note) -> str:
-    return f"note: {visible(event.text)}"
+    return f"note: {event.text}"
 
 
 def _closing(event: RunFinished) -> list[str]:
