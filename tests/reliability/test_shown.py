@@ -43,9 +43,9 @@ def commands(folder: Path) -> list[tuple[object, ...]]:
         ("export", run, "--to", "json", "-o", folder / f"{NAME}.json"), ("import", f"{NAME}.pt", "--run-dir", NAME),
         ("sample", run, "--length", "5", "--seed", "1", "--json", "--prime", "th"), ("sample", NAME),
         ("sample", run, "--prime", NAME), ("eval", run, "--text", text, "--no-baselines"),
-        
         ("rank", text, run, "--top", 1), ("rank", text, run, "--by", NAME), ("corpus", "info", text),
-        ("compress", run, text, "-o", ck / "x" / NAME), ("compress", run, text, "-o", ck / NAME), ("sweep", f"{NAME}.yaml"),
+        ("compress", run, text, "-o", ck / "x" / NAME), ("compress", run, text, "-o", ck / NAME),
+        ("sweep", f"{NAME}.yaml"),
     ]  # fmt: skip
 
 
