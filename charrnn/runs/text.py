@@ -278,6 +278,8 @@ def _read(text: Path) -> bytes:
         return sys.stdin.buffer.read()
     if not text.is_file():  # a pipe, or missing
         try:
+            if text.is_char_device() or text.is_block_device():
+                raise DataError(f"{text}: neither a file nor a pipe")
             return text.read_bytes()
         except OSError as error:
             raise DataError(f"{text}: cannot be read: {error.strerror}") from None
