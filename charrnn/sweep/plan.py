@@ -312,10 +312,12 @@ def _check_draws(file: SweepFile, where: str) -> None:
             continue
         low, high = getattr(draw, draw.kind)
         least = 0 if draw.kind.startswith("log") else -math.inf
-        if not (math.isfinite(low) and math.isfinite(high) and least < low <= high):
+        ordered = math.isfinite(low) and math.isfinite(high) and least < low <= high
+        if not ordered or not math.isfinite(high / low if least == 0 else high - low):
             raise SettingsError(
                 f"{where}: random.{one_line(path)}.{draw.kind}: found [{low}, {high}], allowed: the lower bound first"
                 + (", both above 0" if least == 0 else "")
+                + (", not so far apart" if ordered else "")
             )
 
 

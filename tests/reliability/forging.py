@@ -141,7 +141,8 @@ def run_directory(folder: Path, rng: random.Random) -> None:
     _look(folder)
     for act in (
         lambda: read_history(run), lambda: load_checkpoint(run / "last.npz"), lambda: RunDirectory(run).cut_logs(0, 0),
-        lambda: RunDirectory(run).append_sample(1, "x"), lambda: RunDirectory(run).sync_logs(), lambda: RunDirectory(run).lock().__enter__(),
+        lambda: RunDirectory(run).append_sample(1, "x"), lambda: RunDirectory(run).sync_logs(),
+        lambda: RunDirectory(run).lock().__enter__(),
     ):  # fmt: skip
         try:
             act()
@@ -232,8 +233,8 @@ def compressed(folder: Path, rng: random.Random) -> None:
 
 
 GATES: dict[str, Gate] = {
-    "checkpoint": checkpoint, "settings": settings, "sweep": sweep, "history": history, "records": records, "text": text,
-    "run directory": run_directory, "import": imported, "cache": cache, "compressed": compressed,
+    "checkpoint": checkpoint, "settings": settings, "sweep": sweep, "history": history, "records": records,
+    "text": text, "run directory": run_directory, "import": imported, "cache": cache, "compressed": compressed,
 }  # fmt: skip
 
 
