@@ -30,6 +30,7 @@ _WRONG_PLACE = _numbers(
 )
 _FULL = _numbers("ENOSPC", "EDQUOT", "EFBIG")
 UNSUPPORTED = _numbers("ENOSYS", "ENOLCK", "EOPNOTSUPP", "ENOTSUP", "EINVAL")
+_LONGEST_NAME = 200  # that a message shows whole
 _WINDOWS_TRIES = 50  # of a rename that somebody else is in the way of, 20 ms apart
 
 
@@ -50,6 +51,19 @@ def unwritable(path: Path, error: OSError, what: str = "", *, hint: str | None =
     if error.errno in _WRONG_PLACE:
         return SettingsError(message, hint=hint)
     return StorageError(message, hint="free some room" if error.errno in _FULL else hint)
+
+
+def unusable(error: OSError) -> CharRNNError:
+    """The error for a path that nobody has expected the system to refuse.
+
+    Args:
+        error: that the system gave, with the path.
+    """
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+    kind = SettingsError if error.errno in _WRONG_PLACE else StorageError
+    return kind(
+        f"{name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + '...'}: {error.strerror or error.errno}"
+    )
 
 
 @contextlib.contextmanager
