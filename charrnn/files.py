@@ -238,6 +238,24 @@ def read_regular(path: Path, *, limit: int, follow: bool = False) -> bytes:
     return data
 
 
+def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Like `os.walk`, however deep folders lie in each other; what may not be read is left out.
+
+    Yields:
+        A folder, and the names of the folders in it, which may be thinned out, and of all else: links too.
+    """
+    todo = [folder]
+    while todo:
+        here = todo.pop()
+        folders: list[str] = []
+        others: list[str] = []
+        with contextlib.suppress(OSError), os.scandir(here) as entries:
+            for entry in entries:
+                (folders if entry.is_dir(follow_symlinks=False) else others).append(entry.name)
+        yield here, folders, others
+        todo += [here / name for name in folders]
+
+
 def make_folder(path: Path) -> None:
     """Make a directory, with those above it, unless it is there; a link in its place leads elsewhere, and is refused.
 

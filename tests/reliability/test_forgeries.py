@@ -66,6 +66,32 @@ def test_what_grows_beyond_measure_is_no_text(tmp_path: Path, monkeypatch: pytes
     assert len(encode_text([text], "utf-8", tmp_path / "cache").ids) == len(words)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="paths of POSIX")
+def test_folders_in_each_other_without_end(charrnn_here: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("abc", encoding="utf-8")
+    here, depth = os.getcwd(), 1500
+    try:
+        for _ in range(depth):
+            os.mkdir("a")
+            os.chdir("a")
+        os.chdir(here)
+        assert charrnn_here("runs", ".").returncode == 0
+        assert charrnn_here("corpus", "info", ".").returncode == 0
+        assert_one_line_error(charrnn_here("corpus", "info", "**/*.txt"), 3, "too deep")
+    finally:  # pytest's own way of removing is not up to it
+        os.chdir("/".join([here, *["a"] * depth]))
+        for _ in range(depth):
+            os.chdir("..")
+            os.rmdir("a")
+
+
+def test_a_name_too_long_is_one_line(charrnn_here: Run) -> None:
+    for words in (("sample",), ("runs",), ("train", "-c"), ("sweep",), ("compare",)):
+        done = charrnn_here(*words, "a" * 5000)
+        assert_one_line_error(done, 2)
+        assert "unexpected" not in done.stderr
+
+
 def test_devices_are_not_read_to_their_end(charrnn_here: Run, tmp_path: Path) -> None:
     from charrnn.runs.checkpoint import save_checkpoint
     from tests.checkpoints import make
