@@ -25,7 +25,7 @@ from typing import Any
 from tests.conftest import ROOT
 
 SECONDS = 10.0
-GRACE = 20.0  # seconds from SIGTERM to the end
+GRACE = 120.0  # seconds from SIGTERM to the end, of a machine that may be busy
 MEGABYTES = 300  # NumPy, rich and the settings take 70; PyTorch, where an import needs it, 250 more
 DOCUMENTED = {0, 1, 2, 3, 4, 5, 6}  # 1 is the disk or the memory; what is unexpected is found by its words
 SYMBOLS = "\n !',-.:;?ABCDEFGHIJKLMNOPRSTUVWYabcdefghijklmnopqrstuvwxyz"
