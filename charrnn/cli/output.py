@@ -50,7 +50,8 @@ def write_raw(text: str) -> None:
     """
     try:
         try:
-            sys.stdout.write(text)
+            if text:  # a full device refuses even nothing
+                sys.stdout.write(text)
         except UnicodeEncodeError:
             sys.stdout.write(shown(text).encode(_encoding(), "backslashreplace").decode(_encoding()))
         sys.stdout.flush()

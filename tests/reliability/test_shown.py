@@ -118,3 +118,14 @@ def test_only_one_module_writes_foreign_text() -> None:
                 said = ast.unparse(node.args[0])
                 allowed = "__version__" in said or said == "painter.legend()" or said.count("printable(") == 1
                 assert allowed or isinstance(node.args[0], ast.Constant), (path, said)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_nothing_to_say_is_no_error_on_a_full_device() -> None:
+    """The system refuses even an empty text there, and `train -q >/dev/full` has nothing to say."""
+    for text, code in (("", 0), ("x", 1)):
+        program = f"from charrnn.cli.output import write; write({text!r})"
+        with open("/dev/full", "wb") as full:
+            words = [sys.executable, "-c", program]
+            done = subprocess.run(words, stdout=full, stderr=subprocess.DEVNULL, cwd=ROOT, check=False)
+        assert done.returncode == code
