@@ -238,6 +238,18 @@ def read_regular(path: Path, *, limit: int, follow: bool = False) -> bytes:
     return data
 
 
+def read_named(path: Path) -> bytes:
+    """All of a file or pipe that the user has named, but not of a device, which may have no end.
+
+    Raises:
+        OSError: missing, not permitted, or a device.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise IrregularFileError(errno.EINVAL, "a device, neither a file nor a pipe")
+    return path.read_bytes()
+
+
 def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Like `os.walk`, however deep folders lie in each other; what may not be read is left out.
 

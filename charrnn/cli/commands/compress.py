@@ -94,9 +94,10 @@ def decompress(
 
 def _read(file: Path) -> bytes:
     from charrnn.errors import DataError
+    from charrnn.files import read_named
 
     try:
-        return file.read_bytes()
+        return read_named(file)
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from None
 

@@ -256,9 +256,10 @@ def _prompt_ids(
 
 def _read(source: Path) -> bytes:
     from charrnn.errors import DataError
+    from charrnn.files import read_named
 
     try:
-        return sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+        return sys.stdin.buffer.read() if str(source) == "-" else read_named(source)
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror}") from None
 
