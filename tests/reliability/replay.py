@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -70,16 +69,16 @@ def charrnn(folder: Path, words: list[str], *, limit: float = 60.0) -> Outcome:
             [sys.executable, "-m", "charrnn", *words],
             stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, env=env,
         )  # fmt: skip
-        status, usage, stopped = None, None, False
+        status, usage, asked = None, None, 0.0
         while status is None:
             pid, found, usage = os.wait4(child.pid, os.WNOHANG)
-            status = found if pid else None
-            passed = time.perf_counter() - started
-            # A busy machine gives it less.
-            enough = status is not None or _computed(child.pid) > 2 * SECONDS or passed > 10 * limit
-            if status is None and passed > limit + (GRACE if stopped else 0.0) and enough:
-                child.send_signal(signal.SIGKILL if stopped else signal.SIGTERM)
-                stopped = True
+            status, now = found if pid else None, time.perf_counter()
+            if status is None and asked and now > asked + GRACE:
+                child.kill()
+            elif status is None and not asked and now > started + limit:
+                if _computed(child.pid) > 2 * SECONDS or now > started + 10 * limit:  # a busy machine gives it less
+                    asked = now
+                    child.terminate()
             time.sleep(0.01)
         child.returncode = os.waitstatus_to_exitcode(status)
         texts = []
@@ -88,8 +87,8 @@ def charrnn(folder: Path, words: list[str], *, limit: float = 60.0) -> Outcome:
             texts.append(file.read().decode("utf-8", "replace"))
     assert usage is not None
     outcome = Outcome(child.returncode, *texts, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
-    endless = stopped and words[0] == "train" and outcome.code == 143 and "saved in" in outcome.err
-    outcome.wrong = [] if endless else ["HANG"] if stopped else _judge(outcome)
+    endless = asked and words[0] == "train" and outcome.code == 143 and "saved in" in outcome.err
+    outcome.wrong = [] if endless else ["HANG"] if asked else _judge(outcome)
     return outcome
 
 

@@ -97,10 +97,10 @@ def test_devices_are_not_read_to_their_end(charrnn_here: Run, tmp_path: Path) ->
     from tests.checkpoints import make
 
     save_checkpoint(tmp_path / "a.npz", make())
-    for words in (
-        ("rank", "/dev/zero", "a.npz"), ("compress", "a.npz", "/dev/zero", "-o", "x"),
-        ("sample", "a.npz", "--fill", "/dev/zero"), ("decompress", "a.npz", "/dev/zero", "-o", "x"), ("sample", "a.npz", "--prompt-file", "/dev/zero"),
-    ):  # fmt: skip
+    named = [("rank", "/dev/zero", "a.npz"), ("sample", "a.npz", "--fill", "/dev/zero")]
+    named += [("sample", "a.npz", "--prompt-file", "/dev/zero")]
+    packed = [(command, "a.npz", "/dev/zero", "-o", "x") for command in ("compress", "decompress")]
+    for words in (*named, *packed):
         assert_one_line_error(charrnn_here(*words), 3, "neither a file nor a pipe")
     with pytest.raises(CheckpointError, match="neither a file nor a pipe"):
         read_vocabulary(Path("/dev/zero"))
