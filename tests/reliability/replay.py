@@ -75,10 +75,9 @@ def charrnn(folder: Path, words: list[str], *, limit: float = 60.0) -> Outcome:
             status, now = found if pid else None, time.perf_counter()
             if status is None and asked and now > asked + GRACE:
                 child.kill()
-            elif status is None and not asked and now > started + limit:
-                if _computed(child.pid) > 2 * SECONDS or now > started + 10 * limit:  # a busy machine gives it less
-                    asked = now
-                    child.terminate()
+            elif status is None and not asked and now > started + limit and _enough(child.pid, now - started, limit):
+                asked = now
+                child.terminate()
             time.sleep(0.01)
         child.returncode = os.waitstatus_to_exitcode(status)
         texts = []
@@ -92,10 +91,10 @@ def charrnn(folder: Path, words: list[str], *, limit: float = 60.0) -> Outcome:
     return outcome
 
 
-def _computed(pid: int) -> float:
-    """Seconds of processor time so far."""
+def _enough(pid: int, passed: float, limit: float) -> bool:
+    """Whether a process has had processor time enough, which a busy machine does not give it at once."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") > 2 * SECONDS or passed > 10 * limit
 
 
 def _judge(o: Outcome) -> list[str]:
