@@ -16,7 +16,6 @@ Programmers' mistakes inside `charrnn.nn` are plain ``ValueError``.
 
 from __future__ import annotations
 
-
 _LONGEST = 1500  # characters of a message
 
 
