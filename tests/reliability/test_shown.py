@@ -36,7 +36,7 @@ def commands(folder: Path) -> list[tuple[object, ...]]:
     run, ck, text = folder / NAME / NAME, folder / NAME, folder / f"{NAME}.txt"
     train = ("train", "-c", folder / "run.yaml", "--run-dir", ck / "other", "--overwrite", "--progress")
     return [
-        (*train, "plain"), (*train, "rich"), (*train, "tqdm"),
+        (*train, "rich"), (*train, "tqdm"),
         ("train", "-c", f"{NAME}.yaml"), ("train", "-c", folder / "run.yaml", "--set", f"{NAME}=1"), (NAME,),
         ("runs", ck), ("runs", ck, "--csv"), ("runs", ck, "--json"), ("runs", ck, "--sort", NAME), ("runs", NAME),
         ("watch", run, "--once"), ("report", run, "--no-activations", "-o", folder / f"{NAME}.html"),
