@@ -20,6 +20,7 @@ from charrnn.cli.help import CommandGroup, Group, Row
 from charrnn.cli.output import ReaderGoneError, write
 from charrnn.cli.streams import open_standard_streams, settle
 from charrnn.errors import CharRNNError, printable
+from charrnn.files import unusable
 
 
 class Root(Group):
@@ -162,6 +163,9 @@ def _outcome(error: Exception) -> Outcome:
         return Outcome(130, "interrupted")
     if hasattr(error, "format_message"):  # click's usage errors, from click itself or from the copy inside Typer
         return _usage_error(error)
+    if isinstance(error, OSError) and error.filename is not None:  # a name too long, a folder that may not be searched
+        found = unusable(error)
+        return Outcome(found.exit_code, found.message)
     if isinstance(error, MemoryError):
         return Outcome(1, "out of memory", "lower model.hidden_size, training.batch_size or training.seq_length")
     return Outcome(1, f"unexpected {type(error).__name__}: {error}", "run again with --debug for the details")

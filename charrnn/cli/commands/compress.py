@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from charrnn.cli.completion import runs
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus, Ngram, with_ngram
 
 EXAMPLE = "Example: charrnn sample -q > text.txt && charrnn compress checkpoints/quickstart text.txt -o text.crnn"
@@ -97,14 +97,15 @@ def decompress(
         raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
     _write(output, data)
     if not quiet:
-        sys.stderr.write(f"wrote {output}, {len(data):,} bytes\n")
+        tell(f"wrote {output}, {len(data):,} bytes")
 
 
 def _read(file: Path) -> bytes:
     from charrnn.errors import DataError
+    from charrnn.files import read_named
 
     try:
-        return file.read_bytes()
+        return read_named(file)
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from None
 

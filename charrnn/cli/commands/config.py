@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 from charrnn.cli.arguments import Overrides
 from charrnn.cli.completion import recipes
 from charrnn.cli.help import CommandGroup
+from charrnn.cli.output import write
 
 app = CommandGroup(help="Show and check the settings of a run.")
 
@@ -32,7 +32,7 @@ def show(
     from charrnn.config.load import config_to_dict, dump_config, load_config
 
     config = load_config(settings_path(str(file)), overrides or ())
-    sys.stdout.write(json.dumps(config_to_dict(config)) + "\n" if as_json else dump_config(config))
+    write(json.dumps(config_to_dict(config)) + "\n" if as_json else dump_config(config))
 
 
 @app.command(epilog="Example: charrnn config schema > charrnn.schema.json")
@@ -40,4 +40,4 @@ def schema() -> None:
     """Write the JSON Schema of a settings file to standard output, for completion and checks in editors."""
     from charrnn.config.load import json_schema
 
-    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+    write(json.dumps(json_schema(), indent=2) + "\n")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from charrnn.cli.help import CommandGroup
+from charrnn.cli.output import tell, write
 
 app = CommandGroup(help="List, inspect, build and fetch texts to learn from.")
 
@@ -44,7 +44,7 @@ def info(
     """Count the bytes, characters, symbols and lines of a text, and name its encoding."""
     from dataclasses import asdict
 
-    from charrnn.cli.output import visible, write_json
+    from charrnn.cli.output import write_json
     from charrnn.cli.views.table import print_table
     from charrnn.config.encodings import codec_name
     from charrnn.data.corpora import info as look
@@ -61,7 +61,7 @@ def info(
     rows = [(key, f"{value:,}" if isinstance(value, int) else str(value or unread)) for key, value in found.items()]
     print_table(source, ("", ""), rows)
     for note in notes:
-        sys.stderr.write(f"note: {visible(note)}\n")
+        tell(f"note: {note}")
 
 
 @app.command(epilog="Example: charrnn corpus build python-stdlib; charrnn corpus build recall --lag 50 -o recall.txt")
@@ -100,10 +100,10 @@ def build(
     if as_json:
         write_json({**facts, "path": str(path)})
         return
-    sys.stdout.write(f"{path}\n")
-    sys.stderr.write(
+    write(f"{path}\n")
+    tell(
         f"the lowest possible loss is {facts['entropy_nats']:.4f} nats, {facts['entropy_bits']:.4f} bits per character "
-        f"(in this text {facts['sample_nats']:.4f} nats)\n"
+        f"(in this text {facts['sample_nats']:.4f} nats)"
     )
 
 
@@ -133,4 +133,4 @@ def _get(name: str, *, kind: str, again: bool, as_json: bool) -> None:
     if as_json:
         write_json({"name": name, "path": str(path), "size_bytes": path.stat().st_size})
     else:
-        sys.stdout.write(f"{path}\n")
+        write(f"{path}\n")

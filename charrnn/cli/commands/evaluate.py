@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.arguments import Checkpoints, chosen
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus, Ngram, parts_of, with_ngram
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ def _show(report: dict[str, Any]) -> None:
     title = f"{report['text']}: {report['characters']:,} characters"
     print_table(title, ("", "bits per character", "nats", "perplexity"), rows)
     for note in report["health"]["notes"]:
-        sys.stderr.write(f"note: {note}\n")
+        tell(f"note: {note}")
     if "memorisation" in report:
         from charrnn.cli.views.memorised import show_memorised
 

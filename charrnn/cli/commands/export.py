@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from charrnn.cli.arguments import OneCheckpoint, chosen
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import at_home
 
 EXAMPLE = "Example: charrnn export checkpoints/quickstart --to html -o page.html"
@@ -59,11 +59,11 @@ def export(
         output = Path(path.resolve().parent.name + SUFFIXES[to.value])
     with writing(output):
         written = exporter(to.value)(loaded, output)
-    sys.stderr.write("".join(f"wrote {file}\n" for file in written))
+    tell(*(f"wrote {file}" for file in written))
 
 
 def _note(text: str) -> None:
-    sys.stderr.write(f"note: {text}\n")
+    tell(f"note: {text}")
 
 
 def import_(
@@ -104,7 +104,7 @@ def import_(
         save_checkpoint(folder.last, loaded)
     m = loaded.config.model
     size = sum(values.size for values in loaded.params.values())
-    sys.stderr.write(
+    tell(
         f"{folder.last}: {m.num_layers} x {m.hidden_size} {m.cell}, {len(loaded.vocabulary)} symbols, "
-        f"{size:,} parameters; now: charrnn sample {run_dir}\n"
+        f"{size:,} parameters; now: charrnn sample {run_dir}"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +36,7 @@ def plot(
     as_json: Annotated[bool, typer.Option("--json", help="Write the numbers as one JSON object instead.")] = False,
 ) -> None:
     """Plot the losses, learning rate and gradient norm of one or more runs."""
-    from charrnn.cli.output import visible, write, write_json
+    from charrnn.cli.output import tell, visible, write_json, write_raw
     from charrnn.cli.views.colour import colours_wanted
     from charrnn.errors import SettingsError
     from charrnn.inspection.plots.curves import curve_data, draw_curves, draw_in_terminal
@@ -51,11 +50,11 @@ def plot(
         size = shutil.get_terminal_size((80, 24))
         colour = colours_wanted()
         text = draw_in_terminal(histories, x=x.value, width=size.columns, height=size.lines - 2, colour=colour)
-        write((text if colour else visible(text)) + "\n")
+        write_raw((text if colour else visible(text)) + "\n")
         return
     if output is None:
         output = histories[0].path / "loss.png" if len(histories) == 1 else Path("loss.png")
         if output.is_symlink():  # in a directory from a stranger it may lead anywhere
             raise SettingsError(f"{output}: is a symbolic link", hint="name the output file with --output")
     draw_curves(histories, output, x=x.value)
-    sys.stderr.write(f"wrote {output}\n")
+    tell(f"wrote {output}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.arguments import RunDirectories
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def report(
         write_output(output, render(data).encode("utf-8"))
     if as_json:
         write_json(finite(data))
-    sys.stderr.write(f"wrote {output}\n")
+    tell(f"wrote {output}")
 
 
 def _run(history: History) -> dict[str, Any]:
@@ -139,6 +139,6 @@ def _look_inside(history: History, data: dict[str, Any], length: int, corpus: li
         loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256, separator=separator)]
         data["memory"].append({"name": history.name, "gradient": gradient, "loss": loss})
     except ValueError as error:
-        sys.stderr.write(f"note: {history.name}: no memory curves: {error}\n")
+        tell(f"note: {history.name}: no memory curves: {error}")
     tables = {title: [asdict(share) for share in shares] for title, shares in error_breakdown(whole, corpus).items()}
     data["errors"].append({"name": history.name, "tables": tables})

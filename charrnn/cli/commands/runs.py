@@ -44,7 +44,7 @@ def runs(
     paths: Annotated[bool, typer.Option("--paths", help="Print only the directories, one per line.")] = False,
 ) -> None:
     """List runs, best validation loss first."""
-    from charrnn.cli.output import tell_left_out, visible, write, write_json
+    from charrnn.cli.output import tell_left_out, write, write_json
     from charrnn.cli.views import runs as table
     from charrnn.errors import SettingsError
     from charrnn.runs.table import column_name, find_runs, ranked, selected
@@ -64,13 +64,13 @@ def runs(
     if show_effects:
         _show_effects(found, as_json=as_json, as_csv=as_csv)
     elif paths:
-        write("".join(f"{run.path if plain else visible(str(run.path))}\n" for run in found))
+        write("".join(f"{run.path}\n" for run in found))
     elif as_json:
         write_json({"runs": table.rows_of(found, [*shown, *(["path"] if "path" not in shown else [])])})
     elif as_csv:
         write(table.as_csv(found, shown))
     else:
-        table.show_table(visible(f"{folder}: {len(found)} runs"), found, shown)
+        table.show_table(f"{folder}: {len(found)} runs", found, shown)
 
 
 def _show_effects(found, *, as_json: bool, as_csv: bool) -> None:  # type: ignore[no-untyped-def]

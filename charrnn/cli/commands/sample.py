@@ -11,6 +11,7 @@ import typer
 
 from charrnn.cli.arguments import Checkpoints, chosen
 from charrnn.cli.commands.sampling.flags import PANEL, SamplingFlags, with_sampling_flags
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus, Ngram, with_ngram
 
 if TYPE_CHECKING:
@@ -278,9 +279,10 @@ def _prompt_ids(
 
 def _read(source: Path) -> bytes:
     from charrnn.errors import DataError
+    from charrnn.files import read_named
 
     try:
-        return sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+        return sys.stdin.buffer.read() if str(source) == "-" else read_named(source)
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror}") from None
 
@@ -292,5 +294,5 @@ def _seed(seed: int | None, quiet: bool, beam: int) -> int:
         return seed
     chosen = secrets.randbits(31)
     if not quiet and not beam:
-        sys.stderr.write(f"seed: {chosen}\n")
+        tell(f"seed: {chosen}")
     return chosen

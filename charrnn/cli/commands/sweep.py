@@ -13,6 +13,7 @@ import typer
 
 from charrnn.cli.arguments import Overrides
 from charrnn.cli.commands.train import ProgressKind
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _list(
     else:
         for trial in plan.trials:
             write(trial.name + "\n")
-        sys.stderr.write(f"{len(plan.trials)} trials\n")
+        tell(f"{len(plan.trials)} trials")
 
 
 def _words(plan: Plan, file: Path, folder: SweepDirectory, overrides: list[str], trial: Trial) -> list[str]:
@@ -223,9 +224,7 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
             write_csv(folder.results_csv, runs, columns)
             folder.write_results(rows_of(runs, columns))
     if runner.out_of_time:
-        sys.stderr.write(
-            f"the sweep's time is used up: {folder.path}; continue with --resume and a larger total_minutes\n"
-        )
+        tell(f"the sweep's time is used up: {folder.path}; continue with --resume and a larger total_minutes")
     if failed:
         raise CharRNNError(
             f"{len(failed)} of {len(trials)} trials failed, first {failed[0]}: {folder.error_of(failed[0])}",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.output import visible, write, write_json
+from charrnn.cli.output import tell, visible, write, write_json
 from charrnn.cli.views.progress import sparkline
 from charrnn.cli.views.table import print_table
 
@@ -126,7 +125,7 @@ def write_page(seen: ModelAndText, trace: Trace, output: Path) -> None:
     page = render({"title": f"units of {seen.name}", "runs": [], "texts": [units_data(seen.name, seen.text, trace)]})
     with writing(output):
         write_output(output, page.encode("utf-8"))
-    sys.stderr.write(f"{output}\n")
+    tell(f"{output}")
 
 
 def prediction_json(seen: ModelAndText, p: Prediction) -> dict[str, Any]:

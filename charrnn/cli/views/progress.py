@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from charrnn.errors import printable
+
 Progress = Callable[[int, "int | None"], None]
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -46,7 +48,7 @@ def byte_progress(label: str, unit: str = "B", *, quiet: bool = False) -> Iterat
         return
     from tqdm import tqdm
 
-    bar = tqdm(desc=label, unit=unit, unit_scale=unit == "B", leave=False, delay=0.5, file=sys.stderr)
+    bar = tqdm(desc=printable(label), unit=unit, unit_scale=unit == "B", leave=False, delay=0.5, file=sys.stderr)
 
     def tick(done: int, total: int | None) -> None:
         bar.total = total

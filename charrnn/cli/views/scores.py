@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.output import visible, write, write_json
+from charrnn.cli.output import visible, write, write_json, write_raw
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ def per_character(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float6
     painter = Painter("surprise", enabled=colours_wanted())
     painted = [painter.paint(text, x / math.log(2)) for text, x in zip(texts, nats.tolist(), strict=True)]
     for start in range(0, len(painted), _AT_ONCE):
-        write("".join(painted[start : start + _AT_ONCE]))
+        write_raw("".join(painted[start : start + _AT_ONCE]))
     write("" if texts and texts[-1] == "\n" else "\n")
     sys.stderr.write(painter.legend())
 

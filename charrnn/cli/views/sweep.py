@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.output import visible
+from charrnn.cli.output import tell, visible
 from charrnn.cli.views.progress import clock
 from charrnn.cli.views.table import layout
 from charrnn.cli.views.training import display_kind, guarded
@@ -66,8 +65,7 @@ class LineView(SweepView):
             self._say(f"{status:<7}  {event.trial.name}{loss}{error}   {self.headline()}")
 
     def _say(self, line: str) -> None:
-        sys.stderr.write(visible(line) + "\n")
-        sys.stderr.flush()
+        tell(line)
 
 
 def short_names(names: Sequence[str]) -> tuple[str, dict[str, str]]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from charrnn.cli.output import visible, write
+from charrnn.cli.output import on_terminal, visible, write, write_raw
 from charrnn.cli.views.colour import colours_wanted
 
 _NUMBER = re.compile(r"[-+±]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?%?|-|nan|inf|\?", re.IGNORECASE)
@@ -50,7 +49,7 @@ def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "
         rows: cells.
         text: heading of a column of prose, whose end may be cut off.
     """
-    if not sys.stdout.isatty():
+    if not on_terminal():
         write("".join("\t".join(map(_cell, row)) + "\n" for row in (columns, *rows)))
         return
     width = shutil.get_terminal_size((80, 24)).columns
@@ -58,7 +57,7 @@ def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "
     bold, plain = ("\x1b[1m", "\x1b[0m") if colours_wanted() and os.environ.get("TERM") != "dumb" else ("", "")
     rule = "─" * max(_length(line) for line in [*laid.heads, *laid.rows])
     heads = [*laid.heads, rule] if any(columns) else []
-    write("\n".join([f"{bold}{visible(title)}{plain}", *heads, *laid.rows, *_left_out(laid, width)]) + "\n")
+    write_raw("\n".join([f"{bold}{visible(title)}{plain}", *heads, *laid.rows, *_left_out(laid, width)]) + "\n")
 
 
 def _cell(cell: str) -> str:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charrnn.cli.output import visible
+from charrnn.cli.output import tell, visible
 from charrnn.cli.views.progress import clock, sparkline
+from charrnn.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -78,7 +79,7 @@ def guarded(make: Callable[[], View]) -> Iterator[Callable[[Any], None]]:
         except Exception as error:
             view = None
             sys.stdout, sys.stderr = streams  # rich has others in their place while it draws
-            sys.stderr.write(f"note: the display failed and is off: {type(error).__name__}: {error}\n")
+            tell(f"note: the display failed and is off: {type(error).__name__}: {error}")
 
     def show(event: Any) -> None:
         if view is not None:
@@ -126,9 +127,7 @@ class PlainView:
             self._say(*_closing(event))
 
     def _say(self, *lines: str) -> None:
-        for line in lines:
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        tell(*lines)
 
     def close(self) -> None:
         """Nothing to restore."""
@@ -157,9 +156,9 @@ class TqdmView(PlainView):
                 shown["val"] = f"{event.val_loss:.3f}"
             self._bar.set_postfix(shown)
         elif isinstance(event, events.RolledBack):
-            self._bar.write(_rolled_back(event), file=sys.stderr)
+            self._bar.write(printable(_rolled_back(event)), file=sys.stderr)
         elif isinstance(event, events.Note):
-            self._bar.write(_note(event), file=sys.stderr)
+            self._bar.write(printable(_note(event)), file=sys.stderr)
         elif isinstance(event, events.RunFinished):
             self._bar.close()
             self._say(*_closing(event))
@@ -219,7 +218,7 @@ class RichView:
         if isinstance(event, events.RunStarted):
             self._started = event
             for note in event.notes:
-                self._console.print(f"note: {visible(note)}", markup=False)
+                self._print(f"note: {note}")
         elif isinstance(event, events.StepReport):
             self._report = event
             self._losses.append(event.train_loss)
@@ -229,9 +228,9 @@ class RichView:
         elif isinstance(event, events.SampleMade):
             self._sample = event.text
         elif isinstance(event, events.RolledBack):
-            self._console.print(_rolled_back(event), markup=False)
+            self._print(_rolled_back(event))
         elif isinstance(event, events.Note):
-            self._console.print(_note(event), markup=False)
+            self._print(_note(event))
         elif isinstance(event, events.RunFinished):
             self._finished = event
 
@@ -240,7 +239,10 @@ class RichView:
         self._live.stop()
         if self._finished:
             for line in _closing(self._finished):
-                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+                self._print(line, highlight=False, soft_wrap=True)
+
+    def _print(self, line: str, **options: bool) -> None:
+        self._console.print(printable(line), markup=False, **options)  # type: ignore[arg-type]
 
     def _numbers(self, row: StepReport) -> list[str]:
         """Names and values of what is measured, in turn."""
@@ -308,7 +310,7 @@ def _headline(event: RunStarted) -> list[str]:
         f"{event.run_dir}: {event.parameters:,} parameters, {event.vocab_size} symbols, "
         f"{event.train_chars:,} characters to learn from, {event.val_chars:,} to validate on"
     ]
-    lines += [f"note: {visible(note)}" for note in event.notes]
+    lines += [f"note: {note}" for note in event.notes]
     return lines
 
 
@@ -325,7 +327,7 @@ def _rolled_back(event: RolledBack) -> str:
 
 
 def _note(event: Note) -> str:
-    return f"note: {visible(event.text)}"
+    return f"note: {event.text}"
 
 
 def _closing(event: RunFinished) -> list[str]:

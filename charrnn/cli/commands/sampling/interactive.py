@@ -8,7 +8,7 @@ from typing import Any
 
 from charrnn.cli.byte_output import typed
 from charrnn.cli.commands.sampling.job import Job, stream
-from charrnn.cli.output import write
+from charrnn.cli.output import tell, write
 
 HELP = """\
 Type a prompt to see it continued; an empty line starts without one.
@@ -29,7 +29,7 @@ def converse(job: Job, unknown: str) -> None:
 
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 - gives `input` its line editing
-        sys.stderr.write("type a text to continue it, :help for commands, :quit to end\n")
+        tell("type a text to continue it, :help for commands, :quit to end")
     while True:
         line = _line()
         if line is None or line.strip() in (":quit", ":q"):
@@ -43,7 +43,7 @@ def converse(job: Job, unknown: str) -> None:
                 stream(job)
                 job.seed += 1
         except CharRNNError as error:
-            sys.stderr.write(f"{error.message}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+            tell(error.message, *([f"  hint: {error.hint}"] if error.hint else []))
         except KeyboardInterrupt:  # of a text that grows too long: the next one, please
             write("\n")
 
@@ -65,10 +65,10 @@ def _command(job: Job, text: str) -> None:
     numbers = {f.name: getattr(job.options, f.name) for f in fields(job.options)}
     numbers = {k: v for k, v in numbers.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     if key == "help":
-        sys.stderr.write(HELP)
+        tell(*HELP.splitlines())
     elif key == "settings":
         own = {"length": job.stop.length, "seed": job.seed}
-        sys.stderr.write("".join(f"{k.replace('_', '-')} {v}\n" for k, v in (own | numbers).items()))
+        tell(*(f"{k.replace('_', '-')} {v}" for k, v in (own | numbers).items()))
     elif key == "length":
         job.stop = replace(job.stop, length=int(_number(name, value, whole=True)))
     elif key == "seed":
