@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from charrnn.errors import printable
+
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
     from charrnn.training.choice import Choice
@@ -57,7 +59,7 @@ def new_run(
         overrides = [*_network_of(init_from), *overrides]
     choice = chosen(texts, config, overrides, minutes, quiet=quiet)
     if not quiet:
-        sys.stderr.writelines(f"{line}\n" for line in choice.suggestion.lines)
+        sys.stderr.writelines(f"{printable(line)}\n" for line in choice.suggestion.lines)
     return NewRun(choice.config, name_of(texts[0]))
 
 
@@ -71,7 +73,7 @@ def chosen(
     """
     from functools import partial
 
-    from charrnn.cli.views.training import byte_progress
+    from charrnn.cli.views.progress import byte_progress
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import read_settings
     from charrnn.config.yaml import load_yaml

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli import completion
+from charrnn.cli.arguments import Overrides
 from charrnn.cli.choosing import Minutes, new_run
 from charrnn.cli.text_options import Corpus, at_home, naming_corpus
 
@@ -40,7 +42,8 @@ def train(
     texts: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TEXT",
+            metavar="[TEXT...]",
+            autocompletion=completion.texts,
             help="What to learn from: files, a directory, a glob, a named corpus, or - for standard input; settings "
             "are chosen for it. Also a built-in recipe (charrnn config list), or with --resume a run directory.",
         ),
@@ -49,12 +52,14 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", "-c", help="Settings file (YAML), or the name of a recipe; wins over what is chosen for TEXT."
+            "--config",
+            "-c",
+            metavar="FILE",
+            autocompletion=completion.recipes,
+            help="Settings file (YAML), or the name of a recipe; wins over what is chosen for TEXT.",
         ),
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable.")
-    ] = None,
+    overrides: Overrides = None,
     run_dir: Annotated[
         Path | None,
         typer.Option(
@@ -82,9 +87,10 @@ def train(
         bool, typer.Option("--json", help="Write a JSON summary to standard output at the end.")
     ] = False,
 ) -> None:
-    """Train a network on a text: charrnn train my.txt. Settings that you do not give are chosen to fit.
+    """Train a network on a text.
 
-    Under mpirun, ranks share each batch (docs/scaling.md).
+    Settings that you do not give are chosen to fit the text, the time and this machine. Under mpirun, ranks share each
+    batch (docs/scaling.md).
     """
     from charrnn.cli.output import write_json
     from charrnn.runs.directory import RunDirectory
@@ -134,7 +140,8 @@ def train_here(
     """
     from charrnn.cli.output import ReaderGoneError
     from charrnn.cli.signals import stop_signals
-    from charrnn.cli.views.training import byte_progress, train_view
+    from charrnn.cli.views.progress import byte_progress
+    from charrnn.cli.views.training import train_view
     from charrnn.errors import StorageError
     from charrnn.runs.events import RunFinished
     from charrnn.training.progress import StopFlag
