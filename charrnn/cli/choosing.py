@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from charrnn.errors import printable
+from charrnn.cli.output import tell
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
@@ -59,7 +58,7 @@ def new_run(
         overrides = [*_network_of(init_from), *overrides]
     choice = chosen(texts, config, overrides, minutes, quiet=quiet)
     if not quiet:
-        sys.stderr.writelines(f"{printable(line)}\n" for line in choice.suggestion.lines)
+        tell(*choice.suggestion.lines)
     return NewRun(choice.config, name_of(texts[0]))
 
 
