@@ -18,6 +18,7 @@ from charrnn.cli.commands import (
     compress,
     config,
     corpus,
+    doctor,
     evaluate,
     export,
     find_lr,
@@ -58,6 +59,7 @@ app.command("import", epilog=export.EXAMPLE_IMPORT)(export.import_)
 app.command("compress", epilog=compress.EXAMPLE)(compress.compress)
 app.command("decompress", epilog=compress.EXAMPLE_BACK)(compress.decompress)
 app.command("watch", epilog=watch.EXAMPLE)(watch.watch)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 app.command("plot", epilog=plot.EXAMPLE)(plot.plot)
 app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("gradcheck", epilog=gradcheck.EXAMPLE)(gradcheck.gradcheck)

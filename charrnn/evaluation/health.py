@@ -40,20 +40,26 @@ class Health:
     still_units: float
     saturated_units: float
 
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know, and do; nothing where the network is in order."""
+    def findings(self) -> dict[str, str]:
+        """What a user should know, and do, by what is wrong; nothing where the network is in order."""
         slower = "lower training.learning_rate or set training.grad_clip"
-        found = []
+        found = {}
         if self.derailed_samples * SAMPLES > 1:  # one may have found a rare place of the text
-            found.append(
+            found["derailing"] = (
                 f"{self.derailed_samples:.0%} of samples that start from the zero state derail into noise; {slower}, "
                 "or raise training.state_reset"
             )
         if self.still_units > 0.2:
-            found.append(f"{self.still_units:.0%} of the units never move while the network reads; {slower}")
+            found["still-units"] = f"{self.still_units:.0%} of the units never move while the network reads; {slower}"
         if self.saturated_units > 0.5:
-            found.append(f"{self.saturated_units:.0%} of the units are saturated most of the time; {slower}")
-        return tuple(found)
+            found["saturated-units"] = (
+                f"{self.saturated_units:.0%} of the units are saturated most of the time; {slower}"
+            )
+        return found
+
+    def notes(self) -> tuple[str, ...]:
+        """The findings as sentences."""
+        return tuple(self.findings().values())
 
 
 def check_health(model: CharRNN, ids: IdArray, *, loss: float, seed: int = 0) -> Health:

@@ -94,8 +94,18 @@ def _run(history: History) -> dict[str, Any]:
         "best": None if best is None else best.val_loss,
         "history": {name: [row[name] for row in _thinned(history.rows)] for name in _COLUMNS},
         "samples": _samples(history.path / "samples.txt"),
+        "advice": _advice(history),
         "settings": {f"{s}.{k}": v for s, values in config_to_dict(config).items() for k, v in values.items()},
     }
+
+
+def _advice(history: History) -> list[str]:
+    """What can be said of a run without its text, as lines."""
+    from charrnn.cli.views.advice import facts_lines, with_options
+    from charrnn.evaluation.diagnosis import diagnose
+
+    found = diagnose(history, look=False)
+    return facts_lines(found) + [with_options(piece) for piece in found.advice]
 
 
 def _thinned(rows: Sequence[Row]) -> list[Row]:

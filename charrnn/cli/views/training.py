@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from charrnn.cli.output import visible, write
+from charrnn.cli.views.advice import advice_line, advised, closing_advice
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from charrnn.runs.events import Event, Note, RolledBack, RunFinished, RunStarted, StepReport
+    from charrnn.runs.events import Advice, Event, Note, RolledBack, RunFinished, RunStarted, StepReport
 
 
 class View(Protocol):
@@ -152,6 +153,7 @@ class PlainView:
 
     def __init__(self) -> None:
         self._last = -math.inf
+        self._advised: set[str] = set()
 
     def show(self, event: Event) -> None:
         """Write the event's line, if it has one."""
@@ -168,6 +170,9 @@ class PlainView:
             self._say(_rolled_back(event))
         elif isinstance(event, events.Note):
             self._say(_note(event))
+        elif isinstance(event, events.Advised):
+            self._say(*(advice_line(piece) for piece in event.advice if piece.key not in self._advised))
+            self._advised |= {piece.key for piece in event.advice}
         elif isinstance(event, events.RunFinished):
             self._say(*_closing(event))
 
@@ -240,6 +245,7 @@ class RichView:
         self._finished: RunFinished | None = None
         self._val = self._best = math.nan
         self._sample = ""
+        self._advice: tuple[Advice, ...] = ()
         self._losses: deque[float] = deque(maxlen=2000)
 
     def print_once(self) -> None:
@@ -273,6 +279,8 @@ class RichView:
             self._console.print(_rolled_back(event), markup=False)
         elif isinstance(event, events.Note):
             self._console.print(_note(event), markup=False)
+        elif isinstance(event, events.Advised):
+            self._advice = event.advice
         elif isinstance(event, events.RunFinished):
             self._finished = event
 
@@ -317,6 +325,7 @@ class RichView:
             bar,
             grid,
             Text(sparkline(list(self._losses), width - 4), style="cyan"),
+            *(Text(line, style="yellow") for line in advised(self._advice)),
             Panel(shown, title="the model writes", title_align="left", height=room + 2),
         ]
         return Panel(Group(*parts), title=Text(title), title_align="left", width=width)
@@ -365,9 +374,10 @@ def _note(event: Note) -> str:
 
 def _closing(event: RunFinished) -> list[str]:
     s = event.summary
-    loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}"
+    best = "" if s.get("best_step") is None else f" at step {s['best_step']:,}"
+    loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}{best}"
     lines = [f"{s['steps']:,} steps in {clock(s['seconds'])} ({s['chars_per_second']:,.0f} chars/s){loss}"]
-    lines += [f"note: {note}" for note in s.get("notes", ())]
     if event.reason != "stopped":
+        lines += closing_advice(s)
         lines.append(f"saved in {s['run_dir']}; now: charrnn sample {s['run_dir']} --temperature 0.7")
     return lines
