@@ -69,12 +69,13 @@ def _learning_rate(case: Case, pieces: list[Point]) -> Iterator[Advice]:
     slower = _slower(case) if t.grad_clip is not None else (*_slower(case), "training.grad_clip=1.0")
     if case.curve.rollbacks:
         times = "once" if case.curve.rollbacks == 1 else f"{case.curve.rollbacks} times"
-        yield Advice("learning-rate-high", f"the loss was NaN or infinite {times}: it learns too fast", slower)
+        text = f"the loss was NaN or infinite {times}: the learning rate is too high"
+        yield Advice("learning-rate-high", text, slower)
     elif (rise := _rise(pieces)) is not None:
         low, high = rise
         text = (
-            f"the training loss itself rose, from {low.train_loss:.2f} at step {low.step:,} to {high.train_loss:.2f} at "
-            f"step {high.step:,}: it learns too fast"
+            f"the training loss itself rose, from {low.train_loss:.2f} at step {low.step:,} to {high.train_loss:.2f} "
+            f"at step {high.step:,}: the learning rate is too high"
         )
         yield Advice("learning-rate-high", text, slower)
     elif t.optimizer != "sgd" and t.learning_rate > _FAST:

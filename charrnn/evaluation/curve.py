@@ -37,6 +37,7 @@ class Point:
         step, epoch, chars, seconds: done by then; see `charrnn.runs.events.StepReport`.
         train_loss: nats, mean since the point before.
         val_loss: nats; None if it was not measured.
+        reports: that it is the mean of.
     """
 
     step: int
@@ -45,6 +46,7 @@ class Point:
     seconds: float
     train_loss: float
     val_loss: float | None
+    reports: int = 1
 
     @classmethod
     def of(cls, row: Report) -> Point | None:
@@ -67,6 +69,7 @@ class Curve:
     points: list[Point] = field(default_factory=list)
     best: Point | None = None
     rollbacks: int = 0
+    _each: int = 1  # reports in a point
 
     @classmethod
     def of(cls, rows: Iterable[Report], rollbacks: int = 0) -> Curve:
@@ -80,13 +83,16 @@ class Curve:
         """The next report."""
         if (point := Point.of(row)) is None:
             return
-        self.points.append(point)
+        if self.points and self.points[-1].reports < self._each:
+            self.points[-1] = _joined([self.points[-1], point])
+        else:
+            self.points.append(point)
         best = None if self.best is None else self.best.val_loss
         if point.val_loss is not None and (best is None or point.val_loss < best):
             self.best = point
-        if len(self.points) > _MOST:
-            pairs = [self.points[k : k + 2] for k in range(0, len(self.points) - 2, 2)]
-            self.points = [_joined(pair) for pair in pairs] + self.points[2 * len(pairs) :]
+        if len(self.points) == _MOST and self.points[-1].reports >= self._each:
+            self.points = [_joined(self.points[k : k + 2]) for k in range(0, _MOST, 2)]
+            self._each *= 2
 
     def pieces(self, least: int = 1) -> list[Point]:
         """The run from validation to validation; with fewer than `least` of them, in equal pieces."""
@@ -99,15 +105,10 @@ class Curve:
 
 def _joined(points: list[Point]) -> Point:
     """Neighbouring points as one, with the last validation among them."""
-    last = points[-1]
-    chars = [b.chars - a.chars for a, b in pairwise(points)]
-    weights = [chars[0] if chars else 1, *chars]  # where the first begins is not known here: as long as the second
-    total = sum(weights)
-    loss = last.train_loss
-    if total > 0:
-        loss = sum(w * p.train_loss for w, p in zip(weights, points, strict=True)) / total
-    val = next((p.val_loss for p in reversed(points) if p.val_loss is not None), None)
-    return Point(last.step, last.epoch, last.chars, last.seconds, loss, val)
+    last, reports = points[-1], sum(point.reports for point in points)
+    loss = sum(point.reports * point.train_loss for point in points) / reports
+    val = next((point.val_loss for point in reversed(points) if point.val_loss is not None), None)
+    return Point(last.step, last.epoch, last.chars, last.seconds, loss, val, reports)
 
 
 def noise(values: list[float]) -> float:

@@ -76,6 +76,7 @@ SHAKESPEARE, DOCS, CODE = "tiny-shakespeare", "python-docs", "python-stdlib"
 CASES = {
     # Each needs something.
     "tiny-text": Case(piece(SHAKESPEARE, 1842), {"hidden_size": 256, "epochs": None, "max_steps": 20}),
+    "climbing": Case(piece(SHAKESPEARE, 1842), {"hidden_size": 256, "epochs": 200}),
     "overfit-lstm": Case(piece(DOCS, 30_000), {"hidden_size": 160, "epochs": 60, "schedule": "constant"}),
     "overfit-gru": Case(piece(SHAKESPEARE, 12_000), {"cell": "gru", "hidden_size": 128, "epochs": 60}),
     "overfit-slow": Case(piece(SHAKESPEARE, 100_000), {"cell": "gru", "hidden_size": 160, "epochs": 25}),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.output import visible
+
 if TYPE_CHECKING:
     from charrnn.evaluation.diagnosis import Diagnosis
-    from charrnn.runs.events import Advice
+    from charrnn.runs.events import Advice, Advised
 
 SHOWN = 3  # pieces of advice at a time
 
@@ -48,6 +51,25 @@ def facts_lines(found: Diagnosis) -> list[str]:
     return lines + ([f"it writes {found.expectation}"] if found.expectation else [])
 
 
-def advised(pieces: Sequence[Advice]) -> list[str]:
-    """The first few, for a display."""
-    return [advice_line(piece) for piece in pieces[:SHOWN]]
+def fitting(pieces: Sequence[Advice], width: int, height: int) -> list[str]:
+    """The first few pieces in lines of `width` characters, as far as they fit into `height` lines."""
+    lines: list[str] = []
+    for piece in pieces[:SHOWN]:
+        more = textwrap.wrap(visible(advice_line(piece)), width, subsequent_indent="  ")
+        if len(lines) + len(more) > height:
+            break
+        lines += more
+    return lines
+
+
+class NewAdvice:
+    """Remembers what was said, so that a log says it once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def lines(self, event: Advised) -> list[str]:
+        """What is new in it."""
+        new = [piece for piece in event.advice if piece.key not in self._said]
+        self._said |= {piece.key for piece in new}
+        return [advice_line(piece) for piece in new]

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from charrnn.cli.output import visible, write
-from charrnn.cli.views.advice import advice_line, advised, closing_advice
+from charrnn.cli.views.advice import NewAdvice, closing_advice, fitting
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -153,7 +153,7 @@ class PlainView:
 
     def __init__(self) -> None:
         self._last = -math.inf
-        self._advised: set[str] = set()
+        self._advice = NewAdvice()
 
     def show(self, event: Event) -> None:
         """Write the event's line, if it has one."""
@@ -171,8 +171,7 @@ class PlainView:
         elif isinstance(event, events.Note):
             self._say(_note(event))
         elif isinstance(event, events.Advised):
-            self._say(*(advice_line(piece) for piece in event.advice if piece.key not in self._advised))
-            self._advised |= {piece.key for piece in event.advice}
+            self._say(*self._advice.lines(event))
         elif isinstance(event, events.RunFinished):
             self._say(*_closing(event))
 
@@ -211,6 +210,9 @@ class TqdmView(PlainView):
             self._bar.write(_rolled_back(event), file=sys.stderr)
         elif isinstance(event, events.Note):
             self._bar.write(_note(event), file=sys.stderr)
+        elif isinstance(event, events.Advised):
+            for line in self._advice.lines(event):
+                self._bar.write(line, file=sys.stderr)
         elif isinstance(event, events.RunFinished):
             self._bar.close()
             self._say(*_closing(event))
@@ -318,14 +320,15 @@ class RichView:
         steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {clock(left)} left")
         bar = Table.grid()  # a bar by itself does not end its line
         bar.add_row(ProgressBar(total=1.0, completed=share, width=width - 4))
-        room = max(3, min(10, self._console.height - 12))
+        advice = fitting(self._advice, width - 4, self._console.height - 15)
+        room = max(3, min(10, self._console.height - 12 - len(advice)))
         shown = Text(visible(self._sample)[-width * room :], overflow="fold")
         parts: list[RenderableType] = [
             steps,
             bar,
             grid,
             Text(sparkline(list(self._losses), width - 4), style="cyan"),
-            *(Text(line, style="yellow") for line in advised(self._advice)),
+            *(Text(line, style="yellow") for line in advice),
             Panel(shown, title="the model writes", title_align="left", height=room + 2),
         ]
         return Panel(Group(*parts), title=Text(title), title_align="left", width=width)
