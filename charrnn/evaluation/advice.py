@@ -26,6 +26,7 @@ _REPEATED, _UNLIKE = 0.2, 0.2
 _FEW_STEPS = 200  # a network that has taken fewer is hardly trained
 _BORNE = 0.5  # parameters that a character of text bears
 _TOO_MANY = 20.0  # times as many that are worth a word
+_FEW_FOR = 30  # characters for each parameter from which a network may be too small
 _SHORT = 20_000  # characters below which a text holds hardly more than some words
 
 
@@ -60,7 +61,8 @@ def advise(case: Case) -> tuple[Advice, ...]:
     pieces = case.curve.pieces()
     sick = (*_learning_rate(case, pieces), *_health(case, pieces))
     text = (*_size(case), *_repeated(case), *_unlike(case))
-    end = (*_underfitting(case, pieces), *_capacity(case, pieces)) if case.ended and not sick else ()
+    slower_first = any(piece.settings[0].startswith("training.learning_rate") for piece in sick)
+    end = (*_underfitting(case, pieces), *_capacity(case, pieces)) if case.ended and not slower_first else ()
     return (*sick, *_overfitting(case, pieces), *text, *end)
 
 
@@ -103,8 +105,9 @@ def _health(case: Case, pieces: list[Point]) -> Iterator[Advice]:
     found = {} if case.health is None else case.health.findings()
     if pieces and pieces[-1].step < _FEW_STEPS:
         found.pop("still-units", None)  # they have not begun to
+    reset = min(0.5, max(0.1, 2 * case.config.training.state_reset))
     for key, text in found.items():
-        yield Advice(key, text, _slower(case))
+        yield Advice(key, text, (f"training.state_reset={_rounded(reset)}",) if key == "derailing" else _slower(case))
 
 
 def _overfitting(case: Case, pieces: list[Point]) -> Iterator[Advice]:
@@ -191,7 +194,11 @@ def _unlike(case: Case) -> Iterator[Advice]:
 
 
 def _underfitting(case: Case, pieces: list[Point]) -> Iterator[Advice]:
-    if case.reason == "patience":
+    if case.reason == "patience" or not pieces:
+        return
+    if (steps := pieces[-1].step) < _FEW_STEPS:
+        text = f"{steps:,} steps are hardly a beginning: a network needs some thousands"
+        yield Advice("underfitting", text, _longer(case, math.ceil(10 * _FEW_STEPS / max(1, steps))))
         return
     validated = sum(point.val_loss is not None for point in pieces) >= 4
     pieces = pieces if validated else [replace(point, val_loss=None) for point in case.curve.pieces(least=4)]
@@ -205,7 +212,7 @@ def _underfitting(case: Case, pieces: list[Point]) -> Iterator[Advice]:
         f"the {what} loss was still falling at the end: twice as long ({_duration(2 * pieces[-1].seconds)} in all) is "
         f"likely to give about {gain:.2f} nats less"
     )
-    yield Advice("underfitting", text, _longer(case))
+    yield Advice("underfitting", text, _longer(case, 2))
 
 
 def likely_gain(pieces: list[Point], *, annealed: bool) -> float:
@@ -219,10 +226,10 @@ def likely_gain(pieces: list[Point], *, annealed: bool) -> float:
     return max(0.0, _GAIN[annealed] * (losses[middle] - losses[-1]))
 
 
-def _longer(case: Case) -> tuple[str, ...]:
+def _longer(case: Case, times: int) -> tuple[str, ...]:
     t = case.config.training
     bound = {"epochs": t.epochs, "max_steps": t.max_steps, "max_minutes": t.max_minutes}.get(case.reason or "")
-    return () if bound is None else (f"training.{case.reason}={_rounded(2 * bound)}",)
+    return () if bound is None else (f"training.{case.reason}={_rounded(times * bound)}",)
 
 
 def _capacity(case: Case, pieces: list[Point]) -> Iterator[Advice]:
@@ -230,13 +237,13 @@ def _capacity(case: Case, pieces: list[Point]) -> Iterator[Advice]:
     if len(pieces) < 5 or text is None or case.parameters is None or m.dropout or m.weight_dropout:
         return
     last = pieces[-1]
-    if last.val_loss is None or case.parameters * 30 > text.train_chars or last.val_loss - last.train_loss > 0.05:
+    if case.parameters * _FEW_FOR > text.train_chars or last.val_loss is None or last.val_loss - last.train_loss > 0.3:
         return
     if likely_gain(pieces, annealed=case.config.training.schedule in _ANNEALED) < _WORTH:
         yield Advice(
             "network-too-small",
-            f"training and validation loss are alike and fall no longer: {case.parameters:,} parameters may be too few "
-            f"for {text.train_chars:,} characters",
+            f"the loss falls no longer and nothing is overfitted: {case.parameters:,} parameters may be too few for "
+            f"{text.train_chars:,} characters",
             (f"model.hidden_size={2 * m.hidden_size}",),
         )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from charrnn.evaluation.text_facts import TextFacts
 
 # Loss as a share of what pairs of characters reach on the text, so that it means the same for other alphabets. Measured
-# by the words in samples that the text has too: see docs/advice.md.
+# by the words in samples at temperature 0.7 that the text has too: see docs/advice.md.
 _LEVELS = (
     (0.45, "fluent text in the manner of its source; look for copied passages"),
     (0.6, "nearly always real words, in phrases that make sense for some words at a time"),
     (0.72, "mostly real words, in short phrases"),
     (0.85, "words of plausible form, about half of them real"),
-    (1.0, "strings that look like words, few of them real"),
+    (1.0, "strings that look like words, some of them real"),
 )
 
 
@@ -28,4 +28,4 @@ def expectation(loss: float | None, text: TextFacts | None) -> str | None:
     if loss is None or text is None or not text.train_pair_nats:
         return None
     share = loss / text.train_pair_nats
-    return next((what for limit, what in _LEVELS if share < limit), "characters in a random order")
+    return next((what for limit, what in _LEVELS if share < limit), "characters in hardly any order")

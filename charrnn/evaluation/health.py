@@ -41,25 +41,23 @@ class Health:
     saturated_units: float
 
     def findings(self) -> dict[str, str]:
-        """What a user should know, and do, by what is wrong; nothing where the network is in order."""
-        slower = "lower training.learning_rate or set training.grad_clip"
+        """What is wrong, by a name for it; nothing where the network is in order."""
         found = {}
         if self.derailed_samples * SAMPLES > 1:  # one may have found a rare place of the text
             found["derailing"] = (
-                f"{self.derailed_samples:.0%} of samples that start from the zero state derail into noise; {slower}, "
-                "or raise training.state_reset"
+                f"{self.derailed_samples:.0%} of samples that start from the zero state derail into noise"
             )
         if self.still_units > 0.2:
-            found["still-units"] = f"{self.still_units:.0%} of the units never move while the network reads; {slower}"
+            found["still-units"] = f"{self.still_units:.0%} of the units never move while the network reads"
         if self.saturated_units > 0.5:
-            found["saturated-units"] = (
-                f"{self.saturated_units:.0%} of the units are saturated most of the time; {slower}"
-            )
+            found["saturated-units"] = f"{self.saturated_units:.0%} of the units are saturated most of the time"
         return found
 
     def notes(self) -> tuple[str, ...]:
-        """The findings as sentences."""
-        return tuple(self.findings().values())
+        """The findings with what to do about them."""
+        slower = "lower training.learning_rate or set training.grad_clip"
+        more = {"derailing": ", or raise training.state_reset"}
+        return tuple(f"{text}; {slower}{more.get(key, '')}" for key, text in self.findings().items())
 
 
 def check_health(model: CharRNN, ids: IdArray, *, loss: float, seed: int = 0) -> Health:

@@ -104,7 +104,7 @@ CASES = {
     "good-words": Case(
         words, {"cell": "gru", "hidden_size": 48, "epochs": 12, "documents": "lines", "split": "shuffled"}
     ),
-    "good-markov": Case(markov, {"cell": "gru", "hidden_size": 32, "epochs": 6}),
+    "good-markov": Case(markov, {"cell": "gru", "hidden_size": 96, "epochs": 3}),
     "good-layers": Case(piece(DOCS, 200_000), {"cell": "gru", "hidden_size": 64, "num_layers": 2, "dropout": 0.2, "epochs": 8}),
     "good-embedding": Case(piece(SHAKESPEARE, 300_000), {"cell": "gru", "hidden_size": 64, "embedding_size": 24, "epochs": 6}),
     "good-average": Case(

@@ -76,7 +76,7 @@ def test_the_end_of_training_and_eval_tell_the_user(charrnn: Run, config_file: P
     summary = json.loads(done.stdout)
     assert summary["saturated_units"] > 0.5
     assert any("saturated" in note for note in summary["notes"])
-    assert "units are saturated most of the time; lower training.learning_rate" in done.stderr
+    assert "units are saturated most of the time; try --set training.learning_rate=7.5" in done.stderr
     report = charrnn("eval", "a/last.npz", "--json", "--no-baselines")
     health = json.loads(report.stdout)["health"]
     assert health["saturated_units"] == pytest.approx(summary["saturated_units"], abs=0.15)
