@@ -22,7 +22,7 @@ _FAST, _USUAL = 0.05, 0.005  # learning rates of optimisers that scale each step
 _ANNEALED = ("cosine", "linear")
 _GAIN = {True: 1.6, False: 0.5}  # of the fall in a run's second half: what twice the time adds, annealed or not
 _WORTH = 0.05  # nats that are worth twice the time
-_REPEATED, _UNLIKE = 0.2, 0.2
+_REPEATED = 0.2  # share of passages seen before
 _FEW_STEPS = 200  # a network that has taken fewer is hardly trained
 _BORNE = 0.5  # parameters that a character of text bears
 _TOO_MANY = 20.0  # times as many that are worth a word
@@ -112,7 +112,7 @@ def _health(case: Case, pieces: list[Point]) -> Iterator[Advice]:
 
 def _overfitting(case: Case, pieces: list[Point]) -> Iterator[Advice]:
     best = case.curve.best
-    if best is None or best.val_loss is None:
+    if best is None or best.val_loss is None or (case.text is not None and case.text.harder):
         return
     later = [point for point in pieces if point.step > best.step]
     losses = [point.val_loss for point in later if point.val_loss is not None]
@@ -174,21 +174,16 @@ def _repeated(case: Case) -> Iterator[Advice]:
 
 
 def _unlike(case: Case) -> Iterator[Advice]:
-    text = case.text
-    if text is None or text.val_pair_nats is None or text.train_pair_nats is None or text.train_pair_spread is None:
+    if case.text is None or not case.text.harder:
         return
-    harder = text.val_pair_nats - text.train_pair_nats
-    if abs(harder) < max(_UNLIKE, 4 * text.train_pair_spread):
-        return
-    word = "harder" if harder > 0 else "easier"
-    c = case.config.corpus
+    word, c = "harder" if case.text.harder > 0 else "easier", case.config.corpus
     remedy: tuple[str, ...] = () if c.split == "shuffled" else ("corpus.split=shuffled",)
     if remedy and c.document_separator is None:
         remedy = ("corpus.documents=lines", *remedy)
     yield Advice(
         "validation-unlike",
-        f"the validation part is of another kind than the training part ({abs(harder):.2f} nats {word} by its pairs of "
-        "characters alone), so its loss says little: mix the text or split it at random",
+        f"the validation part is of another kind than the training part ({abs(case.text.harder):.2f} nats {word} by "
+        "its pairs of characters alone), so its loss says little: mix the text or split it at random",
         remedy,
     )
 
@@ -220,8 +215,7 @@ def likely_gain(pieces: list[Point], *, annealed: bool) -> float:
     losses = [point.train_loss if point.val_loss is None else point.val_loss for point in pieces]
     half = pieces[-1].chars / 2
     middle = min(range(len(pieces)), key=lambda k: abs(pieces[k].chars - half))
-    recent = min(losses[-3:])
-    if recent > min(losses):  # the best is behind it
+    if min(losses[-3:]) > min(losses) + _WORTH / 5:  # the best is behind it
         return 0.0
     last = pieces[-1]
     gap = 0.0 if last.val_loss is None else last.val_loss - last.train_loss

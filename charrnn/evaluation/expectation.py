@@ -25,7 +25,7 @@ def expectation(loss: float | None, text: TextFacts | None) -> str | None:
     Returns:
         What the network writes, as the object of a sentence; None where that cannot be said.
     """
-    if loss is None or text is None or not text.train_pair_nats:
-        return None
+    if loss is None or text is None or not text.train_pair_nats or text.harder:
+        return None  # of a validation part of another kind the loss says nothing about samples
     share = loss / text.train_pair_nats
     return next((what for limit, what in _LEVELS if share < limit), "characters in hardly any order")

@@ -20,6 +20,7 @@ _SEARCHED, _STRETCHES = 1 << 22, 4  # symbols of the training part they are look
 _SLICES = 9  # pieces of the training part that the validation part is compared with
 _SLICE = 1 << 16  # symbols read of each
 _LEAST = 1000  # symbols below which statistics say nothing
+_UNLIKE = 0.2  # nats that parts of one text hardly differ by
 _CLASSES = 128  # the most frequent symbols; all others count as one
 _PRIOR = 8.0  # symbols for which a context's own counts and the text's frequencies weigh alike
 
@@ -44,6 +45,14 @@ class TextFacts:
     val_pair_nats: float | None = None
     train_pair_nats: float | None = None
     train_pair_spread: float | None = None
+
+    @property
+    def harder(self) -> float:
+        """Nats by which the validation part is harder than the training part (easier: below 0); 0 if that is chance."""
+        if self.val_pair_nats is None or self.train_pair_nats is None or self.train_pair_spread is None:
+            return 0.0
+        found = self.val_pair_nats - self.train_pair_nats
+        return found if abs(found) > max(_UNLIKE, 4 * self.train_pair_spread) else 0.0
 
 
 def look_at_text(train: IdArray, val: IdArray) -> TextFacts:
