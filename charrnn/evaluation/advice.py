@@ -24,8 +24,8 @@ _GAIN = {True: 1.6, False: 0.5}  # of the fall in a run's second half: what twic
 _WORTH = 0.05  # nats that are worth twice the time
 _REPEATED = 0.2  # share of passages seen before
 _FEW_STEPS = 200  # a network that has taken fewer is hardly trained
-_BORNE = 0.5  # parameters that a character of text bears
-_TOO_MANY = 20.0  # times as many that are worth a word
+_BORNE = 2.5  # parameters for each character of a text beyond which more gain nothing
+_TOO_MANY = 10.0  # times as many that are worth a word
 _FEW_FOR = 30  # characters for each parameter from which a network may be too small
 _SHORT = 20_000  # characters below which a text holds hardly more than some words
 
