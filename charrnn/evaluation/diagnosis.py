@@ -62,7 +62,7 @@ def diagnose(history: History, *, corpus: Sequence[str] = (), look: bool = True)
         parameters = sum(values.size for values in loaded.params.values())
         try:
             parts = corpus_parts(loaded, corpus)
-            text = look_at_text(parts["train"], parts["val"])
+            text = look_at_text(parts["train"], parts["val"], loaded.vocabulary)
         except DataError as error:
             notes.append(f"nothing is said about the text: {error.message}")
     curve = Curve.of(history.rows, rollbacks=history.rollbacks)

@@ -13,6 +13,7 @@ _LEVELS = (
     (0.85, "words of plausible form, about half of them real"),
     (1.0, "strings that look like words, some of them real"),
 )
+_SPACED = (0.04, 0.5)  # shares of spaces in prose (a sixth) and in code (up to two fifths)
 
 
 def expectation(loss: float | None, text: TextFacts | None) -> str | None:
@@ -27,5 +28,7 @@ def expectation(loss: float | None, text: TextFacts | None) -> str | None:
     """
     if loss is None or text is None or not text.train_pair_nats or text.harder:
         return None  # of a validation part of another kind the loss says nothing about samples
+    if not _SPACED[0] < (text.space_share or 0.0) < _SPACED[1]:
+        return None  # no text of words
     share = loss / text.train_pair_nats
     return next((what for limit, what in _LEVELS if share < limit), "characters in hardly any order")

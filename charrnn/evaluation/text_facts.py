@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.evaluation.memorisation import occurrences
 from charrnn.nn.params import IdArray
 
@@ -37,6 +38,7 @@ class TextFacts:
             if either is too short.
         train_pair_nats, train_pair_spread: mean and standard deviation of the same for pieces of the training part,
             each under the others.
+        space_share: share of spaces in the training part; None if that is unknown.
     """
 
     train_chars: int
@@ -45,6 +47,7 @@ class TextFacts:
     val_pair_nats: float | None = None
     train_pair_nats: float | None = None
     train_pair_spread: float | None = None
+    space_share: float | None = None
 
     @property
     def harder(self) -> float:
@@ -55,10 +58,18 @@ class TextFacts:
         return found if abs(found) > max(_UNLIKE, 4 * self.train_pair_spread) else 0.0
 
 
-def look_at_text(train: IdArray, val: IdArray) -> TextFacts:
-    """Compare the (N,) training and (M,) validation ids of a text; they may be memory-mapped."""
+def look_at_text(train: IdArray, val: IdArray, vocabulary: Vocabulary | None = None) -> TextFacts:
+    """Compare the parts of a text.
+
+    Args:
+        train: (N,) ids of the training part; may be memory-mapped.
+        val: (M,) ids of the validation part.
+        vocabulary: says which id is a space.
+    """
     val_nats, train_nats, spread = _pair_nats(train, val)
-    return TextFacts(len(train), len(val), _repeated(train, val), val_nats, train_nats, spread)
+    space = np.empty(0) if vocabulary is None else vocabulary.encode(" ", unknown="skip")
+    spaces = float(np.mean(np.concatenate(_stretches(train, 8, _SLICE)) == space[0])) if len(space) else None
+    return TextFacts(len(train), len(val), _repeated(train, val), val_nats, train_nats, spread, spaces)
 
 
 def _stretches(ids: IdArray, count: int, length: int) -> list[IdArray]:

@@ -69,6 +69,7 @@ class Summary(Record):
     val_pair_nats: Number | None = None
     train_pair_nats: Number | None = None
     train_pair_spread: Number | None = None
+    space_share: Number | None = None
 
     @property
     def loss(self) -> float | None:

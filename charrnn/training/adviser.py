@@ -9,8 +9,7 @@ from charrnn.evaluation.advice import Case, advise, why_ended
 from charrnn.evaluation.curve import Curve
 from charrnn.evaluation.diagnosis import health_of
 from charrnn.evaluation.expectation import expectation
-from charrnn.evaluation.text_facts import look_at_text
-from charrnn.nn.params import IdArray
+from charrnn.evaluation.text_facts import TextFacts
 from charrnn.runs.directory import RunDirectory
 from charrnn.runs.events import Advice, Advised, Event, RolledBack, RunFinished, RunStarted, StepReport
 from charrnn.runs.history import read_history
@@ -22,12 +21,12 @@ class Adviser:
     Args:
         config: the run's settings.
         run_dir: the history of a run that goes on is read from it.
-        train, val: ids of the text's parts.
+        text: what is known of the run's text.
     """
 
-    def __init__(self, config: Config, run_dir: RunDirectory, train: IdArray, val: IdArray) -> None:
+    def __init__(self, config: Config, run_dir: RunDirectory, text: TextFacts) -> None:
         self._run_dir = run_dir
-        self._case = Case(config, text=look_at_text(train, val))
+        self._case = Case(config, text=text)
         self._news: list[Advised] = []
         self._said: tuple[Advice, ...] = ()
 

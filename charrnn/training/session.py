@@ -19,6 +19,7 @@ from charrnn.data.encode import EncodedText
 from charrnn.data.sources import STDIN
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import SettingsError
+from charrnn.evaluation.text_facts import look_at_text
 from charrnn.files import writing
 from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from charrnn.runs.directory import RunDirectory
@@ -82,7 +83,8 @@ def train(
         begin = _resumed if resume else partial(_begun, init_from=init_from, overwrite=overwrite)
         trainer = begin(config, run_dir, stop, bar, ranks)
         log = _Log(config, run_dir)
-        adviser = Adviser(config, run_dir, trainer.stream.ids, trainer.val_ids)
+        facts = look_at_text(trainer.stream.ids, trainer.val_ids, trainer.text.vocabulary)
+        adviser = Adviser(config, run_dir, facts)
         for happened in trainer.run():
             event = adviser.hear(happened)
             if isinstance(event, RunStarted) and not lock.held:

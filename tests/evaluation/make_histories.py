@@ -191,9 +191,10 @@ def facts(run: Path) -> dict[str, object]:
 
     summary = read_summary(run) or Summary()
     found = {name: summary[name] for name in summary.keys()}  # noqa: SIM118
-    if summary.train_chars is None:
-        parts = corpus_parts(load_checkpoint(run / "last.npz"), [f"{run}.txt"])
-        found |= asdict(look_at_text(parts["train"], parts["val"]))
+    if summary.space_share is None:
+        loaded = load_checkpoint(run / "last.npz")
+        parts = corpus_parts(loaded, [f"{run}.txt"])
+        found |= asdict(look_at_text(parts["train"], parts["val"], loaded.vocabulary))
     return found
 
 

@@ -219,10 +219,14 @@ def test_the_end_is_explained() -> None:
 
 
 def test_better_networks_are_expected_to_write_better() -> None:
-    text = TextFacts(1000, 100, 0.0, 2.5, 2.5, 0.1)
+    text = TextFacts(1000, 100, 0.0, 2.5, 2.5, 0.1, 0.15)
     levels = [expectation(2.5 * share, text) for share in (1.1, 0.95, 0.8, 0.65, 0.5, 0.3)]
     assert len(set(levels)) == 6
     assert "hardly any order" in str(levels[0])
+    assert found("markov").expectation is None
+    assert found("unlike").expectation is None
+    assert str(found("small-text").expectation).startswith("words of plausible form")
+    assert expectation(1.0, replace(text, space_share=0.0)) is None
     assert expectation(None, text) is expectation(1.0, None) is expectation(1.0, TextFacts(10, 1)) is None
 
 
@@ -234,7 +238,8 @@ def test_an_adviser_speaks_when_there_is_news(tmp_path: Path) -> None:
     folder = RunDirectory(tmp_path / "run")
     folder.open_new(CONFIG, overwrite=False)
     ids = np.random.default_rng(0).integers(0, 30, 50_000).astype(np.uint8)
-    adviser = Adviser(CONFIG, folder, ids[:45_000], ids[45_000:])
+    facts = look_at_text(ids[:45_000], ids[45_000:])
+    adviser = Adviser(CONFIG, folder, facts)
     started = RunStarted(folder.path, 9_000_000, 30, 45_000, 5_000, 1, None, None, 0, ())
     assert adviser.hear(started) == started
     ((step, advice),) = ((event.step, event.advice) for event in adviser.news())
@@ -259,7 +264,7 @@ def test_an_adviser_speaks_when_there_is_news(tmp_path: Path) -> None:
     assert isinstance(end, RunFinished)
     assert end.summary["best_step"] == 80
     assert [piece["key"] for piece in end.summary["advice"]] == ["learning-rate-high", "text-too-small"]
-    again = Adviser(CONFIG, folder, ids[:45_000], ids[45_000:])  # resumed
+    again = Adviser(CONFIG, folder, facts)  # resumed
     again.hear(replace(started, step=80))
     (news,) = again.news()
     assert [piece.key for piece in news.advice] == ["learning-rate-high", "text-too-small"]
@@ -272,7 +277,7 @@ NUMBERS = st.none() | st.floats(-1e50, 1e50) | st.integers(0, 1 << 53)
 @given(st.lists(st.tuples(st.integers(0, 1 << 53), NUMBERS, NUMBERS, NUMBERS, NUMBERS), max_size=30), NUMBERS, NUMBERS)
 def test_no_history_of_anybody_is_too_strange(rows: list[tuple[Any, ...]], first: Any, second: Any) -> None:
     reports = [Row(step, epoch, step, train, val, seconds=seconds) for step, epoch, train, val, seconds in rows]
-    facts = TextFacts(int(abs(first or 0.0)), 5, first, first, second, second)
+    facts = TextFacts(int(abs(first or 0.0)), 5, first, first, second, second, first)
     health = Health(first or 0.0, second or 0.0, first or 0.0)
     case = Case(CONFIG, Curve.of(reports), int(abs(second or 0.0)), facts, health, "max_steps")
     assert all(piece.text.isprintable() for piece in advise(case))
