@@ -249,12 +249,16 @@ def why_ended(reason: str | None, config: Config) -> str | None:
     """Why a run ended, as a sentence without its subject; None where it has not."""
     t = config.training
     return {
-        "epochs": f"ended after {t.epochs:g} epochs (training.epochs)" if t.epochs else None,
-        "max_steps": f"ended after {t.max_steps or 0:,} steps (training.max_steps)",
-        "max_minutes": f"ended after {t.max_minutes or 0:g} minutes of training (training.max_minutes)",
-        "patience": f"ended because {t.patience} validations brought no better loss (training.patience)",
+        "epochs": f"ended after {_counted(t.epochs, 'epoch')} (training.epochs)",
+        "max_steps": f"ended after {_counted(t.max_steps, 'step')} (training.max_steps)",
+        "max_minutes": f"ended after {_counted(t.max_minutes, 'minute')} of training (training.max_minutes)",
+        "patience": f"ended because {_counted(t.patience, 'validation')} brought no better loss (training.patience)",
         "stopped": "stopped by a signal",
     }.get(reason or "")
+
+
+def _counted(number: float | None, noun: str) -> str:
+    return f"{number or 0:,.10g} {noun}" + ("" if number == 1 else "s")
 
 
 def _rounded(value: float) -> str:

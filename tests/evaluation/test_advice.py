@@ -216,6 +216,9 @@ def test_the_end_is_explained() -> None:
     assert why_ended("epochs", config) == "ended after 5 epochs (training.epochs)"
     assert "3 validations brought no better loss" in (why_ended("patience", config) or "")
     assert why_ended(None, config) is None
+    once = parse_config("corpus: {source: unused}\ntraining: {epochs: 1, max_minutes: 0.5}\n", where="test")
+    assert why_ended("epochs", once) == "ended after 1 epoch (training.epochs)"
+    assert why_ended("max_minutes", once) == "ended after 0.5 minutes of training (training.max_minutes)"
 
 
 def test_better_networks_are_expected_to_write_better() -> None:
