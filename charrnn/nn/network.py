@@ -195,6 +195,13 @@ class CharRNN:
             return self.engine.loss(inputs, targets, state, resets=resets)
         return self.head.loss(self._forward(inputs, state, None, resets), targets)
 
+    def advance(self, inputs: IntArray, state: State, *, resets: IntArray | None = None) -> None:
+        """Only the state after a window, with the parameters as they were at the last refresh; see `loss`."""
+        if self.engine is not None:
+            self.engine.loss(inputs, inputs, state, resets=resets)
+        else:
+            self._forward(inputs, state, None, resets)
+
     def loss_and_grad(
         self,
         inputs: IntArray,
