@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from charrnn.config.schema import Config
 from charrnn.evaluation.curve import Curve, Point, noise
-from charrnn.evaluation.health import Health
+from charrnn.evaluation.health import FEW_STEPS, Health
 from charrnn.evaluation.text_facts import PASSAGE, TextFacts
 from charrnn.runs.events import Advice
 
@@ -23,7 +23,6 @@ _ANNEALED = ("cosine", "linear")
 _GAIN = {True: 1.6, False: 0.5}  # of the fall in a run's second half: what twice the time adds, annealed or not
 _WORTH = 0.05  # nats that are worth twice the time
 _REPEATED = 0.2  # share of passages seen before
-_FEW_STEPS = 200  # a network that has taken fewer is hardly trained
 _BORNE = 2.0  # parameters for each character of a text beyond which more gain nothing
 _TOO_MANY = 10.0  # times as many that are worth a word
 _FEW_FOR = 30  # characters for each parameter from which a network may be too small
@@ -102,9 +101,7 @@ def _rise(pieces: list[Point]) -> tuple[Point, Point] | None:
 
 
 def _health(case: Case, pieces: list[Point]) -> Iterator[Advice]:
-    found = {} if case.health is None else case.health.findings()
-    if pieces and pieces[-1].step < _FEW_STEPS:
-        found.pop("still-units", None)  # they have not begun to
+    found = {} if case.health is None else case.health.findings(pieces[-1].step if pieces else None)
     reset = min(0.5, max(0.1, 2 * case.config.training.state_reset))
     for key, text in found.items():
         yield Advice(key, text, (f"training.state_reset={_rounded(reset)}",) if key == "derailing" else _slower(case))
@@ -191,9 +188,9 @@ def _unlike(case: Case) -> Iterator[Advice]:
 def _underfitting(case: Case, pieces: list[Point]) -> Iterator[Advice]:
     if case.reason == "patience" or not pieces:
         return
-    if (steps := pieces[-1].step) < _FEW_STEPS:
+    if (steps := pieces[-1].step) < FEW_STEPS:
         text = f"{steps:,} steps are hardly a beginning: a network needs some thousands"
-        yield Advice("underfitting", text, _longer(case, math.ceil(10 * _FEW_STEPS / max(1, steps))))
+        yield Advice("underfitting", text, _longer(case, math.ceil(10 * FEW_STEPS / max(1, steps))))
         return
     validated = sum(point.val_loss is not None for point in pieces) >= 4
     pieces = pieces if validated else [replace(point, val_loss=None) for point in case.curve.pieces(least=4)]

@@ -57,7 +57,8 @@ def test_units_that_stand_still_or_are_saturated_are_counted() -> None:
 
 def test_one_surprising_sample_is_no_alarm() -> None:
     assert Health(1 / SAMPLES, 0.1, 0.4).notes() == ()
-    assert len(Health(2 / SAMPLES, 0.3, 0.6).notes()) == 3
+    assert len(Health(2 / SAMPLES, 0.3, 0.6).notes()) == len(Health(2 / SAMPLES, 0.3, 0.6).notes(200)) == 3
+    assert not Health(0.0, 0.7, 0.0).notes(20)  # it has hardly begun
 
 
 def test_a_derailed_sample_is_one_with_a_span_of_surprises() -> None:

@@ -198,7 +198,8 @@ def _health(model: TrainedModel, ids: IdArray, loss: float) -> dict[str, Any]:
 
     found = [asdict(check_health(network, ids, loss=loss)) for network in model.models]
     worst = Health(**{name: max(health[name] for health in found) for name in found[0]})
-    return {**asdict(worst), "notes": list(worst.notes())}
+    steps = [n for c in model.checkpoints if isinstance(n := c.counters.get("step"), int) and n > 0]
+    return {**asdict(worst), "notes": list(worst.notes(max(steps, default=None)))}
 
 
 def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
