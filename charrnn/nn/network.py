@@ -97,9 +97,7 @@ class CharRNN:
         self.engine: Engine | None = None
         if kernels == "compiled":
             each = [layer.params for layer in self.layers]
-            self.engine = make_engine(
-                cell, self.layers[0].gates, len(self.layers[0].state_names), each, self.head.params, threads=threads
-            )
+            self.engine = make_engine(cell, each, self.head.params, threads=threads)
         self._grads: FlatParams | None = None
         self.state_grads: State = []
         self._arena = Arena(self.dtype, on_growth=self._forget_workspaces)
@@ -177,7 +175,7 @@ class CharRNN:
     def loss(
         self, inputs: IntArray, targets: IntArray, state: State, *, resets: IntArray | None = None, refresh: bool = True
     ) -> Array:
-        """Nats of each target of a window, without dropout.
+        """(T, B) nats of each target of a window, without dropout.
 
         Args:
             inputs: (T, B) ids.
@@ -185,9 +183,6 @@ class CharRNN:
             state: see `zero_state`; overwritten with the state after the window.
             resets: (R, 2) pairs (t, b) before which the state is zero, sorted by t.
             refresh: False if the parameters have not changed since the last call.
-
-        Returns:
-            (T, B) nats.
         """
         if refresh:
             self.refresh(backward=False)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from charrnn.cli.completion import runs
 from charrnn.cli.text_options import Corpus
 
 EXAMPLE = "Example: charrnn doctor checkpoints/quickstart; charrnn doctor checkpoints/gru --json"
 
 
 def doctor(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=runs, help="Run directory.")],
     corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Say what is wrong with a run, running or ended, and which settings to change."""
+    """Say what is wrong with a run and which settings to change. It may be running or have ended."""
     from dataclasses import asdict
 
-    from charrnn.cli.output import visible, write, write_json
+    from charrnn.cli.output import tell, write, write_json
     from charrnn.cli.views.advice import advice_line, facts_lines
     from charrnn.evaluation.diagnosis import diagnose
     from charrnn.runs.history import read_history
@@ -32,6 +32,5 @@ def doctor(
         return
     lines = [f"{found.name}: {line}" for line in facts_lines(found)]
     lines += [advice_line(piece) for piece in found.advice] or ["nothing to advise"]
-    write("".join(f"{visible(line)}\n" for line in lines))
-    for note in found.notes:
-        sys.stderr.write(f"note: {visible(note)}\n")
+    write("".join(f"{line}\n" for line in lines))
+    tell(*(f"note: {note}" for note in found.notes))
