@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from charrnn.cli.commands.inspected import inspected
+from charrnn.cli.views import training
+from charrnn.cli.views.training import Progress
 from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
 from tests.conftest import SENTENCES, Run, assert_one_line_error
@@ -107,10 +111,20 @@ def page_data(page: str) -> dict[str, object]:
     return json.loads(found[1])  # type: ignore[no-any-return]
 
 
-def test_a_report_holds_its_numbers_and_no_markup_of_the_text(charrnn_here: Run, run: Path, tmp_path: Path) -> None:
+def test_a_report_holds_its_numbers_and_no_markup_of_the_text(
+    charrnn_here: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[int, int | None]] = []
+
+    @contextlib.contextmanager
+    def progress(label: str, unit: str = "B") -> Iterator[Progress]:
+        yield lambda done, total: steps.append((done, total))
+
+    monkeypatch.setattr(training, "byte_progress", progress)
     output = tmp_path / "r.html"
     done = charrnn_here("report", run, "-o", output, "--length", 300)
     assert done.returncode == 0, done.stderr
+    assert steps == [(k, 5) for k in range(1, 6)]
     page = output.read_text(encoding="utf-8")
     assert "alert(" in page  # the text is there
     assert "<script>alert" not in page
