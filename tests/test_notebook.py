@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-PLOTS = 11
+PLOTS = 10
 _spec = importlib.util.spec_from_file_location("build_notebooks", ROOT / "notebooks" / "build.py")
 assert _spec is not None
 assert _spec.loader is not None
@@ -70,7 +70,7 @@ def test_both_languages_have_the_same_code_but_for_its_words() -> None:
     for language in ("en", "fr"):  # formulas are the same in both, but for words in them
         text = "\n".join(text for kind, text in build.cells(language) if kind == "markdown")
         formulas = re.findall(r"\$\$(.*?)\$\$", text.replace("cible", "target"), re.DOTALL)
-        assert len(formulas) == 10
+        assert len(formulas) == 9
         if language == "en":
             english = formulas
     assert formulas == english
