@@ -77,7 +77,7 @@ def make_page() -> str:
     errors = [{"name": "a", "tables": {"kind": table}}]
     texts = [units_data("a", text, trace)]
     title = f"report {HOSTILE}"
-    found = [{"name": HOSTILE, "nats": 2.0}]
+    found = [{"name": HOSTILE, "nats": 2.0}, {"name": "next", "nats": 2.01}]
     ranking = {"text": HOSTILE, "names": [HOSTILE], "runs": found, "baselines": {"gzip": 4.0, "order-6 n-grams": 2.1}}
     data = {"title": title, "runs": [run], "texts": texts, "memory": memory, "errors": errors, "rankings": [ranking]}
     return render(data)
@@ -95,10 +95,11 @@ def test_the_report_in_chromium(browser: Any, tmp_path: Path) -> None:
         colours = "return [...document.querySelectorAll('#coloured0 span')].map(s => s.style.backgroundColor)"
         verdict = browser.find_element("class name", "verdict").text
         assert verdict.startswith(HOSTILE.strip())
-        assert "needs 2.885 bits per character (2.000 nats, perplexity 7.39)" in verdict
+        assert "predicts this text best: 2.885 bits per character (2.000 nats, perplexity 7.39)" in verdict
+        assert "0.014 bits (0.5%) fewer than next, which may be chance." in verdict
         assert verdict.endswith("It beats gzip, but not order-6 n-grams.")
         bars = browser.execute_script("return [...document.querySelectorAll('.bars b')].map(b => b.textContent)")
-        assert bars == ["2.100", "2.885", "4.000"]
+        assert bars == ["2.100", "2.885", "2.900", "4.000"]
         assert "b\\x1b[31m" in browser.find_element("css selector", ".first pre").text
         first = browser.execute_script(colours)
         assert len(first) == len(HOSTILE) * 4
