@@ -1,4 +1,4 @@
-"""Make the notebook in English and in French from `source.md`, and run both: `python notebooks/build.py`.
+"""Make the notebook in English and in French from `source.md`, and run it: `python notebooks/build.py [en] [fr]`.
 
 The source is Markdown: `<!-- en -->` and `<!-- fr -->` before the two versions of a text, code in fences, and after
 `<!-- labels -->` lines `English => French` for the words inside the code, so that both have the same code.
@@ -72,7 +72,7 @@ def notebook(language: str) -> dict[str, Any]:
     return {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 
 
-def run(language: str, *, timeout: int = 600) -> Any:
+def run(language: str, *, timeout: int = 3000) -> Any:
     """The notebook in a language as it ran; raises where a cell does."""
     import nbclient
     import nbformat
@@ -85,8 +85,9 @@ def run(language: str, *, timeout: int = 600) -> Any:
 
 
 def main() -> None:
-    """Write both."""
-    for language, path in NOTEBOOKS.items():
+    """Write those that are named, or both."""
+    for language in sys.argv[1:] or NOTEBOOKS:
+        path = NOTEBOOKS[language]
         text = json.dumps(run(language), ensure_ascii=False, indent=1, sort_keys=True)
         path.write_text(text + "\n", encoding="utf-8")
         sys.stderr.write(f"wrote {path.name}\n")
