@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import RunDirectories
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from charrnn.runs.history import History
     from charrnn.runs.reading import Row
 
-EXAMPLE = "Example: charrnn report checkpoints/rnn checkpoints/lstm checkpoints/gru -o report.html"
+EXAMPLE = "Example: charrnn report checkpoints/quickstart -o report.html"
 
 _COLUMNS = ("step", "chars", "seconds", "train_loss", "val_loss", "learning_rate", "grad_norm")
 _SAMPLES = 12  # of a run; more are thinned out evenly
@@ -30,7 +31,7 @@ _POINTS = 1000  # of a curve; as many as a page is wide
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    runs: RunDirectories,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML page to write.")] = Path("report.html"),
     length: Annotated[int, typer.Option(min=2, help="Number of characters of coloured text, at most.")] = 1200,
     activations: Annotated[
@@ -46,7 +47,10 @@ def report(
         bool, typer.Option("--json", help="Also write the page's data to standard output as JSON.")
     ] = False,
 ) -> None:
-    """Write an HTML page about runs: which is best, samples, curves, coloured text, memory, errors, settings."""
+    """Write an HTML page about one or more runs.
+
+    It opens with which run is best, and a sample of each; then come curves, coloured text, memory, errors and settings.
+    """
     from charrnn.cli.output import write_json
     from charrnn.cli.views.training import byte_progress
     from charrnn.files import write_output, writing
@@ -78,7 +82,7 @@ def report(
         write_output(output, render(data).encode("utf-8"))
     if as_json:
         write_json(finite(data))
-    sys.stderr.write(f"wrote {output}\n")
+    tell(f"wrote {output}")
 
 
 def _by_text(histories: Sequence[History]) -> list[list[History]]:
@@ -228,7 +232,7 @@ def _look_inside(
         loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256, separator=separator)]
         data["memory"].append({"name": history.name, "gradient": gradient, "loss": loss})
     except ValueError as error:
-        sys.stderr.write(f"note: {history.name}: no memory curves: {error}\n")
+        tell(f"note: {history.name}: no memory curves: {error}")
     step()
     tables = {title: [asdict(share) for share in shares] for title, shares in error_breakdown(whole, corpus).items()}
     data["errors"].append({"name": history.name, "tables": tables})
