@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from charrnn.cli.commands.inspected import inspected
-from charrnn.cli.views import training
-from charrnn.cli.views.training import Progress
+from charrnn.cli.views import progress as progress_view
+from charrnn.cli.views.progress import Progress
 from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
 from tests.conftest import SENTENCES, Run, assert_one_line_error
@@ -120,7 +120,7 @@ def test_a_report_holds_its_numbers_and_no_markup_of_the_text(
     def progress(label: str, unit: str = "B") -> Iterator[Progress]:
         yield lambda done, total: steps.append((done, total))
 
-    monkeypatch.setattr(training, "byte_progress", progress)
+    monkeypatch.setattr(progress_view, "byte_progress", progress)
     output = tmp_path / "r.html"
     done = charrnn_here("report", run, "-o", output, "--length", 300)
     assert done.returncode == 0, done.stderr

@@ -52,7 +52,7 @@ def report(
     It opens with which run is best, and a sample of each; then come curves, coloured text, memory, errors and settings.
     """
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import byte_progress
+    from charrnn.cli.views.progress import byte_progress
     from charrnn.files import write_output, writing
     from charrnn.inspection.report import finite, render
     from charrnn.runs.history import read_history
