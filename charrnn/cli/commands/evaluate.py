@@ -122,7 +122,9 @@ def evaluate(
 
         report["memorisation"] = memorised(loaded, parts or parts_of(loaded, corpus))
     if baselines:
-        report["baselines"] = _baselines(ids, loaded, parts)
+        from charrnn.evaluation.baselines import baselines as measured
+
+        report["baselines"] = measured(ids, loaded.vocabulary, parts)
     if as_json:
         write_json(report)
     else:
@@ -239,25 +241,6 @@ def _check_length(ids: IdArray, name: str) -> None:
             f"{name}: has {len(ids)} characters, but at least 2 are needed to predict one",
             hint="choose another --split, or a longer --text",
         )
-
-
-def _baselines(ids: IdArray, loaded: Checkpoint, parts: dict[str, IdArray] | None) -> dict[str, Any]:
-    """Bits per character of compressors and of the n-gram model whose order does best on the validation part."""
-    import math
-
-    from charrnn.evaluation.compressors import compressed_bits_per_char
-    from charrnn.evaluation.ngram import choose_order
-
-    text = loaded.vocabulary.decode(ids)
-    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    out: dict[str, Any] = dict(compressed_bits_per_char(data, len(ids)))
-    if parts is not None and len(parts["train"]) > 1:
-        chosen_on = parts["val"] if len(parts["val"]) > 1 else parts["train"]
-        model, _ = choose_order(parts["train"], chosen_on, len(loaded.vocabulary))
-        nats, count = model.log_loss(ids)
-        out["ngram"] = nats / count / math.log(2)
-        out["ngram_order"], out["ngram_chars"] = model.order, model.used_chars
-    return out
 
 
 def _show(report: dict[str, Any]) -> None:
