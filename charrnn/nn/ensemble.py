@@ -7,13 +7,16 @@ cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array
-from charrnn.nn.stepper import Stepper
+from charrnn.nn.stepper import Stepper, stepper_of
+
+if TYPE_CHECKING:
+    from charrnn.nn.compiled.stepper import CompiledStepper
 
 
 class EnsembleStepper:
@@ -26,7 +29,7 @@ class EnsembleStepper:
 
     def __init__(self, models: Sequence[CharRNN], columns: int = 1) -> None:
         self.columns, self.vocab_size = columns, models[0].vocab_size
-        self._steppers = [Stepper(model, columns) for model in models]
+        self._steppers = [stepper_of(model, columns) for model in models]
         self._sum = np.empty((self.vocab_size, columns))
 
     @property
@@ -54,6 +57,6 @@ class EnsembleStepper:
         return out
 
 
-def make_stepper(models: Sequence[CharRNN], columns: int = 1) -> Stepper | EnsembleStepper:
+def make_stepper(models: Sequence[CharRNN], columns: int = 1) -> Stepper | CompiledStepper | EnsembleStepper:
     """A stepper of one or several models."""
-    return Stepper(models[0], columns) if len(models) == 1 else EnsembleStepper(models, columns)
+    return stepper_of(models[0], columns) if len(models) == 1 else EnsembleStepper(models, columns)

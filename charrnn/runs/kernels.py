@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.blas import kernel_name
+from charrnn.blas import available_cores, kernel_name
 from charrnn.config.schema import ModelSettings
 from charrnn.data.corpora import cache_dir
 from charrnn.errors import MissingExtraError, SettingsError
 from charrnn.nn.compiled import compile_kernels, is_kept, keep_machine_code, why_not
 from charrnn.nn.network import CharRNN
+from charrnn.runs.checkpoint import Checkpoint
 
 # What NumPy's kernels do per second, roughly, and seconds that a computation must take with them before others pay:
 # where the machine code is there already, and where it is not.
@@ -124,3 +125,32 @@ def _pays(operations: float, before: str) -> bool:
         return "compiled" in before
     seconds = operations / NUMPY_SPEED
     return seconds > (_WORTH if "numba" in sys.modules or is_kept(kept_code()) else _WORTH_COMPILING)
+
+
+# --- networks that are not trained ------------------------------------------------------------------------------------
+
+
+def models_for_reading(checkpoints: Sequence[Checkpoint], symbols: int, *, learning: bool = False) -> list[CharRNN]:
+    """Networks on the kernels that read a text sooner, start-up included.
+
+    Args:
+        checkpoints: of the networks.
+        symbols: of the text.
+        learning: gradients are wanted too.
+    """
+    models = [checkpoint.build_model() for checkpoint in checkpoints]
+    for checkpoint, model in zip(checkpoints, models, strict=True):
+        each = operations_per_symbol(checkpoint.config.model, model.vocab_size)
+        _speed_up(model, (3.0 if learning else 1.0) * each * symbols)
+    return models
+
+
+def speed_up_writing(checkpoints: Sequence[Checkpoint], models: Sequence[CharRNN], steps: int, columns: int) -> None:
+    """Put networks on the kernels that write so many steps of so many streams sooner, start-up included."""
+    for checkpoint, model in zip(checkpoints, models, strict=True):
+        _speed_up(model, operations_of_steps(checkpoint.config.model, model.vocab_size, steps, columns))
+
+
+def _speed_up(model: CharRNN, operations: float) -> None:
+    if choose_kernels("auto", model.cell_name, operations).name == "compiled":
+        model.use_compiled(threads=available_cores())

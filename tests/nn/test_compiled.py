@@ -165,7 +165,7 @@ def test_weights_that_are_changed_are_seen_unless_one_says_they_are_not(cell: st
 def test_a_network_without_kernels_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.nn.compiled.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="Numba is not installed"):
-        CharRNN(5, hidden_size=4, kernels="compiled")
+        CharRNN(5, hidden_size=4).use_compiled()
 
 
 # --- machine code -----------------------------------------------------------------------------------------------------

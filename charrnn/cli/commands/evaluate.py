@@ -146,8 +146,9 @@ def _closely(
     """Characters, positions or lines instead of the whole."""
     from charrnn.cli.views import scores as scored
     from charrnn.evaluation.scoring import character_nats
+    from charrnn.runs.kernels import models_for_reading
 
-    nats = character_nats([c.build_model() for c in model.checkpoints], ids, **around)
+    nats = character_nats(models_for_reading(model.checkpoints, len(ids)), ids, **around)
     if per_char is not None:
         scored.per_character(model, ids, nats, per_char.value)
     elif count:
@@ -159,8 +160,9 @@ def _closely(
 def _score(model: TrainedModel, ids: IdArray, around: Around) -> Score:
     """The loss of one model, or of the mean of several."""
     from charrnn.evaluation.loss import Score, evaluate, mixed_surprisals
+    from charrnn.runs.kernels import models_for_reading
 
-    built = [checkpoint.build_model() for checkpoint in model.checkpoints]
+    built = models_for_reading(model.checkpoints, len(ids))
     if len(built) == 1:
         return evaluate(built[0], ids, **around)
     nats = mixed_surprisals(built, ids, **around)
@@ -199,11 +201,11 @@ def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
 
 def _dynamic(loaded: Checkpoint, ids: IdArray, around: Around, rate: float | None) -> dict[str, float]:
     from charrnn.evaluation.dynamic import RATE, dynamic_evaluate
+    from charrnn.runs.kernels import models_for_reading
 
     rate = RATE if rate is None else rate
-    score = dynamic_evaluate(
-        loaded.build_model(), ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around
-    )
+    (model,) = models_for_reading([loaded], len(ids), learning=True)
+    score = dynamic_evaluate(model, ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around)
     return {"loss": score.loss, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity, "rate": rate}
 
 

@@ -133,6 +133,7 @@ def sample(
     from charrnn.cli.byte_output import keep_bytes, typed
     from charrnn.cli.commands.sampling import job as jobs
     from charrnn.data.decoding import TextRules
+    from charrnn.runs.kernels import speed_up_writing
 
     _check_together(locals())
     loaded = load(*(checkpoints or []), cold=cold)
@@ -150,6 +151,8 @@ def sample(
         include_prime=include_prompt, raw=raw, output_encoding=encoding,
         colour=None if colour is None else colour.value, keep=memorisation,
     )  # fmt: skip
+    if not interactive:
+        speed_up_writing(loaded.checkpoints, loaded.models, job.stop.length, max(num_samples, best_of))
     if num_items is not None:
         from charrnn.cli.commands.sampling.items import write_items
 

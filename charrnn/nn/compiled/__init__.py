@@ -3,7 +3,7 @@
 `charrnn.nn.cells` stays the reference; this package computes the same to rounding. Start with `cells/lstm.py`; what its
 lines are written in is in `vector`, `functions` and `product`, and `engine` runs a network with it.
 
-Nothing here imports Numba until a network is made with `kernels="compiled"`.
+Nothing here imports Numba until a network is to use it: `CharRNN.use_compiled`.
 """
 
 from __future__ import annotations
@@ -42,15 +42,7 @@ def compiled_cell(name: str) -> CompiledCell:
     return found
 
 
-def make_engine(
-    cell: str,
-    gates: str,
-    state_count: int,
-    layers: Sequence[Mapping[str, Array]],
-    head: Mapping[str, Array],
-    *,
-    threads: int,
-) -> Engine:
+def make_engine(cell: str, layers: Sequence[Mapping[str, Array]], head: Mapping[str, Array], *, threads: int) -> Engine:
     """See `Engine`.
 
     Raises:
