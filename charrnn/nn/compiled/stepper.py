@@ -9,6 +9,7 @@ import numpy as np
 from charrnn.nn.buffers import aligned
 from charrnn.nn.compiled import head
 from charrnn.nn.compiled.engine import Engine
+from charrnn.nn.compiled.jit import machine_code
 from charrnn.nn.compiled.layout import from_blocks, to_blocks
 from charrnn.nn.compiled.window import Window
 from charrnn.nn.params import Array
@@ -72,27 +73,46 @@ class _Streams:
     def __init__(self, engine: Engine, columns: int) -> None:
         self._engine, self._next = engine, 0
         dtype, width = engine.head.dtype, engine.head.rows.shape[2]
-        panels, blocks, _ = engine.layers[0].rows.bias.shape
+        self._ids = np.zeros((1, columns), np.intp)
         Q = engine.layers[0].rows.units // width
-        self._ids, keep = np.zeros((1, columns), np.intp), np.ones((2, columns), dtype)
-        nothing, source = aligned((0, Q, columns, width), dtype), aligned((1, Q, columns, width), dtype)
-        gates = aligned((1, panels, columns, blocks, width), dtype)
         slots = [_STEPS + 1 if k < engine.cell.states else 0 for k in (0, 1)]
         self._states = [[aligned((n, Q, columns, width), dtype) for n in slots] for _ in engine.layers]
-        logits, sums = aligned((1, len(engine.head.rows), columns, 1, width), dtype), aligned((columns,), dtype)
-        self._windows: list[list[Window]] = []
-        self._scores: list[head.Scores] = []
+        self._logits = np.empty((engine.head.vocab_size, columns), dtype)
+        self._windows = self._make_windows(columns)
+        shape = (1, len(engine.head.rows), columns, 1, width)
+        nothing, sums = aligned((0, Q, columns, width), dtype), aligned((columns,), dtype)
+        logits, top = aligned(shape, dtype), self._states[-1][0]
+        self._scores = [
+            head.Scores(top[t : t + 1], self._ids[:0], sums[None][:0], logits, sums, nothing)
+            for t in range(1, _STEPS + 1)
+        ]
+        self._forward = machine_code(
+            engine.cell.forward,
+            [(layer.weights, s, 0, 1) for step in self._windows for layer, s in zip(engine.layers, step, strict=True)],
+        )
+        self._head = machine_code(
+            head.logits, [(engine.head.weights, scores, 0, self._logits) for scores in self._scores]
+        )
+
+    def _make_windows(self, columns: int) -> list[list[Window]]:
+        """For each step of the ring a window of each layer."""
+        engine = self._engine
+        dtype, (panels, blocks, width) = engine.head.dtype, engine.layers[0].rows.bias.shape
+        Q = engine.layers[0].rows.units // width
+        keep, gates = np.ones((2, columns), dtype), aligned((1, panels, columns, blocks, width), dtype)
+        nothing, source = aligned((0, Q, columns, width), dtype), aligned((1, Q, columns, width), dtype)
+        windows = []
         for t in range(_STEPS):
-            ids, x, made = self._ids, aligned((0, 1, columns, width), dtype), []
+            ids, x, made = self._ids, aligned((0, Q, columns, width), dtype), []
             for h, c in self._states:
                 step = slice(t, t + 2)
-                made.append(Window(ids, x, keep, h[step], c[step], gates, nothing, carried=nothing, source=source))
+                made.append(Window(ids, x, keep, h[step], c[step], gates, nothing, nothing, source))
                 ids, x = ids[:0], h[t + 1 : t + 2]
-            self._windows.append(made)
-            self._scores.append(head.Scores(x, ids, keep[:0], logits, sums, nothing))
-        self._logits = np.empty((engine.head.vocab_size, columns), dtype)
+            windows.append(made)
+        return windows
 
     def state(self) -> list[Array]:
+        """One (S, H, B) array per layer, copied."""
         shape = (self._engine.cell.states, self._engine.hidden_size, self._ids.shape[1])
         out: list[Array] = [np.empty(shape, self._logits.dtype) for _ in self._states]
         for stores, layer in zip(self._states, out, strict=True):
@@ -101,20 +121,22 @@ class _Streams:
         return out
 
     def load(self, state: list[Array]) -> None:
+        """Continue from this state."""
         for stores, layer in zip(self._states, state, strict=True):
             for store, values in zip(stores, layer, strict=False):
                 to_blocks(values, store[self._next])
 
     def step(self, ids: Any) -> Array:
+        """(V, B) logits of what follows the ids."""
         if self._next == _STEPS:
             for stores in self._states:
                 for store in stores:
                     store[:1] = store[_STEPS:]
             self._next = 0
-        t, engine = self._next, self._engine
+        t, engine, forward = self._next, self._engine, self._forward
         self._ids[0] = ids
         for layer, s in zip(engine.layers, self._windows[t], strict=True):
-            engine.cell.forward(layer.weights, s, 0, 1)
-        head.logits(engine.head.weights, self._scores[t], 0, self._logits)
+            forward(layer.weights, s, 0, 1)
+        self._head(engine.head.weights, self._scores[t], 0, self._logits)
         self._next = t + 1
         return self._logits
