@@ -130,27 +130,36 @@ def _pays(operations: float, before: str) -> bool:
 # --- networks that are not trained ------------------------------------------------------------------------------------
 
 
-def models_for_reading(checkpoints: Sequence[Checkpoint], symbols: int, *, learning: bool = False) -> list[CharRNN]:
-    """Networks on the kernels that read a text sooner, start-up included.
+def speed_up_reading(
+    checkpoints: Sequence[Checkpoint], models: Sequence[CharRNN], symbols: int, *, tick: Tick = no_tick
+) -> None:
+    """Put networks on the kernels that read a text sooner, start-up included.
 
     Args:
-        checkpoints: of the networks.
+        checkpoints: of the networks; one whose settings say `numpy` stays with NumPy.
+        models: the networks.
         symbols: of the text.
-        learning: gradients are wanted too.
+        tick: see `choose_kernels`.
     """
-    models = [checkpoint.build_model() for checkpoint in checkpoints]
-    for checkpoint, model in zip(checkpoints, models, strict=True):
-        each = operations_per_symbol(checkpoint.config.model, model.vocab_size)
-        _speed_up(model, (3.0 if learning else 1.0) * each * symbols)
-    return models
+    for saved, model in zip(checkpoints, models, strict=True):
+        _speed_up(saved, model, operations_per_symbol(saved.config.model, model.vocab_size) * symbols, tick)
 
 
-def speed_up_writing(checkpoints: Sequence[Checkpoint], models: Sequence[CharRNN], steps: int, columns: int) -> None:
-    """Put networks on the kernels that write so many steps of so many streams sooner, start-up included."""
-    for checkpoint, model in zip(checkpoints, models, strict=True):
-        _speed_up(model, operations_of_steps(checkpoint.config.model, model.vocab_size, steps, columns))
+def speed_up_writing(
+    checkpoints: Sequence[Checkpoint], models: Sequence[CharRNN], steps: int, columns: int, *, tick: Tick = no_tick
+) -> None:
+    """The same for writing so many steps of so many streams.
+
+    A rounding can change a draw, and all that follows. So what is on this machine from earlier runs has no influence on
+    the choice: the same command writes the same text again.
+    """
+    for saved, model in zip(checkpoints, models, strict=True):
+        operations = operations_of_steps(saved.config.model, model.vocab_size, steps, columns)
+        if operations > _WORTH_COMPILING * NUMPY_SPEED:
+            _speed_up(saved, model, operations, tick)
 
 
-def _speed_up(model: CharRNN, operations: float) -> None:
-    if choose_kernels("auto", model.cell_name, operations).name == "compiled":
+def _speed_up(saved: Checkpoint, model: CharRNN, operations: float, tick: Tick) -> None:
+    wanted = "numpy" if saved.config.training.kernels == "numpy" else "auto"
+    if choose_kernels(wanted, model.cell_name, operations, tick=tick).name == "compiled":
         model.use_compiled(threads=available_cores())

@@ -82,7 +82,9 @@ def evaluate(
     """
     from charrnn.api import load
     from charrnn.cli.output import write_json
+    from charrnn.cli.views.training import byte_progress
     from charrnn.runs.checkpoint import find_checkpoint
+    from charrnn.runs.kernels import speed_up_reading
     from charrnn.runs.text import file_ids, separator_ids, text_before
 
     _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
@@ -99,6 +101,8 @@ def evaluate(
         before = None
     _check_length(ids, name)
     around: Around = {"separator": separator_ids(loaded.config.corpus, loaded.vocabulary), "before": before}
+    with byte_progress("compiling kernels", "kernel") as tick:
+        speed_up_reading(model.checkpoints, model.models, len(ids), tick=tick)
     if per_char or per_line or surprising:
         _closely(model, ids, around, per_char, surprising, as_json=as_json)
         return
@@ -146,9 +150,8 @@ def _closely(
     """Characters, positions or lines instead of the whole."""
     from charrnn.cli.views import scores as scored
     from charrnn.evaluation.scoring import character_nats
-    from charrnn.runs.kernels import models_for_reading
 
-    nats = character_nats(models_for_reading(model.checkpoints, len(ids)), ids, **around)
+    nats = character_nats(model.models, ids, **around)
     if per_char is not None:
         scored.per_character(model, ids, nats, per_char.value)
     elif count:
@@ -160,12 +163,10 @@ def _closely(
 def _score(model: TrainedModel, ids: IdArray, around: Around) -> Score:
     """The loss of one model, or of the mean of several."""
     from charrnn.evaluation.loss import Score, evaluate, mixed_surprisals
-    from charrnn.runs.kernels import models_for_reading
 
-    built = models_for_reading(model.checkpoints, len(ids))
-    if len(built) == 1:
-        return evaluate(built[0], ids, **around)
-    nats = mixed_surprisals(built, ids, **around)
+    if len(model.models) == 1:
+        return evaluate(model.models[0], ids, **around)
+    nats = mixed_surprisals(model.models, ids, **around)
     return Score(float(nats.sum()), nats.size)
 
 
@@ -201,10 +202,10 @@ def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
 
 def _dynamic(loaded: Checkpoint, ids: IdArray, around: Around, rate: float | None) -> dict[str, float]:
     from charrnn.evaluation.dynamic import RATE, dynamic_evaluate
-    from charrnn.runs.kernels import models_for_reading
 
     rate = RATE if rate is None else rate
-    (model,) = models_for_reading([loaded], len(ids), learning=True)
+    # On NumPy's kernels: the others copy all weights at every step, which is more work than to read 20 characters.
+    model = loaded.build_model()
     score = dynamic_evaluate(model, ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around)
     return {"loss": score.loss, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity, "rate": rate}
 

@@ -133,7 +133,6 @@ def sample(
     from charrnn.cli.byte_output import keep_bytes, typed
     from charrnn.cli.commands.sampling import job as jobs
     from charrnn.data.decoding import TextRules
-    from charrnn.runs.kernels import speed_up_writing
 
     _check_together(locals())
     loaded = load(*(checkpoints or []), cold=cold)
@@ -152,7 +151,7 @@ def sample(
         colour=None if colour is None else colour.value, keep=memorisation,
     )  # fmt: skip
     if not interactive:
-        speed_up_writing(loaded.checkpoints, loaded.models, job.stop.length, max(num_samples, best_of))
+        jobs.speed_up(job)
     if num_items is not None:
         from charrnn.cli.commands.sampling.items import write_items
 
