@@ -203,7 +203,7 @@ import sys
 from pathlib import Path
 from charrnn.nn.compiled import is_kept, keep_machine_code
 folder = Path(sys.argv[1])
-print(is_kept(folder))
+print(is_kept(folder, 'vector_functions'))
 keep_machine_code(folder)
 import numpy as np
 from tests.nn import vector_functions

@@ -61,11 +61,10 @@ def test_the_choice(compiler: list[str], wanted: str, operations: float, before:
 
 
 def test_kept_machine_code_lowers_the_bar(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "numba", raising=False)
     operations = 10 * kernels.NUMPY_SPEED  # ten seconds
-    monkeypatch.setattr(kernels, "is_kept", lambda folder: False)
+    monkeypatch.setattr(kernels, "is_kept", lambda folder, cell: False)
     assert choose_kernels("auto", "gru", operations).name == "numpy"
-    monkeypatch.setattr(kernels, "is_kept", lambda folder: True)
+    monkeypatch.setattr(kernels, "is_kept", lambda folder, cell: True)
     assert choose_kernels("auto", "gru", operations).name == "compiled"
 
 
@@ -113,6 +112,8 @@ def test_operations_are_two_for_each_weight_that_multiplies() -> None:
     weights = 4 * 10 * 10 * 3 + 4 * 10 * 2 + 7 * 10 + 7
     assert operations_per_symbol(model, 7) == 2 * weights
     assert operations_of_steps(model, 7, 100, 8) > 100 * 8 * 2 * weights
+    more = operations_of_steps(model, 7, 100, 8, learning=True) - operations_of_steps(model, 7, 100, 8)
+    assert more == 2 * 100 * 8 * 2 * weights
 
 
 # --- networks that are not trained ------------------------------------------------------------------------------------
@@ -123,8 +124,7 @@ def taken(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> list[CharRNN]
     """The networks that were put on compiled kernels; no machine code is kept from earlier runs."""
     out: list[CharRNN] = []
     monkeypatch.setattr(CharRNN, "use_compiled", lambda model, threads: out.append(model))
-    monkeypatch.delitem(sys.modules, "numba", raising=False)
-    monkeypatch.setattr(kernels, "is_kept", lambda folder: False)
+    monkeypatch.setattr(kernels, "is_kept", lambda folder, cell: False)
     return out
 
 
@@ -146,7 +146,7 @@ def test_what_is_written_does_not_depend_on_the_machine_code_that_is_kept(
     saved = make()
     model = saved.build_model()
     steps = int(10 * kernels.NUMPY_SPEED / operations_of_steps(saved.config.model, model.vocab_size, 1, 1))
-    monkeypatch.setattr(kernels, "is_kept", lambda folder: True)
+    monkeypatch.setattr(kernels, "is_kept", lambda folder, cell: True)
     speed_up_writing([saved], [model], steps, 1)  # ten seconds, which are enough for reading
     assert taken == []
 

@@ -79,9 +79,9 @@ def keep_machine_code(folder: Path | None) -> None:
     jit.folder = folder
 
 
-def is_kept(folder: Path) -> bool:
-    """Whether machine code of these sources is in a folder; found out without Numba."""
-    return (folder / sources_hash()).is_dir()
+def is_kept(folder: Path, cell: str) -> bool:
+    """Whether machine code of a cell, made from these sources, is in a folder; found out without Numba."""
+    return any(folder.glob(f"{sources_hash()}/*/*/{cell}.*.nbi"))
 
 
 def sources_hash() -> str:
