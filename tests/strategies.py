@@ -77,9 +77,18 @@ def check_gradients(case: Case, key: DropoutKey | None, resets: np.ndarray | Non
     values = dict(model.params) | {f"state.{k}": layer for k, layer in enumerate(start)}
     rng = np.random.default_rng(1)
     for name, array in values.items():
-        tried = rng.permutation(array.size)[:16]
-        numerical = numerical_gradient(loss, array, tried)
-        assert relative_error(analytic[name].reshape(-1)[tried], numerical) < 1e-6, name
+        # Along random directions every component counts, at a fraction of the evaluations that single ones need.
+        directions = rng.normal(size=(3, array.size))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        centre, steps = array.copy(), np.zeros(3)
+
+        def loss_along(array: np.ndarray = array, directions: np.ndarray = directions) -> float:
+            array[...] = centre + (steps @ directions).reshape(array.shape)  # noqa: B023 - called in this round only
+            return loss()
+
+        numerical = numerical_gradient(loss_along, steps, np.arange(3))
+        array[...] = centre
+        assert relative_error(directions @ analytic[name].reshape(-1), numerical) < 1e-6, name
 
 
 def relative(a: np.ndarray, b: np.ndarray) -> float:

@@ -49,9 +49,10 @@ def test_every_public_name_has_an_example() -> None:
 
 
 def test_every_public_function_of_the_library_has_an_example() -> None:
-    tree = ast.parse((ROOT / "charrnn" / "api.py").read_text(encoding="utf-8"))
-    classes = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "TrainedModel"]
-    functions = [n for part in (tree, *classes) for n in part.body if isinstance(n, ast.FunctionDef)]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "charrnn" / "api").glob("*.py")]
+    classes = [n for tree in trees for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "TrainedModel"]
+    functions = [n for part in (*trees, *classes) for n in part.body if isinstance(n, ast.FunctionDef)]
+    assert len(classes) == 1
     for function in functions:
         decorated = any(getattr(d, "id", "") == "cached_property" for d in function.decorator_list)
         if not (function.name.startswith("_") or decorated):

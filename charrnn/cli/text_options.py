@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from charrnn.api import TrainedModel
     from charrnn.nn.params import IdArray
     from charrnn.runs.checkpoint import Checkpoint
 
@@ -22,6 +23,21 @@ Corpus = Annotated[
         help="Where the training text is now, if it has moved: file, glob or directory; repeatable.",
     ),
 ]
+
+Ngram = Annotated[
+    bool,
+    typer.Option("--ngram", help="Mix the network with n-gram counts of its training text, which takes some seconds."),
+]
+
+
+def with_ngram(model: TrainedModel, corpus: Sequence[str] | None) -> TrainedModel:
+    """The model mixed with n-gram counts of its training text.
+
+    Raises:
+        DataError: the text is missing, is another one or has no validation part.
+    """
+    with naming_corpus(corpus):
+        return model.with_ngram(corpus or ())
 
 
 def at_home(path: Path | None) -> Path | None:

@@ -20,6 +20,7 @@ gram's rank among the sorted grams of its length identifies it as a context of t
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -49,6 +50,21 @@ class _Level:
 
     pairs: IntArray
     shares: FloatArray
+    backoff: FloatArray
+
+
+@dataclass(frozen=True)
+class Likelihoods:
+    """What counting says of some symbols, and how much it knows.
+
+    Attributes:
+        p: probabilities, one per symbol, or (V, B) of every symbol.
+        seen: length of the longest context that the counted text has, one per symbol or column.
+        backoff: b(h) of that context, the share left to shorter ones: near 0 where many counts agree.
+    """
+
+    p: FloatArray
+    seen: npt.NDArray[np.intp]
     backoff: FloatArray
 
 
@@ -118,23 +134,73 @@ class NgramModel:
             nats += reader.nats(reader.p)
         return nats, max(len(ids) - 1, 0)
 
+    def likelihoods(self, ids: npt.NDArray[np.integer], *, scored_from: int = 1) -> Iterator[Likelihoods]:
+        """The probability of each symbol of a text from position `scored_from` on, in pieces, in order.
+
+        Args:
+            ids: (N,) as for `log_loss`.
+            scored_from: position of the first symbol that is predicted; those before it are context only.
+
+        Raises:
+            ValueError: ids of another shape, type or range.
+        """
+        for reader in _readers(ids, self.vocab_size, self.order, scored_from):
+            seen, backoff = np.zeros(len(reader.text), np.intp), np.ones(len(reader.text))
+            for length, level in enumerate(self._levels):
+                reader.lengthen(level)
+                reader.p = reader.mix(level)
+                known = reader.contexts >= 0
+                seen[known], backoff[known] = length, level.backoff[reader.contexts[known]]
+            first = reader.scored_from
+            yield Likelihoods(reader.p[first:], seen[first:], backoff[first:])
+
     def probabilities(self, context_ids: npt.NDArray[np.integer]) -> FloatArray:
         """(V,) probabilities of the symbol after `context_ids`, (n,) integers below V of any number; they sum to 1.
 
         Raises:
             ValueError: ids of another shape, type or range.
         """
-        V = self.vocab_size  # noqa: N806 - as in the formulas
-        context = _as_text(context_ids[max(len(context_ids) - self.order, 0) :], V)
-        reader = _Reader(np.append(context, 0), len(context), V)
-        p = np.full(V, 1 / V)
-        for level in self._levels:
-            reader.lengthen(level)
-            h = reader.contexts[-1]
+        memory = self.memory(1)
+        for symbol in _as_text(context_ids[max(len(context_ids) - self.order, 0) :], self.vocab_size):
+            memory = self.read(memory, symbol[None])
+        return self.predict(memory).p[:, 0]
+
+    def memory(self, columns: int) -> FloatArray:
+        """(1, order, B): what is kept of B texts of which nothing was read yet.
+
+        Entry k is 1 + the rank of the last k + 1 symbols among the grams of that length; 0 where they were never seen.
+        """
+        return np.zeros((1, self.order, columns))
+
+    def read(self, memory: FloatArray, ids: npt.NDArray[np.integer]) -> FloatArray:
+        """The (1, order, B) memory after (B,) ids more."""
+        longer = np.zeros_like(memory)
+        for k, level in enumerate(self._levels[: self.order]):
+            context = memory[0, k - 1].astype(np.int64) - 1 if k else np.zeros(len(ids), np.int64)
+            longer[0, k] = 1 + _find(level.pairs, np.where(context < 0, -1, context * self.vocab_size + ids))
+        return longer
+
+    def predict(self, memory: FloatArray) -> Likelihoods:
+        """(V, B) probabilities of the next symbol of each text, and what is known of the (B,) contexts."""
+        V, B = self.vocab_size, memory.shape[2]  # noqa: N806 - as in the formulas
+        p, seen, backoff = np.full((V, B), 1 / V), np.zeros(B, np.intp), np.ones(B)
+        for length, level in enumerate(self._levels):
+            h = memory[0, length - 1].astype(np.int64) - 1 if length else np.zeros(B, np.int64)
             p *= level.backoff[h]
-            first, last = np.searchsorted(level.pairs, [h * V, (h + 1) * V])
-            p[level.pairs[first:last] - h * V] += level.shares[first:last]
-        return p
+            first, last = np.searchsorted(level.pairs, h * V), np.searchsorted(level.pairs, (h + 1) * V)
+            for column in np.flatnonzero((h >= 0) & (last > first)):
+                found = slice(first[column], last[column])
+                p[level.pairs[found] - h[column] * V, column] += level.shares[found]
+            seen[h >= 0], backoff[h >= 0] = length, level.backoff[h[h >= 0]]
+        return Likelihoods(p, seen, backoff)
+
+    def digest(self) -> bytes:
+        """16 bytes that identify what was counted."""
+        found = hashlib.blake2b(digest_size=16)
+        for level in self._levels:
+            found.update(level.pairs.tobytes())
+            found.update(level.shares.tobytes())
+        return found.digest()
 
 
 class _Reader:
@@ -287,9 +353,9 @@ def _discounts(counts: IntArray) -> FloatArray:
     return np.array([0.0, *np.maximum(estimates[1:], _LEAST_DISCOUNT)])
 
 
-def _readers(ids: npt.NDArray[np.integer], vocab_size: int, order: int) -> Iterator[_Reader]:
-    """Pieces of (N,) ids, each with the context it needs; together they score every symbol but the first."""
-    for start in range(1, len(ids), _CHUNK_CHARS):
+def _readers(ids: npt.NDArray[np.integer], vocab_size: int, order: int, scored_from: int = 1) -> Iterator[_Reader]:
+    """Pieces of (N,) ids, each with the context it needs; together they score every symbol from `scored_from` on."""
+    for start in range(scored_from, len(ids), _CHUNK_CHARS):
         first = max(start - order, 0)
         yield _Reader(_as_text(ids[first : start + _CHUNK_CHARS], vocab_size), start - first, vocab_size)
 

@@ -131,6 +131,8 @@ def text_nats(model: TextModel, rows: IntArray, prime: IdArray | Sequence[int] =
         prime: (P,) ids that are read before, not scored.
     """
     rows = rows.astype(np.intp)
+    if model.companion is not None:
+        return _nats_step_by_step(model, rows, prime)
     likelihood = np.zeros(rows.shape)
     for network, start in zip(model.models, model.starts, strict=True):
         stepper, logits = TextModel([network], model.vocabulary, [start]).begin(prime)
@@ -147,6 +149,16 @@ def text_nats(model: TextModel, rows: IntArray, prime: IdArray | Sequence[int] =
             )
             likelihood[first + 1 : stop + 1] += np.exp(-found.astype(np.float64))
     out: npt.NDArray[np.float64] = -np.log(np.maximum(likelihood / len(model.models), np.finfo(np.float64).tiny))
+    return out
+
+
+def _nats_step_by_step(model: TextModel, rows: IntArray, prime: IdArray | Sequence[int]) -> npt.NDArray[np.float64]:
+    out, columns = np.empty(rows.shape), np.arange(rows.shape[1])
+    stepper, logits = model.begin(prime, batch_size=rows.shape[1])
+    for step, ids in enumerate(rows):
+        out[step] = -log_softmax(logits)[ids, columns]
+        if step + 1 < len(rows):
+            logits = stepper.step(ids if len(ids) > 1 else int(ids[0]))
     return out
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.data.vocabulary import Vocabulary, default_prime, has_lines
-from charrnn.nn.ensemble import make_stepper
+from charrnn.nn.ensemble import Companion, make_stepper
 from charrnn.nn.head import log_softmax
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array, IdArray
@@ -60,11 +60,13 @@ class TextModel:
         models: at least one.
         vocabulary: of all of them.
         starts: one for each model.
+        companion: a predictor mixed with the networks: n-gram counts, say.
     """
 
     models: Sequence[CharRNN]
     vocabulary: Vocabulary
     starts: Sequence[TextStart]
+    companion: Companion | None = None
 
     @property
     def separator(self) -> IdArray | None:
@@ -78,24 +80,26 @@ class TextModel:
             prime: (P,) ids to continue; empty to begin a text.
             batch_size: B.
         """
-        reader = TextStepper(self.models, 1, self.separator)
-        reader.state = [layer for start in self.starts for layer in start.state]
+        reader = TextStepper(self.models, 1, self.separator, self.companion)
+        blank = [] if self.companion is None else [self.companion.memory(1)]
+        reader.state = [*(layer for start in self.starts for layer in start.state), *blank]
         known = [start.logits for start in self.starts if start.logits is not None]
         warm = len(known) == len(self.models)
         if warm:
             reader.has_ended()
-            logits = known[0] if len(known) == 1 else _mixed(known)
+            logits = known[0] if len(known) == 1 and not blank else self._mixed(known)
         for symbol in prime if warm or len(prime) else self.starts[0].lead:
             logits = reader.feed(int(symbol))
         if batch_size == 1:
             return reader, logits
         return reader.taken(np.zeros(batch_size, np.intp)), np.repeat(logits, batch_size, axis=1)
 
-
-def _mixed(logits: Sequence[Array]) -> Array:
-    p = np.mean([np.exp(log_softmax(x)) for x in logits], axis=0)
-    out: Array = np.log(np.maximum(p, np.finfo(np.float64).tiny))
-    return out
+    def _mixed(self, logits: Sequence[Array]) -> Array:
+        p = np.mean([np.exp(log_softmax(x)) for x in logits], axis=0)
+        if self.companion is not None:
+            p = self.companion.mix(p, self.companion.memory(1))
+        out: Array = np.log(np.maximum(p, np.finfo(np.float64).tiny))
+        return out
 
 
 class TextStepper:
@@ -105,16 +109,21 @@ class TextStepper:
         models: one, or several whose probabilities are averaged.
         batch_size: B.
         separator: ids that end a document; None for one endless text.
+        companion: a predictor mixed with the models; it is not reset after a separator.
 
     Attributes:
         step: (B,) ids, or one int where B is 1 -> (V, B) logits of the next symbol; overwritten by the next call.
     """
 
     def __init__(
-        self, models: Sequence[CharRNN], batch_size: int = 1, separator: npt.NDArray[Any] | None = None
+        self,
+        models: Sequence[CharRNN],
+        batch_size: int = 1,
+        separator: npt.NDArray[Any] | None = None,
+        companion: Companion | None = None,
     ) -> None:
-        self._models, self.batch_size = models, batch_size
-        self._stepper = make_stepper(models, batch_size)
+        self._models, self._companion, self.batch_size = models, companion, batch_size
+        self._stepper = make_stepper(models, batch_size, companion)
         self._separator = None if separator is None else np.asarray(separator, np.int64)[:, None]
         self._recent = np.full((0 if separator is None else len(separator), batch_size), -1)
         self.step: Callable[[Any], Array] = self._stepper.step if separator is None else self._step_in_document
@@ -147,7 +156,8 @@ class TextStepper:
         state, recent = [layer[:, :, streams] for layer in self.state], self._recent[:, streams]
         out = self
         if len(streams) != self.batch_size:
-            out = TextStepper(self._models, len(streams), None if self._separator is None else self._separator[:, 0])
+            separator = None if self._separator is None else self._separator[:, 0]
+            out = TextStepper(self._models, len(streams), separator, self._companion)
         out.state, out._recent = state, recent
         return out
 
@@ -155,7 +165,7 @@ class TextStepper:
         ended = (self._recent == self._separator).all(axis=0)
         if ended.any():
             state = self._stepper.state
-            for layer in state:
+            for layer in state if self._companion is None else state[:-1]:
                 layer[:, :, ended] = 0.0
             self._stepper.state = state
         self._recent[:-1] = self._recent[1:]

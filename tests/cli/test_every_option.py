@@ -26,7 +26,7 @@ LINES = {
         "a --seed 1 --stop . --stop-on-newline --until-words 4 --color surprise --memorization --corpus text.txt",
         "a --beam 3 --length-penalty 0.5 --length 10", "a --seed 1 --length 30 --constrain [a-z]+[.]",
         "a --prompt the --seed 1 --length 5 --no-include-prompt --cold", "a --prompt-file prime.txt --include-prompt",
-        "a --num-items 2 --seed 1 --length 300 --unique --not-in-training",
+        "a --num-items 2 --seed 1 --length 300 --unique --not-in-training", "a --ngram --seed 1 --length 9",
         "a --interactive --seed 1 --length 5",
         "bytes --seed 1 --length 5 --output-encoding latin-1",
         "a --seed 1 --length 20 --temperature 0.9 --top-k 8 --top-p 0.95 --min-p 0.01 --typical 0.9 --top-n-sigma 3 "
@@ -41,15 +41,16 @@ LINES = {
         "a b --text form.txt --unknown skip --baselines",
         "a --text form.txt --unknown skip --per-char json",
         "a --text form.txt --unknown skip --per-line",
-        "a --text form.txt --unknown skip --surprising 2",
+        "a --text form.txt --unknown skip --surprising 2 --ngram",
     ],
     "charrnn next": ["a b --prompt the --top 3 --json", "a --prompt the"],
     "charrnn rank": ["form.txt a --by total --prompt the --top 1 --unknown skip --json", "form.txt a --prompt the "
                      "--unknown skip"],
     "charrnn compress": [
-        "a form.txt --output f.crnn --streams 2 --no-baselines --json", "a form.txt -o g.crnn --baselines --quiet",
+        "a form.txt --output f.crnn --streams 2 --no-baselines --json --ngram --corpus text.txt",
+        "a form.txt -o g.crnn --baselines --quiet",
     ],
-    "charrnn decompress": ["a f.crnn --output back.txt --quiet"],
+    "charrnn decompress": ["a f.crnn --output back.txt --quiet --corpus text.txt"],
     "charrnn export": ["a --to json --output m.json"],
     "charrnn import": [
         "m.json --run-dir imported --overwrite",

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.text_options import Corpus, Ngram, with_ngram
+
 EXAMPLE = "Example: charrnn compress checkpoints/quickstart chapter.txt -o chapter.crnn"
 EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart chapter.crnn -o chapter.txt"
 
@@ -22,6 +24,8 @@ def compress(
     streams: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Segments read side by side: more are faster, and larger.")
     ] = None,
+    ngram: Ngram = False,
+    corpus: Corpus = None,
     baselines: Annotated[bool, typer.Option(help="Also what gzip, xz and bz2 need.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Write the sizes as one JSON object.")] = False,
     quiet: _Quiet = False,
@@ -34,12 +38,14 @@ def compress(
     from charrnn.evaluation.compressors import compressed_bits_per_char
 
     loaded = load(checkpoint)
-    start = loaded.text_model.starts[0]
     data = _read(file)
     _check_folder(output)
+    if ngram:
+        loaded = with_ngram(loaded, corpus)
+    start = loaded.text_model.starts[0]
     with byte_progress("compressing", quiet=quiet) as tick:
         packed, bits = codec.compress(
-            data, loaded.models[0], loaded.vocabulary, start=start, streams=streams, tick=tick
+            data, loaded.models[0], loaded.vocabulary, start=start, mixture=loaded.mixture, streams=streams, tick=tick
         )
     _write(output, packed)
     stored = codec.is_stored(packed)
@@ -59,6 +65,7 @@ def decompress(
     checkpoint: _Model,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `charrnn compress` has made.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The content.")],
+    corpus: Corpus = None,
     quiet: _Quiet = False,
 ) -> None:
     """Bring a compressed file back, byte by byte."""
@@ -68,12 +75,16 @@ def decompress(
     from charrnn.evaluation.compression import codec
 
     loaded = load(checkpoint)
-    start = loaded.text_model.starts[0]
     packed = _read(file)
     _check_folder(output)
     try:
+        if codec.needs_ngram(packed):
+            loaded = with_ngram(loaded, corpus)
+        start, mixture = loaded.text_model.starts[0], loaded.mixture
         with byte_progress("decompressing", quiet=quiet) as tick:
-            data = codec.decompress(packed, loaded.models[0], loaded.vocabulary, start=start, tick=tick)
+            data = codec.decompress(
+                packed, loaded.models[0], loaded.vocabulary, start=start, mixture=mixture, tick=tick
+            )
     except CharRNNError as error:
         raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
     _write(output, data)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.arguments import Checkpoints
-from charrnn.cli.text_options import Corpus, parts_of
+from charrnn.cli.text_options import Corpus, Ngram, parts_of, with_ngram
 
 if TYPE_CHECKING:
     from charrnn.api import TrainedModel
@@ -55,6 +55,7 @@ def evaluate(
     dynamic_rate: Annotated[
         float | None, typer.Option(min=0.0, help="Learning rate of --dynamic. Default: 0.0003.")
     ] = None,
+    ngram: Ngram = False,
     memorisation: Annotated[
         bool,
         typer.Option(
@@ -100,17 +101,21 @@ def evaluate(
         ids, name = file_ids(text, loaded, unknown), "standard input" if str(text) == "-" else str(text)
         before = None
     _check_length(ids, name)
+    if ngram:
+        model = with_ngram(model, corpus)
     around: Around = {"separator": separator_ids(loaded.config.corpus, loaded.vocabulary), "before": before}
     with byte_progress("compiling kernels", "kernel") as tick:
         speed_up_reading(model.checkpoints, model.models, len(ids), tick=tick)
     if per_char or per_line or surprising:
         _closely(model, ids, around, per_char, surprising, as_json=as_json)
         return
-    score = _score(model, ids, around)
+    score, mixed = _scores(model, ids, around, weighed_here=text is None and split is Split.val)
     report: dict[str, Any] = {
         "checkpoint": " + ".join(map(str, paths)), "text": name, "characters": score.characters, "loss": score.loss,
         "nats": score.nats, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity,
     }  # fmt: skip
+    if mixed is not None:
+        report["mixture"] = _numbers(mixed) | {"ngram_order": model.mixture.ngram.order if model.mixture else 0}
     report["health"] = _health(model, ids, score.loss)
     if dynamic:
         report["dynamic"] = _dynamic(loaded, ids, around, dynamic_rate)
@@ -152,6 +157,8 @@ def _closely(
     from charrnn.evaluation.scoring import character_nats
 
     nats = character_nats(model.models, ids, **around)
+    if model.mixture is not None:
+        nats[1:] = model.mixture.nats(nats[1:], ids)
     if per_char is not None:
         scored.per_character(model, ids, nats, per_char.value)
     elif count:
@@ -160,14 +167,31 @@ def _closely(
         scored.per_line(model, ids, nats, as_json=as_json)
 
 
-def _score(model: TrainedModel, ids: IdArray, around: Around) -> Score:
-    """The loss of one model, or of the mean of several."""
-    from charrnn.evaluation.loss import Score, evaluate, mixed_surprisals
+def _scores(model: TrainedModel, ids: IdArray, around: Around, *, weighed_here: bool) -> tuple[Score, Score | None]:
+    """The loss of one model, or of the mean of several; and that of the mixture with n-gram counts.
 
-    if len(model.models) == 1:
-        return evaluate(model.models[0], ids, **around)
-    nats = mixed_surprisals(model.models, ids, **around)
-    return Score(float(nats.sum()), nats.size)
+    Args:
+        model: one or several networks, mixed with counts or not.
+        ids: (N,) of the text.
+        around: what comes before it, and its separator.
+        weighed_here: the counts were weighed on this very text, so each half of it gets the weights of the other.
+    """
+    from charrnn.evaluation.loss import Score, evaluate, mixed_surprisals
+    from charrnn.evaluation.mixture import cross_fitted
+
+    built, mixture = model.models, model.mixture
+    if len(built) == 1 and mixture is None:
+        return evaluate(built[0], ids, **around), None
+    nats = mixed_surprisals(built, ids, **around)
+    alone = Score(float(nats.sum()), nats.size)
+    if mixture is None:
+        return alone, None
+    both = cross_fitted(mixture.ngram, nats, ids) if weighed_here else mixture.nats(nats, ids)
+    return alone, Score(float(both.sum()), both.size)
+
+
+def _numbers(score: Score) -> dict[str, float]:
+    return {"loss": score.loss, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity}
 
 
 def _health(model: TrainedModel, ids: IdArray, loss: float) -> dict[str, Any]:
@@ -207,7 +231,7 @@ def _dynamic(loaded: Checkpoint, ids: IdArray, around: Around, rate: float | Non
     # On NumPy's kernels: the others copy all weights at every step, which is more work than to read 20 characters.
     model = loaded.build_model()
     score = dynamic_evaluate(model, ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around)
-    return {"loss": score.loss, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity, "rate": rate}
+    return _numbers(score) | {"rate": rate}
 
 
 def _check_length(ids: IdArray, name: str) -> None:
@@ -258,6 +282,10 @@ def _show(report: dict[str, Any]) -> None:
         d = report["dynamic"]
         numbers = (f"{d['bits_per_char']:.4f}", f"{d['loss']:.4f}", f"{d['perplexity']:.3f}")
         rows.append(("this model, learning while it reads (dynamic)", *numbers))
+    if "mixture" in report:
+        m = report["mixture"]
+        numbers = (f"{m['bits_per_char']:.4f}", f"{m['loss']:.4f}", f"{m['perplexity']:.3f}")
+        rows.append((f"this model mixed with order-{m['ngram_order']} counts", *numbers))
     baselines = dict(report.get("baselines", {}))
     order, counted = baselines.pop("ngram_order", None), baselines.pop("ngram_chars", 0)
     for name, bits in baselines.items():

@@ -11,7 +11,7 @@ import typer
 
 from charrnn.cli.arguments import Checkpoints
 from charrnn.cli.commands.sampling.flags import SamplingFlags, with_sampling_flags
-from charrnn.cli.text_options import Corpus
+from charrnn.cli.text_options import Corpus, Ngram, with_ngram
 
 if TYPE_CHECKING:
     from charrnn.cli.commands.sampling.job import Job
@@ -118,6 +118,7 @@ def sample(
             help="Afterwards, report how much of it is copied from the training text.",
         ),
     ] = False,
+    ngram: Ngram = False,
     corpus: Corpus = None,
     output_encoding: Annotated[
         str | None,
@@ -136,6 +137,8 @@ def sample(
 
     _check_together(locals())
     loaded = load(*(checkpoints or []), cold=cold)
+    if ngram:
+        loaded = with_ngram(loaded, corpus)
     encoding = keep_bytes(loaded.vocabulary, output_encoding)
     rules = TextRules.of(loaded.checkpoints[0].config.corpus)
     stop = [typed(text, loaded.vocabulary, encoding, what="--stop") for text in stop or []]

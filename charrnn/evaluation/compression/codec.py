@@ -1,7 +1,8 @@
 """Compression by a network: each symbol costs the bits of its surprise under the model.
 
 The text is cut into segments that are read in parallel, as columns of one step, because single steps would take many
-times as long. Each begins as `charrnn.runs.start` says (version 2), or from a zero state after a line end (version 1).
+times as long. Each begins as `charrnn.runs.start` says (versions 2 and 3), or from a zero state after a line end
+(version 1). In version 3 the network is mixed with n-gram counts of its training text.
 One coder takes the symbols of all segments, step by step. Probabilities become integer frequencies of a fixed total, at
 least 1 each, with one more for the escape.
 
@@ -27,6 +28,7 @@ from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, DataError
 from charrnn.evaluation.compression.arithmetic import LARGEST_TOTAL, Decoder, Encoder
 from charrnn.evaluation.compression.symbols import largest, to_bytes, to_values
+from charrnn.evaluation.mixture import Mixture
 from charrnn.nn.head import log_softmax
 from charrnn.nn.network import CharRNN
 from charrnn.runs.start import TextModel, TextStart, cold_start
@@ -43,11 +45,14 @@ _LEAST_SEGMENT = 16  # average bytes per segment if there are more than `_MOST_S
 Tick = Callable[[int, int], None]
 
 
-def model_mark(model: CharRNN, start: TextStart | None = None) -> bytes:
-    """8 bytes that identify a model and where its texts begin."""
+def model_mark(model: CharRNN, start: TextStart | None = None, mixture: Mixture | None = None) -> bytes:
+    """8 bytes that identify a model, where its texts begin and what it is mixed with."""
     mark = hashlib.sha256(model.params.flat.tobytes())
     for layer in start.state if start else ():
         mark.update(layer.tobytes())
+    if mixture is not None:
+        mark.update(mixture.weights.tobytes())
+        mark.update(mixture.ngram.digest())
     return mark.digest()[:8]
 
 
@@ -57,6 +62,7 @@ def compress(
     vocabulary: Vocabulary,
     *,
     start: TextStart | None = None,
+    mixture: Mixture | None = None,
     streams: int | None = None,
     tick: Tick = lambda done, of: None,
 ) -> tuple[bytes, float]:
@@ -67,6 +73,7 @@ def compress(
         model: makes the predictions.
         vocabulary: of the model.
         start: where segments begin; None for the zero state.
+        mixture: n-gram counts beside the network; they need a start.
         streams: segments; None: one per `_SEGMENT` symbols, at most 64. Fewer if more would be nearly empty.
         tick: called with (symbols done, total symbols).
 
@@ -76,7 +83,7 @@ def compress(
     mode, values = to_values(data, vocabulary)
     streams = streams or min(_MOST_STREAMS, len(values) // _SEGMENT)
     streams = max(1, min(streams, len(values)))
-    segments = _segment_start(model, vocabulary, start)
+    segments = _segment_start(model, vocabulary, start, mixture)
     while True:
         body, bits = _encode(mode, values, segments, streams, tick)
         if streams <= _room_for(len(body)):
@@ -85,7 +92,8 @@ def compress(
     count = len(values)
     if len(body) > len(data):
         mode, streams, count, body = STORED, 1, len(data), data
-    version, mark = 2 if start else 1, model_mark(model, start)
+    version = 3 if mixture else 2 if start else 1
+    mark = model_mark(model, start, mixture)
     header = _HEADER.pack(MAGIC, version, mode, streams, count, mark, zlib.crc32(data))
     return header + body, bits
 
@@ -93,6 +101,11 @@ def compress(
 def is_stored(packed: bytes) -> bool:
     """Whether the file holds its content uncompressed, because the model would have made it larger."""
     return bool(_HEADER.unpack(packed[: _HEADER.size])[2] == STORED)
+
+
+def needs_ngram(packed: bytes) -> bool:
+    """Whether the file was compressed with n-gram counts beside the network."""
+    return packed[:5] == MAGIC + bytes([3])
 
 
 def _room_for(body: int) -> int:
@@ -129,6 +142,7 @@ def decompress(
     vocabulary: Vocabulary,
     *,
     start: TextStart | None = None,
+    mixture: Mixture | None = None,
     tick: Tick = lambda done, of: None,
 ) -> bytes:
     """The content of a compressed file; the arguments are those of `compress`.
@@ -140,10 +154,10 @@ def decompress(
     if len(packed) < _HEADER.size or packed[:4] != MAGIC:
         raise DataError("not a file made by `charrnn compress`")
     _, version, mode, streams, count, mark, check = _HEADER.unpack(packed[: _HEADER.size])
-    if version not in (1, 2) or mode not in (0, 1, STORED) or not 1 <= streams <= max(1, count):
+    if version not in (1, 2, 3) or mode not in (0, 1, STORED) or not 1 <= streams <= max(1, count):
         raise DataError("the file's header is damaged, or of a newer version")
-    start = start if version == 2 else None
-    if mark != model_mark(model, start):
+    start, mixture = start if version > 1 else None, mixture if version == 3 else None
+    if mark != model_mark(model, start, mixture):
         raise CheckpointError(
             "the file was compressed with another model", hint="give the checkpoint that compressed it"
         )
@@ -155,7 +169,8 @@ def decompress(
     if streams > _room_for(len(packed) - _HEADER.size):
         raise DataError("the file claims more segments than it has room for: it is truncated or damaged")
     found = bytearray()  # grows with the actual content, whatever a damaged header promises
-    for frequencies, places, feed in _walk(_segment_start(model, vocabulary, start), count, streams, tick):
+    segments = _segment_start(model, vocabulary, start, mixture)
+    for frequencies, places, feed in _walk(segments, count, streams, tick):
         fed, row = np.zeros(len(places), np.intp), np.zeros(len(places), np.uint32)
         for column in range(len(places)):
             ends = np.cumsum(frequencies[:, column])
@@ -202,8 +217,10 @@ def _segments(count: int, streams: int) -> tuple[npt.NDArray[np.int64], npt.NDAr
     return starts, np.diff(np.append(starts, count))
 
 
-def _segment_start(model: CharRNN, vocabulary: Vocabulary, start: TextStart | None) -> TextModel:
-    return TextModel([model], vocabulary, [start or cold_start(model, vocabulary)])
+def _segment_start(
+    model: CharRNN, vocabulary: Vocabulary, start: TextStart | None, mixture: Mixture | None
+) -> TextModel:
+    return TextModel([model], vocabulary, [start or cold_start(model, vocabulary)], mixture)
 
 
 def _walk(

@@ -1,18 +1,9 @@
-"""The library: train a network on a text, load it, and let it write and judge.
-
-Example:
-    >>> import charrnn
-    >>> text = "the cat sat on a mat. " * 200
-    >>> model = charrnn.train(text=text, run_dir="cat", hidden_size=32, max_steps=150, learning_rate=0.02)
-    >>> len(model.generate("the ", length=30, seed=1))
-    30
-    >>> charrnn.load("cat").next("the c", top=1)[0].text
-    'a'
-"""
+"""A trained model: it writes, scores and says what comes next."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.data.vocabulary import Vocabulary
-from charrnn.errors import CheckpointError, SettingsError
+from charrnn.errors import CheckpointError, DataError, SettingsError
 from charrnn.evaluation.loss import Score
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import IdArray
@@ -31,7 +22,7 @@ from charrnn.sampling.generate import Request, Sample, StopConditions, generate,
 from charrnn.sampling.options import SamplingOptions
 
 if TYPE_CHECKING:
-    from charrnn.runs.events import Event
+    from charrnn.evaluation.mixture import Mixture
 
 
 class NextChar(NamedTuple):
@@ -59,6 +50,7 @@ class TrainedModel:
         checkpoints: what was given.
         vocabulary: of all of them.
         models: the networks.
+        mixture: n-gram counts mixed with the networks; see `with_ngram`.
 
     Raises:
         CheckpointError: different vocabularies.
@@ -66,6 +58,7 @@ class TrainedModel:
 
     def __init__(self, checkpoints: Sequence[Checkpoint], *, cold: bool = False) -> None:
         self.checkpoints, self._cold = list(checkpoints), cold
+        self.mixture: Mixture | None = None
         self.vocabulary: Vocabulary = self.checkpoints[0].vocabulary
         if any(c.vocabulary != self.vocabulary for c in self.checkpoints):
             raise CheckpointError(
@@ -94,7 +87,31 @@ class TrainedModel:
     @cached_property
     def text_model(self) -> TextModel:
         """The networks and where their texts begin, as the functions of `charrnn.sampling` take them."""
-        return text_model(self.checkpoints, self.models, cold=self._cold)
+        return replace(text_model(self.checkpoints, self.models, cold=self._cold), companion=self.mixture)
+
+    def with_ngram(self, corpus: Sequence[str] = ()) -> TrainedModel:
+        """The same networks, mixed with n-gram counts of their training text; see `charrnn.evaluation.mixture`.
+
+        Args:
+            corpus: where the training text is now, if it has moved.
+
+        Raises:
+            DataError: the training text is missing, or has no validation part to weigh the counts on.
+
+        Example:
+            >>> model = charrnn.load("tiny")
+            >>> model.with_ngram().evaluate("the cat sat.").loss < model.evaluate("the cat sat.").loss
+            True
+        """
+        from charrnn.evaluation.mixture import learn_mixture
+        from charrnn.runs.text import corpus_parts
+
+        parts = corpus_parts(self.checkpoints[0], corpus)
+        if len(parts["val"]) < 2 or not len(parts["train"]):
+            raise DataError("the run's text has no validation part, on which n-gram counts are weighed")
+        out = TrainedModel(self.checkpoints, cold=self._cold)
+        out.mixture = learn_mixture(out.models, parts["train"], parts["val"], self.text_model.separator)
+        return out
 
     def generate(
         self, prompt: str = "", *, length: int = 500, seed: int = 0, stop: Sequence[str] = (), **options: Any
@@ -266,7 +283,8 @@ class TrainedModel:
         from charrnn.evaluation.loss import mixed_surprisals
 
         ids = self._encode(text, "the text")
-        return mixed_surprisals(self.models, ids, separator=self.text_model.separator)
+        nats = mixed_surprisals(self.models, ids, separator=self.text_model.separator)
+        return nats if self.mixture is None else self.mixture.nats(nats, ids)
 
     def export(self, output: str | Path, format: str | None = None) -> list[Path]:
         """Write the model in another format.
@@ -288,6 +306,8 @@ class TrainedModel:
         """
         from charrnn.formats import exporter, format_of
 
+        if self.mixture is not None:
+            raise SettingsError("n-gram counts cannot be exported", hint="export the network alone")
         if len(self.checkpoints) > 1:
             raise SettingsError("several models cannot be exported as one", hint="export one checkpoint at a time")
         return exporter(format or format_of(Path(output)))(self.checkpoints[0], Path(output))
@@ -311,90 +331,3 @@ def load(*paths: str | Path, cold: bool = False) -> TrainedModel:
     """
     found: list[Path | None] = [Path(path) for path in paths]
     return TrainedModel([load_checkpoint(find_checkpoint(path)) for path in found or [None]], cold=cold)
-
-
-def train(
-    source: str | Path | None = None, *, listen: Callable[[Event], object] | None = None, **arguments: Any
-) -> TrainedModel:
-    """Train a network on a text and load what came of it; see `train_events` for the arguments.
-
-    Args:
-        source: of the text.
-        listen: called with each event.
-        arguments: of `train_events`.
-
-    Example:
-        >>> model = charrnn.train("tiny.txt", run_dir="new", hidden_size=16, max_steps=20)
-        >>> model.checkpoints[0].counters["step"]
-        20
-    """
-    folder: Path | None = None
-    for event in train_events(source, **arguments):
-        folder = getattr(event, "run_dir", folder)
-        if listen is not None:
-            listen(event)
-    assert folder is not None, "a training without a first event"
-    return load(folder)
-
-
-def train_events(
-    source: str | Path | None = None,
-    *,
-    text: str | None = None,
-    config: str | Path | None = None,
-    run_dir: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    **settings: Any,
-) -> Iterator[Event]:
-    """Train, event by event: what the run has reached, samples, checkpoints.
-
-    Args:
-        source: a path, or the name of a corpus such as "tiny-shakespeare".
-        text: the text itself, instead.
-        config: a settings file, or the name of a built-in one such as "quickstart"; `source` and `settings` win.
-        run_dir: where checkpoints go; by default `checkpoints/` and the text's or the settings file's name.
-        resume: continue the run in it.
-        overwrite: replace the run in it.
-        settings: by their names in a settings file, without the section: hidden_size=128, max_minutes=2. Without a
-            settings file, a limit in steps or minutes takes the place of that in epochs.
-
-    Yields:
-        Events of `charrnn.runs.events`; the first is `RunStarted`, the last `RunFinished`.
-
-    Raises:
-        SettingsError, DataError, CheckpointError: it cannot begin.
-        DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
-
-    Example:
-        >>> events = charrnn.train_events("tiny.txt", run_dir="steps", hidden_size=16, max_steps=20, log_every=10)
-        >>> [type(event).__name__ for event in events]
-        ['RunStarted', 'StepReport', ..., 'RunFinished']
-    """
-    from charrnn.config.builtin import settings_path
-    from charrnn.config.load import config_of_names, load_config
-    from charrnn.runs.directory import RunDirectory
-    from charrnn.training import session
-
-    if source is not None and text is not None:
-        raise SettingsError("`source` and `text` cannot both be given")
-    path = None if config is None else settings_path(str(config))
-    name = path.stem if path and source is None else Path(str(source)).stem if source is not None else "text"
-    folder = Path(run_dir) if run_dir is not None else Path("checkpoints") / name
-    if text is not None:
-        source = folder / "text.txt"
-        _write_text(source, text, keep=resume)
-    if source is not None:
-        settings = {"source": str(source), **settings}
-    chosen = config_of_names(settings, None if path is None else load_config(path))
-    yield from session.train(chosen, RunDirectory(folder), resume=resume, overwrite=overwrite)
-
-
-def _write_text(path: Path, text: str, *, keep: bool) -> None:
-    from charrnn.files import write_atomically, writing
-
-    if keep and path.exists() and path.read_bytes() == text.encode("utf-8"):
-        return
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode("utf-8"))

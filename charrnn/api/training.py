@@ -1,0 +1,100 @@
+"""Training from Python, in one call or event by event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn.api.model import TrainedModel, load
+from charrnn.errors import SettingsError
+
+if TYPE_CHECKING:
+    from charrnn.runs.events import Event
+
+
+def train(
+    source: str | Path | None = None, *, listen: Callable[[Event], object] | None = None, **arguments: Any
+) -> TrainedModel:
+    """Train a network on a text and load what came of it; see `train_events` for the arguments.
+
+    Args:
+        source: of the text.
+        listen: called with each event.
+        arguments: of `train_events`.
+
+    Example:
+        >>> model = charrnn.train("tiny.txt", run_dir="new", hidden_size=16, max_steps=20)
+        >>> model.checkpoints[0].counters["step"]
+        20
+    """
+    folder: Path | None = None
+    for event in train_events(source, **arguments):
+        folder = getattr(event, "run_dir", folder)
+        if listen is not None:
+            listen(event)
+    assert folder is not None, "a training without a first event"
+    return load(folder)
+
+
+def train_events(
+    source: str | Path | None = None,
+    *,
+    text: str | None = None,
+    config: str | Path | None = None,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Iterator[Event]:
+    """Train, event by event: what the run has reached, samples, checkpoints.
+
+    Args:
+        source: a path, or the name of a corpus such as "tiny-shakespeare".
+        text: the text itself, instead.
+        config: a settings file, or the name of a built-in one such as "quickstart"; `source` and `settings` win.
+        run_dir: where checkpoints go; by default `checkpoints/` and the text's or the settings file's name.
+        resume: continue the run in it.
+        overwrite: replace the run in it.
+        settings: by their names in a settings file, without the section: hidden_size=128, max_minutes=2. Without a
+            settings file, a limit in steps or minutes takes the place of that in epochs.
+
+    Yields:
+        Events of `charrnn.runs.events`; the first is `RunStarted`, the last `RunFinished`.
+
+    Raises:
+        SettingsError, DataError, CheckpointError: it cannot begin.
+        DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
+
+    Example:
+        >>> events = charrnn.train_events("tiny.txt", run_dir="steps", hidden_size=16, max_steps=20, log_every=10)
+        >>> [type(event).__name__ for event in events]
+        ['RunStarted', 'StepReport', ..., 'RunFinished']
+    """
+    from charrnn.config.builtin import settings_path
+    from charrnn.config.load import config_of_names, load_config
+    from charrnn.runs.directory import RunDirectory
+    from charrnn.training import session
+
+    if source is not None and text is not None:
+        raise SettingsError("`source` and `text` cannot both be given")
+    path = None if config is None else settings_path(str(config))
+    name = path.stem if path and source is None else Path(str(source)).stem if source is not None else "text"
+    folder = Path(run_dir) if run_dir is not None else Path("checkpoints") / name
+    if text is not None:
+        source = folder / "text.txt"
+        _write_text(source, text, keep=resume)
+    if source is not None:
+        settings = {"source": str(source), **settings}
+    chosen = config_of_names(settings, None if path is None else load_config(path))
+    yield from session.train(chosen, RunDirectory(folder), resume=resume, overwrite=overwrite)
+
+
+def _write_text(path: Path, text: str, *, keep: bool) -> None:
+    from charrnn.files import write_atomically, writing
+
+    if keep and path.exists() and path.read_bytes() == text.encode("utf-8"):
+        return
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode("utf-8"))
