@@ -1,11 +1,14 @@
 """Mutation testing: `make mutants` breaks a module in every small way mutmut knows and counts what its tests notice.
 
-A module at a time, in a copy outside the checkout: mutants of everything at once would run every test for every one.
+A module, or a sample of the modules of a folder, in a copy outside the checkout.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import os
 import random
 import re
 import shutil
@@ -21,63 +24,102 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("charrnn", "tests", "configs", "corpora", "docs", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml")
 
-_SETTINGS = ("training/test_settings_change_the_run.py",)
-_CELLS = ("nn/test_cells.py",)
+# Expressions of `pytest -k`: left out, because they take a second or more. Gradients are compared with a plain network
+# in milliseconds instead, and a few settings go through everything that a trainer does.
+SLOWER = (
+    *("gradients_equal_central_differences", "resets_inside_the_window", "test_the_command", "test_the_flags_work"),
+    *("are_memorised", "markov_source", "allocates_next_to_nothing", "hundred_thousand", "the_mean_of_several_models"),
+    *("test_the_end_of_training_and_eval", "test_validation_and_eval", "40003", "30000", "freezes_from_zero"),
+    *("test_a_text_that_the_model_is_sure_of", "test_extreme_files", "test_damage_is_refused", "cannot_be_shrunk"),
+    *("the_same_settings_give", "undisturbed_one", "documents_do_not_see", "test_a_run_learns", "tensorboard_gets"),
+    "(its_formula_says and not (plateau_patience or max_rollbacks or lr_factor or clip_mode or sample_length or "
+    "(ema_decay and adamw) or (warmup_steps and max_minutes)))",
+)
+# What these have is run by other processes or needs extras: no test that is quick enough sees them.
+ELSEWHERE = ("memory", "mpi", "processes", "replicas", "tensorboard", "worker")
 
-# The fast tests, below tests/, that are to notice what is broken in a module, below charrnn/.
-TESTS: dict[str, tuple[str, ...]] = {
+# The fast tests, below tests/, that are to notice what is broken. A module without a line has its folder's.
+_NETWORKS = ("training/test_shipped_sizes.py::test_small_networks_too", "nn/test_cells.py")
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "nn": (*_NETWORKS, "nn/test_network.py", "nn/test_regularisation.py"),
+    "nn/cells": (
+        *_NETWORKS,
+        "nn/test_equations.py",
+        "nn/test_network.py",
+        "nn/test_own_cells.py::test_find_cell_imports_the_module_that_has_it",
+        "training/test_shipped_sizes.py::test_chunks_fit_their_bytes",
+    ),
+    "evaluation": ("evaluation/test_reading.py",),
+    "evaluation/compression": ("evaluation/test_compression.py",),
+    "sampling": ("sampling",),
+    "training": (
+        "training/test_session.py",
+        "training/test_log_is_right.py",
+        "training/test_settings_change_the_run.py",
+        "training/test_trainer.py",
+    ),
+}
+_BY_HAND = ("training/test_by_hand.py",)
+MODULES: dict[str, tuple[str, ...]] = {
     "nn/clip.py": ("nn/test_optim.py",),
     "nn/schedule.py": ("nn/test_optim.py",),
     "nn/ema.py": ("nn/test_ema.py",),
-    "nn/init.py": _CELLS,
     "nn/matmul.py": ("nn/test_matmul.py",),
     "nn/embedding.py": ("nn/test_embedding.py",),
     "nn/params.py": ("nn/test_optim.py", "nn/test_dropout.py"),
     "nn/dropout.py": ("nn/test_dropout.py",),
-    "nn/buffers.py": ("nn/test_matmul.py", *_CELLS),
+    "nn/buffers.py": ("nn/test_matmul.py", *_NETWORKS),
     "nn/optim.py": ("nn/test_optim.py",),
     "nn/head.py": ("nn/test_dropout.py",),
-    "nn/stepper.py": ("nn/test_regularisation.py", "nn/test_cells.py"),
     "nn/ensemble.py": ("sampling/test_generate.py",),
-    "nn/gradcheck.py": ("nn/test_equations.py", "nn/test_own_cells.py"),
-    "nn/network.py": ("nn/test_network.py", "nn/test_cells.py", "nn/test_regularisation.py"),
-    "nn/cells/__init__.py": ("nn/test_own_cells.py",),
-    "nn/cells/cell.py": (*_CELLS, "nn/test_own_cells.py"),
-    "nn/cells/rnn.py": _CELLS,
-    "nn/cells/lstm.py": _CELLS,
-    "nn/cells/gru.py": _CELLS,
-    "nn/cells/kernels.py": (*_CELLS, "nn/test_regularisation.py"),
-    "nn/cells/recurrent.py": (*_CELLS, "nn/test_regularisation.py", "nn/test_own_cells.py"),
-    "nn/cells/equations.py": ("nn/test_equations.py",),
-    "nn/cells/reference.py": ("nn/test_cells.py", "nn/test_equations.py"),
+    "nn/gradcheck.py": ("nn/test_equations.py",),
+    "training/group.py": (*_BY_HAND, "training/test_session.py", "training/test_log_is_right.py"),
+    "training/kernels.py": ("training/test_kernels.py",),
+    "training/lr_finder.py": _BY_HAND,
+    "training/pace.py": _BY_HAND,
+    "training/progress.py": _BY_HAND,
+    "training/session.py": ("training/test_session.py",),
+    "training/snapshot.py": _BY_HAND,
     "data/windows.py": ("data/test_windows.py", "data/test_data.py"),
     "data/vocabulary.py": ("data/test_vocabulary.py", "data/test_data.py"),
     "evaluation/compressors.py": ("evaluation/test_compressors.py",),
     "evaluation/dynamic.py": ("evaluation/test_dynamic.py",),
-    "evaluation/loss.py": ("evaluation/test_reading.py", "nn/test_network.py"),
+    "evaluation/health.py": ("evaluation/test_health.py",),
+    "evaluation/loss.py": ("evaluation/test_reading.py", "evaluation/test_scoring.py"),
     "evaluation/memorisation.py": ("evaluation/test_memorisation.py",),
+    "evaluation/mixture.py": ("evaluation/test_mixture.py",),
     "evaluation/ngram.py": ("evaluation/test_ngram.py",),
-    "evaluation/reading.py": ("evaluation/test_reading.py",),
-    "evaluation/scoring.py": ("evaluation/test_reading.py", "cli/test_scoring.py"),
+    "data/encode.py": ("data/test_data.py", "data/test_documents.py"),
+    "evaluation/scoring.py": ("evaluation/test_scoring.py",),
 }
-FOLDERS: dict[str, tuple[str, ...]] = {
-    "nn": ("nn/test_cells.py", "nn/test_network.py"),
-    "evaluation/compression": ("evaluation/test_compression.py",),
-    "sampling": ("sampling",),
-    "training": ("training/test_trainer.py", "training/test_replicas.py", "training/test_log_is_right.py", *_SETTINGS),
-}
-# Modules that have no line of their own. The compiled kernels are compared with these elsewhere.
-for _folder, _tests in FOLDERS.items():
-    for _path in sorted((ROOT / "charrnn" / _folder).rglob("*.py")):
-        if "compiled" not in _path.parts:
-            TESTS.setdefault(_path.relative_to(ROOT / "charrnn").as_posix(), _tests)
+
+
+def _table() -> dict[str, tuple[str, ...]]:
+    """The tests of every module: of a folder's modules those that the longest line naming the folder has."""
+    table = dict(MODULES)
+    for folder in sorted(FOLDERS, key=len, reverse=True):
+        for path in sorted((ROOT / "charrnn" / folder).rglob("*.py")):
+            # Compiled kernels are compared with these elsewhere; as machine code they cannot be mutated.
+            if "compiled" not in path.parts and not (folder == "training" and path.stem in ELSEWHERE):
+                table.setdefault(path.relative_to(ROOT / "charrnn").as_posix(), FOLDERS[folder])
+    return table
+
+
+TESTS = _table()
+NOTICED = ("killed", "timeout", "segfault")  # a test failed, or never returned
 
 
 @dataclass
 class Score:
-    """What became of the mutants of a module: mutmut's status of each by its name, and the survivors' diffs."""
+    """What became of mutants: mutmut's status of each by its name, and the survivors' diffs.
 
-    module: str
+    Attributes:
+        part: the module or folder below charrnn/ whose mutants they are.
+        mutants: how many it has in all, drawn or not.
+    """
+
+    part: str
+    mutants: int
     status: dict[str, str]
     survivors: dict[str, str]
 
@@ -86,13 +128,36 @@ class Score:
 
     @property
     def noticed(self) -> int:
-        """Mutants that a test failed on or never returned from."""
-        return self.count("killed", "timeout", "segfault")
+        return self.count(*NOTICED)
+
+    def row(self) -> str:
+        """A row of the table in docs/testing.md."""
+        total = len(self.status)
+        low, high = interval(self.noticed, total)
+        share = f"{100 * self.noticed / total:.0f}%" if total else "-"
+        if total < self.mutants:
+            share += f" ({100 * low:.0f}-{100 * high:.0f}%)"
+        counts = [self.mutants, total, self.count("killed"), self.count("timeout", "segfault"), self.count("survived")]
+        return f"| `{self.part}` | " + " | ".join(map(str, [*counts, total - sum(counts[2:]), share])) + " |"
+
+
+def interval(hits: int, total: int) -> tuple[float, float]:
+    """The share of `hits` that `total` draws allow for, with 95% confidence (Wilson 1927)."""
+    if not total:
+        return 0.0, 1.0
+    z, share = 1.96, hits / total
+    centre, half = share + z * z / (2 * total), z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return tuple((centre + sign * half) / (1 + z * z / total) for sign in (-1, 1))  # type: ignore[return-value]
+
+
+def modules_of(part: str) -> list[str]:
+    """The modules that a name below charrnn/ means: itself, or all below a folder. Empty if there is none."""
+    return [module for module in TESTS if module == part or module.startswith(part.rstrip("/") + "/")]
 
 
 @contextmanager
-def scratch_copy(module: str) -> Iterator[Path]:
-    """A copy of the checkout, outside it, where mutmut mutates `module` alone and runs its tests alone."""
+def scratch_copy(modules: Sequence[str]) -> Iterator[Path]:
+    """A copy of the checkout, outside it, where mutmut mutates `modules` alone and runs their tests alone."""
     with tempfile.TemporaryDirectory(prefix="charrnn-mutants-") as name:
         folder = Path(name)
         for part in COPIED:
@@ -101,15 +166,25 @@ def scratch_copy(module: str) -> Iterator[Path]:
                 shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, folder / part)
+        tests = dict.fromkeys(f"tests/{path}" for module in modules for path in TESTS[module])
         lists = {
             "source_paths": ["charrnn"],
-            "only_mutate": [f"charrnn/{module}"],
+            "only_mutate": [f"charrnn/{module}" for module in modules],
             "also_copy": [part for part in COPIED if part not in ("charrnn", "tests", "pyproject.toml")],
-            "pytest_add_cli_args": ["-n0", "-p", "no:cacheprovider", "-m", "not (slow or extras or parity)"],
-            "pytest_add_cli_args_test_selection": [f"tests/{path}" for path in TESTS[module]],
+            # A leak is no result; pytest's own clean-up of temporary folders has one now and then.
+            "pytest_add_cli_args": [
+                "-W",
+                "ignore::pytest.PytestUnraisableExceptionWarning",
+                "-n0",
+                "-m",
+                "not (slow or extras or parity)",
+                "-k",
+                f"not ({' or '.join(SLOWER)})",
+            ],
+            "pytest_add_cli_args_test_selection": list(tests),
         }
         with (folder / "pyproject.toml").open("a", encoding="utf-8") as file:
-            file.write("\n[tool.mutmut]\n")
+            file.write("\n[tool.mutmut]\ntrack_dependencies = false\n")
             for key, values in lists.items():
                 quoted = ", ".join(f'"{value}"' for value in values)
                 file.write(f"{key} = [{quoted}]\n")
@@ -119,10 +194,17 @@ def scratch_copy(module: str) -> Iterator[Path]:
 def mutmut(folder: Path, *arguments: str) -> str:
     """mutmut's standard output; RuntimeError with its last lines if it fails."""
     command = [sys.executable, "-m", "mutmut", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTEST_DEBUG_TEMPROOT": str(folder)}  # other tests' temporary folders are left alone
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError("\n".join((done.stdout + done.stderr).splitlines()[-30:]))
     return done.stdout
+
+
+def python(folder: Path, code: str, *arguments: str) -> str:
+    """Standard output of `code`, which uses mutmut's own functions under the configuration of `folder`."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 def statuses(folder: Path) -> dict[str, str]:
@@ -130,37 +212,40 @@ def statuses(folder: Path) -> dict[str, str]:
     return dict(found)
 
 
-def run(module: str, *, most: int | None = None, draw: random.Random | None = None) -> Score:
-    """Test the mutants of `module`, or `most` of them, drawn by `draw`."""
-    with scratch_copy(module) as folder:
-        if most is None or draw is None:
-            mutmut(folder, "run")
-            status = statuses(folder)
-        else:
-            names = mutant_names(folder, module)
-            chosen = draw.sample(names, min(most, len(names)))
-            mutmut(folder, "run", *chosen)
-            status = {name: value for name, value in statuses(folder).items() if name in set(chosen)}
-        left = [name for name, value in status.items() if value not in ("killed", "timeout", "segfault")]
-        return Score(module, status, {name: mutmut(folder, "show", name) for name in left})
-
-
-def mutant_names(folder: Path, module: str) -> list[str]:
-    """The names that mutmut gives to all mutants of `module`, in order, under the configuration of `folder`."""
+def diffs(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """What `mutmut show` prints, of all `names` in one process, as starting one costs a second."""
     code = (
-        "import sys, pathlib; from mutmut.mutation.file_mutation import mutate_file_contents as mutate; "
-        "print(*mutate(sys.argv[1], pathlib.Path(sys.argv[1]).read_text('utf-8')).mutant_names)"
+        "import json, sys; from mutmut.mutation.diff_apply import find_mutant, get_diff_for_mutant as diff\n"
+        "print(json.dumps({name: diff(name, path=find_mutant(name).path) for name in sys.argv[1:]}))"
     )
-    command = [sys.executable, "-c", code, f"charrnn/{module}"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    prefix = "charrnn." + module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    return [f"{prefix}.{name}" for name in done.stdout.split()]
+    found: dict[str, str] = json.loads(python(folder, code, *names)) if names else {}
+    return found
 
 
-def documented() -> list[str]:
-    """The modules that docs/testing.md has a row of figures for."""
-    rows = re.findall(r"^\| `(\S+\.py)` \| \d+ \|", (ROOT / "docs" / "testing.md").read_text("utf-8"), re.MULTILINE)
-    return [module for module in TESTS if module in rows]
+def run(part: str, *, most: int | None = None, draw: random.Random | None = None, processes: int = 1) -> Score:
+    """Test the mutants of a module or folder, or `most` of them, drawn by `draw`."""
+    modules = modules_of(part)
+    with scratch_copy(modules) as folder:
+        names = mutant_names(folder, modules)
+        chosen = names if most is None or draw is None else draw.sample(names, min(most, len(names)))
+        mutmut(folder, "run", "--max-children", str(processes), *(chosen if len(chosen) < len(names) else ()))
+        wanted = set(chosen)
+        status = {name: value for name, value in statuses(folder).items() if name in wanted}
+        left = [name for name, value in status.items() if value not in NOTICED]
+        return Score(part, len(names), status, diffs(folder, left))
+
+
+def mutant_names(folder: Path, modules: Sequence[str]) -> list[str]:
+    """The names that mutmut gives to all mutants of `modules`, in order, under the configuration of `folder`."""
+    code = (
+        "import sys, pathlib; from mutmut.mutation.file_mutation import mutate_file_contents as mutate\n"
+        "for path in sys.argv[1:]: print(*mutate(path, pathlib.Path(path).read_text('utf-8')).mutant_names)"
+    )
+    names, lines = [], python(folder, code, *(f"charrnn/{module}" for module in modules)).splitlines()
+    for module, line in zip(modules, lines, strict=True):
+        prefix = "charrnn." + module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        names += [f"{prefix}.{name}" for name in line.split()]
+    return names
 
 
 def changed(diff: str) -> str:
@@ -174,7 +259,7 @@ def sample(count: int, seed: str, *, of_each: int = 10) -> list[Score]:
 
     Few modules, because each costs a run of its tests before the first mutant.
     """
-    draw, left, scores = random.Random(seed), documented(), []
+    draw, left, scores = random.Random(seed), list(TESTS), []
     while left and count > 0:
         lengths = [(ROOT / "charrnn" / module).stat().st_size for module in left]
         module = draw.choices(left, lengths)[0]
@@ -184,36 +269,37 @@ def sample(count: int, seed: str, *, of_each: int = 10) -> list[Score]:
     return scores
 
 
-def row(score: Score) -> str:
-    total = len(score.status)
-    share = f"{100 * score.noticed / total:.0f}%" if total else "-"
-    counts = [score.count("killed"), score.count("timeout", "segfault"), score.count("survived")]
-    untested = total - sum(counts)
-    return f"| `{score.module}` | {total} | " + " | ".join(map(str, [*counts, untested])) + f" | {share} |"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modules", nargs="*", help="modules below charrnn/, such as nn/clip.py (default: all)")
-    modules: list[str] = parser.parse_args(arguments).modules or list(TESTS)
-    if unknown := [module for module in modules if module not in TESTS]:
-        parser.error(f"no such module: {', '.join(unknown)} (the table is TESTS in tests/mutants.py)")
-    print(
-        "| module | mutants | killed | timeout | survived | no tests | score |\n|---|---|---|---|---|---|---|",
-        flush=True,
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        help="modules or folders below charrnn/, such as nn/clip.py or sampling (default: each module)",
     )
-    scores = []
-    for module in modules:
+    parser.add_argument("--sample", type=int, metavar="N", help="draw N mutants per module or folder (default: all)")
+    parser.add_argument("--seed", default="0", help="seed of the draw (default: 0)")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="mutants tested at a time (default: one per core)"
+    )
+    options = parser.parse_args(arguments)
+    parts: list[str] = options.parts or list(TESTS)
+    if unknown := [part for part in parts if not modules_of(part)]:
+        parser.error(f"no such module: {', '.join(unknown)} (the table is TESTS in tests/mutants.py)")
+    columns = ["part", "mutants", "tested", "killed", "timeout", "survived", "no tests", "score"]
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", flush=True)
+    failed = False
+    for part in parts:
         try:
-            scores.append(run(module))
+            draw = random.Random(f"{options.seed} {part}")
+            score = run(part, most=options.sample, draw=draw, processes=options.processes)
         except RuntimeError as error:
-            print(f"{module}: mutmut failed\n{error}", file=sys.stderr, flush=True)
+            print(f"{part}: mutmut failed\n{error}", file=sys.stderr, flush=True)
+            failed = True
             continue
-        print(row(scores[-1]), flush=True)
-        for name, diff in scores[-1].survivors.items():
-            print(f"{name} ({scores[-1].status[name]})\n{diff}", file=sys.stderr, flush=True)
-    if len(scores) != len(modules):
-        sys.exit(1)
+        print(score.row(), flush=True)
+        for name, diff in score.survivors.items():
+            print(f"{name} ({score.status[name]})\n{diff}", file=sys.stderr, flush=True)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

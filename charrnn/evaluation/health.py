@@ -18,7 +18,8 @@ from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array, IdArray
 from charrnn.nn.stepper import Stepper
 
-SAMPLES = 64
+SAMPLES = 64  # fewer where the vocabulary is so large that they would take more than a few seconds
+_MOST_LOGITS, _FEWEST_SAMPLES = 50_000_000, 4
 _LENGTH = 200
 _SPAN = 50  # characters whose mean surprise tells a derailed sample from a surprising word
 _READ, _READERS, _SETTLED = 256, 8, 64
@@ -68,7 +69,10 @@ def check_health(model: CharRNN, ids: IdArray, *, loss: float, seed: int = 0) ->
     rng = np.random.default_rng(seed)
     own = _own_nats(model, ids, rng)
     still, saturated = _units(model, ids, rng)
-    return Health(float(derailed(own, loss, model.vocab_size).mean()), still, saturated)
+    lost = derailed(own, loss, model.vocab_size)
+    # One of a few says as little as one of many, but would look like a large share.
+    share = float(lost.mean()) if lost.sum() > 1 or lost.size == SAMPLES else 0.0
+    return Health(share, still, saturated)
 
 
 def derailed(nats: npt.NDArray[np.floating], loss: float, vocab_size: int) -> npt.NDArray[np.bool_]:
@@ -86,9 +90,10 @@ def derailed(nats: npt.NDArray[np.floating], loss: float, vocab_size: int) -> np
 
 def _own_nats(model: CharRNN, ids: IdArray, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """(T, B) surprise of samples at temperature 1, each begun from zeros and a character of the text."""
-    stepper, columns = Stepper(model, SAMPLES), np.arange(SAMPLES)
-    logits = stepper.step(ids[rng.integers(len(ids), size=SAMPLES)].astype(np.intp))
-    out = np.empty((_LENGTH, SAMPLES))
+    count = min(SAMPLES, max(_FEWEST_SAMPLES, _MOST_LOGITS // (_LENGTH * model.vocab_size)))
+    stepper, columns = Stepper(model, count), np.arange(count)
+    logits = stepper.step(ids[rng.integers(len(ids), size=count)].astype(np.intp))
+    out = np.empty((_LENGTH, count))
     for row in out:
         log_p = log_softmax(logits.astype(np.float64))
         drawn = (log_p + rng.gumbel(size=log_p.shape)).argmax(axis=0)  # Gumbel's trick: a draw from the softmax

@@ -29,6 +29,7 @@ _SECTION = 1 << 20  # symbols whose nats are held at once
 # be off by less than the promised 0.0005 nats.
 _AGREED = 3e-4
 _LEADS = 8  # readings of the text before
+_JUDGED = 4  # their last blocks, by which they are compared
 _LEAST_REACH, _LARGEST_REACH = 512, 8192  # symbols that they read, at first and at most
 _SOON = 4096  # symbols within which they must converge
 _SHORT = 1 << 14  # an earlier text up to this length is always read from its beginning
@@ -152,6 +153,11 @@ class Reader:
         window = cut_window(self.ids, begins, length, self.separator)
         return self.model.loss(window.inputs, window.targets, state, resets=window.resets, refresh=False)
 
+    def skip(self, begins: npt.NDArray[np.int64], length: int, state: State) -> None:
+        """The same for the state alone."""
+        window = cut_window(self.ids, begins, length, self.separator)
+        self.model.advance(window.inputs, state, resets=window.resets)
+
 
 def state_before(model: CharRNN, ids: IdArray, before: IdArray | None, *, separator: IdArray | None = None) -> State:
     """One (S, H, 1) state per layer to read `ids` from: what reading all of `before` leaves; without it, zeros.
@@ -197,13 +203,17 @@ class _Leads:
     def read(self, reach: int) -> bool:
         """Read `reach` symbols or more; whether the starting point no longer matters."""
         state, nats = self.model.zero_state(_LEADS), []
+        judged = reach + (_LEADS - _JUDGED) * _BLOCK  # what comes before is read for the state alone
         size = reach + _LEADS * _BLOCK
         first = np.full(_LEADS, len(self._before.ids) - 1 - size, np.int64)
         for begin in range(0, size, _BLOCK):
             self._begin(begin // _BLOCK, state)
-            nats.append(self._before.read(first + begin, _BLOCK, state))
+            if begin < judged:
+                self._before.skip(first + begin, _BLOCK, state)
+            else:
+                nats.append(self._before.read(first + begin, _BLOCK, state))
         # The predictions of a frozen network, or of one that reads worse because of where it started, do not count.
-        last = np.mean(nats[-4:], axis=(0, 1))
+        last = np.mean(nats, axis=(0, 1))
         in_order = last < last.min() + 1.0
         state = _past_last(self._before, [np.ascontiguousarray(layer[:, :, in_order]) for layer in state])
         self.longest = [layer[:, :, :1].copy() for layer in state]

@@ -177,7 +177,7 @@ class CharRNN:
     def loss(
         self, inputs: IntArray, targets: IntArray, state: State, *, resets: IntArray | None = None, refresh: bool = True
     ) -> Array:
-        """Nats of each target of a window, without dropout.
+        """(T, B) nats of each target of a window, without dropout.
 
         Args:
             inputs: (T, B) ids.
@@ -185,15 +185,19 @@ class CharRNN:
             state: see `zero_state`; overwritten with the state after the window.
             resets: (R, 2) pairs (t, b) before which the state is zero, sorted by t.
             refresh: False if the parameters have not changed since the last call.
-
-        Returns:
-            (T, B) nats.
         """
         if refresh:
             self.refresh(backward=False)
         if self.engine is not None:
             return self.engine.loss(inputs, targets, state, resets=resets)
         return self.head.loss(self._forward(inputs, state, None, resets), targets)
+
+    def advance(self, inputs: IntArray, state: State, *, resets: IntArray | None = None) -> None:
+        """Only the state after a window, with the parameters as they were at the last refresh; see `loss`."""
+        if self.engine is not None:
+            self.engine.loss(inputs, inputs, state, resets=resets)
+        else:
+            self._forward(inputs, state, None, resets)
 
     def loss_and_grad(
         self,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -118,7 +117,7 @@ def test_watching_once(charrnn: Run, runs: list[Path]) -> None:
     assert_one_line_error(charrnn("watch", runs[2] / "nowhere", "--once"), 3, "history.jsonl")
 
 
-def test_watching_goes_on_until_interrupted(tmp_path: Path) -> None:
+def test_watching_ends_with_its_run(tmp_path: Path) -> None:
     settings = write_settings(tmp_path, steps=40)
     watcher = subprocess.Popen(
         [sys.executable, "-m", "charrnn", "watch", str(tmp_path / "run"), "--wait", "--interval", "0.1"],
@@ -127,12 +126,25 @@ def test_watching_goes_on_until_interrupted(tmp_path: Path) -> None:
     )  # fmt: skip
     training = train(settings, tmp_path / "run", "-q")
     training.communicate()
-    time.sleep(1.5)
-    assert watcher.poll() is None
-    watcher.send_signal(signal.SIGINT)
     out, err = watcher.communicate(timeout=30)
     assert watcher.returncode == 0, err
     assert "step 40 of 40" in out
+    assert err.endswith(f"\n{tmp_path / 'run'}: done after step 40\n")
+    assert out.count("step 40 of 40") == 1  # a dumb terminal gets lines, and the panel once
+    assert "step     40" in err
+
+
+def test_watching_goes_on_as_long_as_the_run_is_locked(
+    charrnn_here: Run, runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from charrnn.runs import table  # noqa: F401 - which keeps the real one
+
+    locked, slept = [True, True, False], []
+    monkeypatch.setattr("charrnn.locks.is_locked", lambda path: locked.pop(0))
+    monkeypatch.setattr("charrnn.cli.commands.watch.time.sleep", slept.append)
+    done = charrnn_here("watch", runs[2], "--interval", "0.5")
+    assert (done.returncode, slept, locked) == (0, [0.5, 0.5, 0.0], [])
+    assert done.stderr == f"{runs[2]}: stopped after step 8\n"
 
 
 def test_a_view_can_begin_again() -> None:
@@ -170,3 +182,17 @@ def test_tensorboard_files_hold_the_history(tmp_path: Path) -> None:
     assert scalars("loss/train_nats") == [(s, pytest.approx(v, rel=1e-6)) for s, v in expected]
     measured = [(row["step"], row["val_loss"] / math.log(2)) for row in history.rows if row["val_loss"] is not None]
     assert scalars("loss/val_bits_per_char") == [(s, pytest.approx(v, rel=1e-6)) for s, v in measured]
+
+
+@pytest.mark.extras
+def test_a_plot_in_the_terminal_has_colours_where_they_are_wanted(
+    charrnn_here: Run, runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("plotext")
+    monkeypatch.setenv("NO_COLOR", "")
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
+    coloured = charrnn_here("plot", runs[1], runs[2], "--terminal").stdout
+    assert len(set(re.findall(r"\x1b\[38;5;(\d+)m", coloured))) == 4
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = charrnn_here("plot", runs[1], runs[2], "--terminal").stdout
+    assert plain == re.sub(r"\x1b\[[\d;]*m", "", coloured)

@@ -7,11 +7,10 @@ import math
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import charrnn as package
-from charrnn.evaluation.scoring import by_line, candidate_nats, most_surprising, text_nats
+from charrnn.evaluation.scoring import candidate_nats, text_nats
 from tests.conftest import Run, assert_one_line_error
 
 
@@ -44,17 +43,6 @@ def test_lines_are_sums_of_characters(charrnn_here: Run, runs: Path, tmp_path: P
     assert charrnn_here(*words, "--per-line").stdout.startswith("line\tcharacters")
 
 
-def test_lines_by_hand() -> None:
-    ids = np.array([0, 1, 9, 2, 9, 9, 3], np.uint8)
-    nats = np.array([np.nan, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    found = by_line(ids, nats, 9)
-    assert [(line.number, line.characters, line.nats) for line in found] == [
-        (1, 2, 3.0), (2, 2, 7.0), (3, 1, 5.0), (4, 1, 6.0),
-    ]  # fmt: skip
-    assert found[0].bits_per_char == pytest.approx(1.5 / math.log(2))
-    assert [line.characters for line in by_line(ids, nats, None)] == [6]
-
-
 def test_places(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
     text = "the cat sat on the mat. the dXg ran to the cat. the mat was red and the zog was big."
     (tmp_path / "t.txt").write_text(text.replace("X", "."))
@@ -65,13 +53,6 @@ def test_places(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
     assert first["bits"] >= spots[1]["bits"]
     assert (first["line"], first["column"]) == (1, first["position"] + 1)
     assert "»" in charrnn_here(*words).stdout
-
-
-def test_places_are_apart_and_in_order() -> None:
-    nats = np.array([np.nan, 1, 9, 8, 0, 0, 7, 0, 0, 0, 2.0])
-    assert [s.position for s in most_surprising(nats, 3, apart=3)] == [2, 6, 10]
-    assert [s.position for s in most_surprising(nats, 9, apart=30)] == [2]
-    assert most_surprising(np.array([np.nan]), 3) == []
 
 
 def test_candidates_together_are_candidates_alone(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.evaluation.health import SAMPLES, Health, check_health, derailed
+from charrnn.evaluation.health import SAMPLES, Health, _own_nats, check_health, derailed
 from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import Run
@@ -67,6 +67,46 @@ def test_a_derailed_sample_is_one_with_a_span_of_surprises() -> None:
     assert derailed(nats, 1.0, 65).tolist() == [False, True, False]
     assert derailed(np.full((200, 1), math.log(65)), math.log(65), 65).tolist() == [False]  # has learned nothing yet
     assert derailed(np.full((20, 1), 9.0), 1.0, 65).tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("loss", "limit"),
+    [
+        (0.1, 2 * 0.1 + 1),  # a small loss: above its double and a nat
+        (1.0, 1.0 + 0.5 * (math.log(65) - 1.0)),  # half way to guessing
+        (3.8, 3.8 + 0.8),  # next to guessing
+    ],
+)
+def test_fifty_characters_above_the_limit_are_derailed(loss: float, limit: float) -> None:
+    nats = np.zeros((200, 4))
+    nats[:50, 0] = nats[150:, 1] = limit + 0.01
+    nats[75:125, 2], nats[75:125, 3] = limit - 0.01, limit + 0.01
+    nats[100, 3] = 0.0  # one less is below
+    assert derailed(nats, loss, 65).tolist() == [True, True, False, False]
+    assert derailed(nats[:50], loss, 65).tolist() == [True, False, False, False]
+
+
+def test_notes_begin_beyond_a_fifth_still_and_half_saturated() -> None:
+    assert Health(0.0, 0.2, 0.5).notes() == ()
+    still, saturated = (*Health(0.0, 0.21, 0.5).notes(), *Health(0.0, 0.2, 0.51).notes())
+    assert "21% of the units never move" in still
+    assert "51% of the units are saturated" in saturated
+    assert "3% of samples" in Health(2 / SAMPLES, 0.0, 0.0).notes()[0]
+
+
+def test_the_seed_draws_the_samples_and_the_places() -> None:
+    model = CharRNN(V, cell="gru", hidden_size=6)
+    model.init(np.random.default_rng(0))
+    first, again, other = (_own_nats(model, IDS, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first.shape == (200, SAMPLES)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    rng, state = np.random.default_rng(1), model.zero_state(SAMPLES)
+    ids = IDS[rng.integers(len(IDS), size=SAMPLES)].astype(np.intp)[None]
+    for row in first[:5]:
+        _, log_p = model.trace(ids, state)
+        ids = (log_p[0] + rng.gumbel(size=log_p[0].shape)).argmax(axis=0)[None]
+        np.testing.assert_allclose(row, -log_p[0][ids[0], np.arange(SAMPLES)], rtol=1e-5)
 
 
 def test_the_end_of_training_and_eval_tell_the_user(charrnn: Run, config_file: Path, tmp_path: Path) -> None:

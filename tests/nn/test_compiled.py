@@ -180,14 +180,14 @@ def test_single_steps_are_numpy_s_over_more_of_them_than_the_ring_has(
 
 
 def test_machine_code_is_for_calls_of_the_same_types_alone() -> None:
-    from charrnn.nn.compiled.jit import machine_code
+    from charrnn.nn.compiled.jit import code_for
     from tests.nn import vector_functions
 
     x, y = np.zeros(64), np.full(64, 2.0)
-    machine_code(vector_functions.tanh, [(y, x), (x, y)])(y, x)
+    code_for(vector_functions.tanh, [(y, x), (x, y)])(y, x)
     np.testing.assert_allclose(x, np.tanh(2.0))
     with pytest.raises(TypeError, match="different types"):
-        machine_code(vector_functions.tanh, [(y, x), (y[::2], x)])
+        code_for(vector_functions.tanh, [(y, x), (y[::2], x)])
 
 
 def test_a_network_without_kernels_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from charrnn.data.vocabulary import TextDecoder, Vocabulary
 from charrnn.evaluation.loss import evaluate
-from charrnn.sampling.draw import Sampler
+from charrnn.sampling.draw import Sampler, Uniforms
 from charrnn.sampling.filters.cuts import keep_top_k, keep_top_p
 from charrnn.sampling.filters.filter import softmax
 from charrnn.sampling.generate import generate_ids, generate_text
@@ -53,6 +55,39 @@ def test_a_draw_at_the_edge_stays_inside_the_kept_symbols() -> None:
     for u in (0.0, 1.0 - 2**-53):
         assert Sampler(len(logits), 1, SamplingOptions(top_k=2)).draw(logits, np.array([u]))[0] in (2, 3)
     assert Sampler(len(logits), 1, SamplingOptions(temperature=0.0)).draw(logits, np.array([0.9]))[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("temperature", "edges"),
+    [(1.0, [0.25, 0.5, 1.0]), (0.5, [1 / 6, 1 / 3, 1.0]), (2.0, [1 / (2 + 2**0.5), 2 / (2 + 2**0.5), 1.0])],
+)
+def test_a_draw_is_the_symbol_at_which_the_sum_exceeds_the_number(temperature: float, edges: list[float]) -> None:
+    sampler = Sampler(3, 2, SamplingOptions(temperature=temperature))
+    logits = np.log(np.array([[1.0, 10.0], [1.0, 10.0], [2.0, 20.0]]))
+    for symbol, (low, high) in enumerate(itertools.pairwise([0.0, *edges])):
+        ids = sampler.draw(logits, np.array([low + 1e-9, high - 1e-9]))
+        assert ids.tolist() == [symbol, symbol]
+
+
+def test_sample_i_has_the_numbers_of_seed_and_i() -> None:
+    for purpose in ((), (1,)):
+        numbers = Uniforms(3, 2, *purpose, first=5)
+        found = np.array([numbers.draw().copy() for _ in range(600)])
+        for k in range(2):
+            expected = np.random.default_rng([3, 5 + k, *purpose]).random(600)
+            np.testing.assert_array_equal(found[:, k], expected)
+    logits, sampler = np.zeros((1000, 1)), Sampler(1000, 1, seed=3, first=6)
+    rng = np.random.default_rng([3, 6])
+    assert [int(sampler.sample(logits)[0]) for _ in range(5)] == (rng.random(5) * 1000).astype(int).tolist()
+
+
+def test_filters_have_numbers_of_their_own() -> None:
+    options, logits = SamplingOptions(xtc_probability=0.5, xtc_threshold=0.001), np.zeros((100, 1))
+    sampler, left_out = Sampler(100, 1, options, seed=3, first=6), np.random.default_rng([3, 6, 1])
+    drawn = np.random.default_rng([3, 6])
+    for _ in range(20):  # all symbols are above the threshold: only the last stays, or all
+        u, out = drawn.random(), left_out.random() < 0.5
+        assert sampler.sample(logits)[0] == (99 if out else int(u * 100))
 
 
 def test_the_same_seed_gives_the_same_text_and_samples_differ() -> None:

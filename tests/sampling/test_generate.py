@@ -16,7 +16,7 @@ from charrnn.nn.ensemble import EnsembleStepper
 from charrnn.nn.network import CharRNN
 from charrnn.nn.stepper import Stepper
 from charrnn.runs.start import TextModel, TextStart
-from charrnn.sampling.beam import beam_search
+from charrnn.sampling.beam import Hypothesis, _best, _scored, beam_search
 from charrnn.sampling.constraint import Constraint
 from charrnn.sampling.generate import (
     GeneratedChar,
@@ -206,7 +206,12 @@ class TestConstraints:
 
     @pytest.mark.parametrize(
         ("expression", "part"),
-        [("(", "is no regular expression"), ("(?<=a)b", "cannot be used"), ("[x-z]+", "no text"), ("z", "no text")],
+        [
+            ("(", "is not a valid"),
+            ("(?<=a)b", "cannot be used"),
+            ("[x-z]+", "no text"),
+            ("z", "no text"),
+        ],
     )
     def test_what_cannot_be(self, expression: str, part: str) -> None:
         with pytest.raises(SettingsError, match=part):
@@ -217,3 +222,21 @@ class TestConstraints:
             run(StopConditions(length=4, constraint=Constraint("abcde", VOCABULARY)))
         with pytest.raises(SettingsError, match="bytes"):
             Constraint("a", Vocabulary.of(b"abc"))
+
+
+def test_the_score_of_a_beam_by_hand() -> None:
+    assert _scored((1, 2), (1.0, 3.0, 2.0), 2.0) == Hypothesis((1, 2), (1.0, 3.0), -6.0 / 9)  # with the end's nats
+    assert _scored((), (0.5,), 1.0) == Hypothesis((), (), -0.5)
+    assert _scored((), (), 1.0).score == 0.0
+    assert _scored((1, 1), (1.0, 1.0), 1000.0).score == -2.0 / 2.0**1000
+    assert _scored((1, 1), (1.0, 1.0), 1e6).score == 0.0
+    equal = [Hypothesis(ids, (), 1.0) for ids in ((2,), (1, 5), (1,))]
+    assert _best([*equal, Hypothesis((9,), (), 2.0)], 3) == [Hypothesis((9,), (), 2.0), equal[2], equal[1]]
+
+
+def test_a_sample_is_measured_by_its_mean_and_begins_with_a_symbol() -> None:
+    sample = Sample([GeneratedChar("a", 1.0, 0.5), GeneratedChar("b", 3.0, 0.5)], "length")
+    assert (sample.text, sample.nats, sample.nats_per_char) == ("ab", 4.0, 2.0)
+    assert math.isnan(Sample().nats_per_char)
+    with pytest.raises(ValueError, match="at least one symbol"):
+        generate_text(MODEL, VOCABULARY, PRIME[:0], length=1, seed=0).__next__()

@@ -80,18 +80,41 @@ def test_more_symbols_than_ride_and_a_head_in_pieces() -> None:
     compare(case, resets=RESETS, key=None)
 
 
-def compare(case: Case, *, resets: list[tuple[int, int]], key: DropoutKey | None) -> None:
+@pytest.mark.parametrize("cell", sorted(CELLS))
+@pytest.mark.parametrize("way", ["fused", "gathered"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dropout": 0.2, "weight_dropout": 0.3},
+        {"dropout": 0.4, "variational_dropout": True, "embedding_size": 5},
+        {"embedding_size": 6, "tie_weights": True},
+    ],
+    ids=lambda options: "-".join(options),
+)
+def test_small_networks_too(cell: str, way: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of odd sizes, their windows cut into unequal chunks; in milliseconds, for `make mutants`."""
+    case = make_case(cell, T=11, B=3, H=6, L=2, way=way, **options)
+    for layer in case.model.layers:
+        monkeypatch.setattr(layer, "chunk_steps", lambda T, B: (min(T, 2), min(T, 4)))
+    case.model.loss_and_grad(case.inputs, case.targets, case.fresh_state())  # of which nothing is to be left
+    table = "head.weight" if "tie_weights" in options else "embedding.weight" if "embedding_size" in options else None
+    compare(case, resets=[(0, 1), (3, 0), (4, 2), (10, 1)], key=KEY, table=table)
+
+
+def compare(case: Case, *, resets: list[tuple[int, int]], key: DropoutKey | None, table: str | None = None) -> None:
+    """Loss, gradients and states; `table` is the name of the embedding, if there is one."""
     model, (T, B) = case.model, case.inputs.shape
     assert chunks(case) > 1
     masks: dict[str, Any] = {}
     if key is not None:
         drawn, layers = {"seed": key.seed, "step": key.step}, range(model.num_layers)
         masks["unit_masks"] = [
-            unit_mask((model.hidden_size, T, B), model.dropout, False, **drawn, layer=k) for k in layers
+            unit_mask((model.hidden_size, T, B), model.dropout, model.variational_dropout, **drawn, layer=k)
+            for k in layers
         ]
         shapes = [model.params[f"layers.{k}.weight_hh"].shape for k in layers]
         masks["weight_masks"] = [weight_mask(shapes[k], model.weight_dropout, **drawn, layer=k) for k in layers]
-    plain, expected_state = Network(model.cell_name, model.num_layers, None, model.vocab_size), case.fresh_state()
+    plain, expected_state = Network(model.cell_name, model.num_layers, table, model.vocab_size), case.fresh_state()
     nats, grads, before = plain.loss_and_grad(
         dict(model.params), case.inputs, case.targets, expected_state, resets=resets, **masks
     )

@@ -9,7 +9,7 @@ import numpy as np
 from charrnn.nn.buffers import aligned
 from charrnn.nn.compiled import head
 from charrnn.nn.compiled.engine import Engine
-from charrnn.nn.compiled.jit import machine_code
+from charrnn.nn.compiled.jit import code_for
 from charrnn.nn.compiled.layout import from_blocks, to_blocks
 from charrnn.nn.compiled.window import Window
 from charrnn.nn.params import Array
@@ -86,13 +86,11 @@ class _Streams:
             head.Scores(top[t : t + 1], self._ids[:0], sums[None][:0], logits, sums, nothing)
             for t in range(1, _STEPS + 1)
         ]
-        self._forward = machine_code(
+        self._forward = code_for(
             engine.cell.forward,
             [(layer.weights, s, 0, 1) for step in self._windows for layer, s in zip(engine.layers, step, strict=True)],
         )
-        self._head = machine_code(
-            head.logits, [(engine.head.weights, scores, 0, self._logits) for scores in self._scores]
-        )
+        self._head = code_for(head.logits, [(engine.head.weights, scores, 0, self._logits) for scores in self._scores])
 
     def _make_windows(self, columns: int) -> list[list[Window]]:
         """For each step of the ring a window of each layer."""

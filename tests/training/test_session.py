@@ -1,0 +1,156 @@
+"""A training from settings to its last checkpoint: begun, resumed, begun from another's weights, refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from charrnn.config.schema import Config
+from charrnn.errors import CharRNNError, SettingsError
+from charrnn.runs.checkpoint import load_checkpoint
+from charrnn.runs.directory import RunDirectory
+from charrnn.runs.events import Event, Note, RunFinished, RunStarted
+from charrnn.training import session
+from charrnn.training.group import replica_spec
+from charrnn.training.progress import StopFlag
+from charrnn.training.session import train
+from tests.training.small_runs import config
+
+
+@pytest.fixture(autouse=True)
+def _no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
+def settings(folder: Path, *overrides: str, text: str = "the cat sat on the mat. " * 40) -> Config:
+    (folder / "text.txt").write_text(text, encoding="utf-8")
+    short = ("training.max_steps=3", "training.sample_every=null", "training.checkpoint_every=2", "model.num_layers=1")
+    found = config("rnn", *short, *overrides)
+    return msgspec.structs.replace(found, corpus=msgspec.structs.replace(found.corpus, source=str(folder / "text.txt")))
+
+
+def events_of(settings: Config, folder: Path, **options: Any) -> list[Event]:
+    return list(train(settings, RunDirectory(folder), **options))
+
+
+def test_a_run_is_begun_resumed_and_not_overwritten_by_chance(tmp_path: Path) -> None:
+    labels: list[tuple[object, ...]] = []
+
+    @contextmanager
+    def bar(*label: object) -> Iterator[Any]:
+        labels.append(label)
+        yield lambda done, total: None
+
+    whole, run = settings(tmp_path), tmp_path / "run"
+    events = events_of(whole, tmp_path / "whole", bar=bar)
+    assert isinstance(events[0], RunStarted)
+    assert isinstance(events[-1], RunFinished)
+    assert "text.txt" in str(labels[0][0])
+    assert labels[-1] == ("compiling kernels", "kernel")
+    events_of(settings(tmp_path, "training.max_steps=2"), run)
+    with pytest.raises(SettingsError, match="holds a run already"):
+        events_of(whole, run)
+    history = run / "history.jsonl"
+    history.write_text(history.read_text() + "what a kill left behind\n")
+    stop = StopFlag()
+    resumed = events_of(whole, run, resume=True, stop=stop)
+    assert isinstance(resumed[0], RunStarted)
+    assert resumed[0].step == 2
+    assert "kill" not in history.read_text()
+    a, b = (load_checkpoint(folder / "last.npz") for folder in (tmp_path / "whole", run))
+    assert all((a.params[name] == b.params[name]).all() for name in a.params)
+    assert "max_steps: 3" in (run / "config.yaml").read_text()
+    assert load_checkpoint(run / "last.npz").opening == a.opening != ()
+    other = settings(tmp_path, "training.seed=5")
+    events_of(other, run, overwrite=True)
+    assert load_checkpoint(run / "last.npz").config.training.seed == 5
+    with pytest.raises(SettingsError, match=r"training\.seed"):
+        events_of(whole, run, resume=True)
+
+
+def test_weights_of_another_run_are_where_a_new_one_begins(tmp_path: Path) -> None:
+    events_of(settings(tmp_path), tmp_path / "a")
+    still = settings(tmp_path, "training.learning_rate=1e-30", "training.seed=9", text="a mat on the mat. " * 60)
+    events_of(still, tmp_path / "b", init_from=tmp_path / "a")
+    a, b = (load_checkpoint(tmp_path / name / "last.npz") for name in "ab")
+    assert a.vocabulary == b.vocabulary  # that of the weights, although the new text has fewer symbols
+    assert all(np.allclose(a.params[name], b.params[name], atol=1e-12) for name in a.params)
+    with pytest.raises(SettingsError, match="cannot be combined"):
+        events_of(still, tmp_path / "b", init_from=tmp_path / "a", resume=True)
+    with pytest.raises(CharRNNError, match="hidden_size"):
+        events_of(settings(tmp_path, "model.hidden_size=5"), tmp_path / "c", init_from=tmp_path / "a")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_stop_ends_it_after_a_step(tmp_path: Path) -> None:
+    stop = StopFlag(stop_requested=True)
+    finished = events_of(settings(tmp_path), tmp_path / "a", stop=stop)[-1]
+    assert isinstance(finished, RunFinished)
+    assert (finished.reason, finished.summary["steps"]) == ("stopped", 1)
+    assert events_of(settings(tmp_path), tmp_path / "a", resume=True, stop=stop)[-1].summary["steps"] == 2  # type: ignore[union-attr]
+
+
+def test_what_cannot_begin_leaves_no_directory_of_its_own(tmp_path: Path) -> None:
+    unusable = settings(tmp_path, text="x")
+    (tmp_path / "there").mkdir()
+    for name in ("new", "there"):
+        with pytest.raises(CharRNNError):
+            events_of(unusable, tmp_path / name)
+    assert not (tmp_path / "new").exists()
+    assert (tmp_path / "there").is_dir()
+    with pytest.raises(SettingsError, match="no run to resume"):
+        events_of(settings(tmp_path), tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_file_system_without_locks_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.locks._lock", lambda handle, wait: False)
+    started = next(train(settings(tmp_path), RunDirectory(tmp_path / "a")))
+    assert isinstance(started, RunStarted)
+    assert started.notes == (session._NO_LOCK,)
+
+
+def test_tensorboard_is_given_up_with_a_note_once_it_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Event] = []
+
+    class Log:
+        def __init__(self, folder: Path) -> None:
+            assert folder == tmp_path / "a" / "tensorboard"
+
+        def show(self, event: Event) -> None:
+            shown.append(event)
+            if len(shown) == 2:
+                raise OSError(28, "No space left on device")
+
+    module: Any = SimpleNamespace(TensorBoardLog=Log, check_installed=lambda: None)
+    monkeypatch.setitem(sys.modules, "charrnn.training.tensorboard", module)
+    events = events_of(settings(tmp_path, "training.tensorboard=true"), tmp_path / "a")
+    notes = [event for event in events if isinstance(event, Note)]
+    assert len(shown) == 2
+    assert [note.text for note in notes] == [
+        "the files for TensorBoard cannot be written, and are given up: No space left on device"
+    ]
+    assert events.index(notes[0]) == 2
+
+
+def test_another_process_makes_the_windows_of_this_one(tmp_path: Path) -> None:
+    found = settings(tmp_path, "training.random_offsets=true", "training.batch_size=3", "training.seq_length=7")
+    text = session.read_corpus(found)
+    separator = np.array([1, 2], np.uint8)
+    stream = replica_spec(found, text, 500, separator, 2).stream()
+    np.testing.assert_array_equal(stream.ids, text.ids[:500])
+    assert stream.ids.dtype == text.ids.dtype
+    assert (stream.columns, stream.window_steps(0)) == (3, 7)
+    assert (stream.offset(1, 0), stream.offset(1, 1)) != (0, 0)
+    assert stream.separator.tolist() == [1, 2]  # type: ignore[union-attr]
+    assert replica_spec(found, text, 500, None, 2).stream().separator is None
