@@ -201,13 +201,13 @@ def test_the_version_is_in_the_changelog() -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_every_config_trains_shortened(path: Path, charrnn: Run, text_file: Path) -> None:
+def test_every_config_trains_shortened(path: Path, charrnn_here: Run, text_file: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("# ")
     source = load_config(path).corpus.source
     small = ["--set", "training.max_steps=2", "--set", "training.sample_every=null", "--set", "model.hidden_size=16"]
     if source != "python-docs":  # the others are large, or need a network
         small += ["--set", f"corpus.source={text_file}"]
-    done = charrnn("train", "--config", path, "-q", *small)
+    done = charrnn_here("train", "--config", path, "-q", *small)
     assert done.returncode == 0, done.stderr
 
 

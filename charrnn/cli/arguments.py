@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from charrnn.cli import completion
-from charrnn.errors import printable
+from charrnn.cli.output import tell
 
 Checkpoints = Annotated[
     list[Path] | None,
@@ -53,5 +52,5 @@ def chosen(checkpoints: Sequence[Path | None] | None, *, quiet: bool = False) ->
         return [find_checkpoint(path) for path in given]
     found = find_checkpoint(None)
     if not quiet:
-        sys.stderr.write(f"newest run: {printable(str(found))}\n")
+        tell(f"newest run: {found}")
     return [found]

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from charrnn.errors import printable
+
 _VARIABLE = "_CHARRNN_COMPLETE"
 _MOST_RUNS = 200
 
@@ -134,4 +136,4 @@ def answer(app: Callable[..., Any]) -> None:
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(Exception, SystemExit):
         app(args=[], prog_name="charrnn")
-    sys.stdout.write("".join(f"{line.removeprefix(cut)}\n" for line in out.getvalue().splitlines()))
+    sys.stdout.write("".join(f"{printable(line.removeprefix(cut))}\n" for line in out.getvalue().splitlines()))

@@ -163,7 +163,10 @@ def _spelled(param: Any, ctx: Any) -> str:
 
 def _kind(param: Any, ctx: Any) -> str:
     """The type of a parameter as Typer calls it, in small letters; ``a|b|c`` for a choice."""
-    shown = param.display_type(ctx) if hasattr(param, "display_type") else param.make_metavar(ctx)  # Typer before 0.26
+    if hasattr(param, "display_type"):
+        shown = param.display_type(ctx)
+    else:  # an older Typer, built on Click
+        shown = "|".join(getattr(param.type, "choices", ())) or param.type.name
     return re.sub(r"^list\[(.*)\]$", r"\1", shown.strip("<>").lower()).strip("[]").removesuffix(" range")
 
 

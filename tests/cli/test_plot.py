@@ -46,8 +46,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def test_the_numbers_are_the_historys(charrnn: Run, runs: list[Path]) -> None:
-    done = charrnn("plot", *runs, "--json")
+def test_the_numbers_are_the_historys(charrnn_here: Run, runs: list[Path]) -> None:
+    done = charrnn_here("plot", *runs, "--json")
     assert done.returncode == 0, done.stderr
     for run, shown in zip(runs, json.loads(done.stdout)["runs"], strict=True):
         rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines() if "event" not in line]
@@ -62,19 +62,19 @@ def test_the_numbers_are_the_historys(charrnn: Run, runs: list[Path]) -> None:
 
 
 @pytest.mark.extras
-def test_pictures_of_every_kind(charrnn: Run, runs: list[Path], tmp_path: Path) -> None:
+def test_pictures_of_every_kind(charrnn_here: Run, runs: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     for suffix, head in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
         for x in ("steps", "chars", "seconds"):
             output = tmp_path / f"{x}{suffix}"
-            done = charrnn("plot", *runs, "--x", x, "-o", output)
+            done = charrnn_here("plot", *runs, "--x", x, "-o", output)
             assert done.returncode == 0, done.stderr
             assert output.read_bytes().startswith(head)
             assert output.stat().st_size > 8000
-    assert charrnn("plot", runs[0]).returncode == 0
+    assert charrnn_here("plot", runs[0]).returncode == 0
     assert (runs[0] / "loss.png").exists()
-    assert_one_line_error(charrnn("plot", runs[0], "-o", "x.jpeg"), 2, ".png")
-    assert_one_line_error(charrnn("plot", runs[0], "-o", tmp_path / "no" / "x.png"), 2, "cannot be written")
+    assert_one_line_error(charrnn_here("plot", runs[0], "-o", "x.jpeg"), 2, ".png")
+    assert_one_line_error(charrnn_here("plot", runs[0], "-o", tmp_path / "no" / "x.png"), 2, "cannot be written")
 
 
 @pytest.mark.extras
@@ -107,14 +107,14 @@ def test_a_missing_extra_names_its_install_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_watching_once(charrnn: Run, runs: list[Path]) -> None:
-    done = charrnn("watch", runs[2], "--once")
+def test_watching_once(charrnn_here: Run, runs: list[Path]) -> None:
+    done = charrnn_here("watch", runs[2], "--once")
     assert done.returncode == 0, done.stderr
     assert "step 8 of 60" in done.stdout
     assert "0.2857 nats" in done.stdout  # the best: 2/7
     assert "new \\x1b[31mred" in done.stdout
     assert "old" not in done.stdout
-    assert_one_line_error(charrnn("watch", runs[2] / "nowhere", "--once"), 3, "history.jsonl")
+    assert_one_line_error(charrnn_here("watch", runs[2] / "nowhere", "--once"), 3, "history.jsonl")
 
 
 def test_watching_ends_with_its_run(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.completion import runs
-from charrnn.errors import printable
+from charrnn.cli.output import tell
 
 if TYPE_CHECKING:
     from charrnn.runs.events import Event
@@ -72,7 +71,7 @@ def watch(
         view.close()
     ended = read_run(run)
     if ended is not None:
-        sys.stderr.write(f"{printable(str(run))}: {ended.status} after step {ended.facts['steps']:,}\n")
+        tell(f"{run}: {ended.status} after step {ended.facts['steps']:,}")
 
 
 def _feed(show: Callable[[Event], None], history: History, shown: int) -> int:

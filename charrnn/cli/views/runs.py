@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from charrnn.cli.output import tell
 from charrnn.files import write_atomically
 from charrnn.runs.table import Run, Value, varied_settings
 
@@ -40,9 +40,9 @@ def tell_texts(runs: Sequence[Run]) -> None:
     """Say on standard error that losses cannot be compared, if the runs were not all validated on the same text."""
     texts = {run.text for run in runs if run.facts["loss"] is not None}
     if len(texts) > 1:
-        sys.stderr.write(
+        tell(
             f"note: runs on {len(texts)} different texts or splits, whose losses cannot be compared; "
-            "--where corpus.source=TEXT chooses one\n"
+            "--where corpus.source=TEXT chooses one"
         )
 
 

@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from charrnn.errors import MissingExtraError
+from charrnn.errors import MissingExtraError, printable
 from charrnn.inspection.plots.figures import MARKS, new_figure, plain, save, style
 from charrnn.runs.history import History
 
@@ -113,7 +113,7 @@ def draw_in_terminal(histories: Sequence[History], *, x: str, width: int, height
         for kind, key, bright in (("train", "train_loss", ""), ("validation", "val_loss", "+")):
             places, values = _pairs(run, AXES[x], key)
             if places:
-                label = f"{run['name']}, {kind}"
+                label = printable(f"{run['name']}, {kind}")
                 plotext.plot(places, values, label=label, marker="braille", color=shade + bright)
     plotext.title("loss, nats per character")
     plotext.xlabel("characters" if x == "chars" else x)
