@@ -228,7 +228,7 @@ def _dynamic(loaded: Checkpoint, ids: IdArray, around: Around, rate: float | Non
     from charrnn.evaluation.dynamic import RATE, dynamic_evaluate
 
     rate = RATE if rate is None else rate
-    # On NumPy's kernels: the others copy all weights at every step, which is more work than to read 20 characters.
+    # On NumPy's kernels: the others copy all weights at every step, which takes as long as they save in 20 characters.
     model = loaded.build_model()
     score = dynamic_evaluate(model, ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around)
     return _numbers(score) | {"rate": rate}
