@@ -84,6 +84,8 @@ def evaluate(
     """
     from charrnn.api import load
     from charrnn.cli.output import write_json
+    from charrnn.cli.views.progress import byte_progress
+    from charrnn.runs.kernels import speed_up_reading
     from charrnn.runs.text import file_ids, separator_ids, text_before
 
     _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
@@ -102,6 +104,8 @@ def evaluate(
     if ngram:
         model = with_ngram(model, corpus)
     around: Around = {"separator": separator_ids(loaded.config.corpus, loaded.vocabulary), "before": before}
+    with byte_progress("compiling kernels", "kernel") as tick:
+        speed_up_reading(model.checkpoints, model.models, len(ids), tick=tick)
     if per_char or per_line or surprising:
         _closely(model, ids, around, per_char, surprising, as_json=as_json)
         return
@@ -154,7 +158,7 @@ def _closely(
     from charrnn.cli.views import scores as scored
     from charrnn.evaluation.scoring import character_nats
 
-    nats = character_nats([c.build_model() for c in model.checkpoints], ids, **around)
+    nats = character_nats(model.models, ids, **around)
     if model.mixture is not None:
         nats[1:] = model.mixture.nats(nats[1:], ids)
     if per_char is not None:
@@ -177,7 +181,7 @@ def _scores(model: TrainedModel, ids: IdArray, around: Around, *, weighed_here: 
     from charrnn.evaluation.loss import Score, evaluate, mixed_surprisals
     from charrnn.evaluation.mixture import cross_fitted
 
-    built, mixture = [checkpoint.build_model() for checkpoint in model.checkpoints], model.mixture
+    built, mixture = model.models, model.mixture
     if len(built) == 1 and mixture is None:
         return evaluate(built[0], ids, **around), None
     nats = mixed_surprisals(built, ids, **around)
@@ -227,9 +231,9 @@ def _dynamic(loaded: Checkpoint, ids: IdArray, around: Around, rate: float | Non
     from charrnn.evaluation.dynamic import RATE, dynamic_evaluate
 
     rate = RATE if rate is None else rate
-    score = dynamic_evaluate(
-        loaded.build_model(), ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around
-    )
+    # On NumPy's kernels: the others copy all weights at every step, which takes as long as they save in 20 characters.
+    model = loaded.build_model()
+    score = dynamic_evaluate(model, ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around)
     return _numbers(score) | {"rate": rate}
 
 
