@@ -16,6 +16,8 @@ Programmers' mistakes inside `charrnn.nn` are plain ``ValueError``.
 
 from __future__ import annotations
 
+_LONGEST = 1500  # characters of a message
+
 
 class CharRNNError(Exception):
     """One line saying what was wrong and where; `hint` says what to do about it.
@@ -31,8 +33,8 @@ class CharRNNError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(printable(message))
-        self.message = printable(message)
+        self.message = _brief(printable(message))
+        super().__init__(self.message)
         self.hint = None if hint is None else printable(hint)
 
 
@@ -101,6 +103,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def _brief(text: str) -> str:
+    """`text`, without its middle if a file had it quote more than anybody reads."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 300]} ... {text[-200:]}"
 
 
 def shown(value: object, limit: int = 60) -> str:

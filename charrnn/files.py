@@ -30,6 +30,7 @@ _WRONG_PLACE = _numbers(
 )
 _FULL = _numbers("ENOSPC", "EDQUOT", "EFBIG")
 UNSUPPORTED = _numbers("ENOSYS", "ENOLCK", "EOPNOTSUPP", "ENOTSUP", "EINVAL")
+_LONGEST_NAME = 200  # that a message shows whole
 _WINDOWS_TRIES = 50  # of a rename that somebody else is in the way of, 20 ms apart
 
 
@@ -50,6 +51,19 @@ def unwritable(path: Path, error: OSError, what: str = "", *, hint: str | None =
     if error.errno in _WRONG_PLACE:
         return SettingsError(message, hint=hint)
     return StorageError(message, hint="free some room" if error.errno in _FULL else hint)
+
+
+def unusable(error: OSError) -> CharRNNError:
+    """The error for a path that nobody has expected the system to refuse.
+
+    Args:
+        error: that the system gave, with the path.
+    """
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+    kind = SettingsError if error.errno in _WRONG_PLACE else StorageError
+    return kind(
+        f"{name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + '...'}: {error.strerror or error.errno}"
+    )
 
 
 @contextlib.contextmanager
@@ -222,6 +236,36 @@ def read_regular(path: Path, *, limit: int, follow: bool = False) -> bytes:
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"larger than {limit:,} bytes")
     return data
+
+
+def read_named(path: Path) -> bytes:
+    """All of a file or pipe that the user has named, but not of a device, which may have no end.
+
+    Raises:
+        OSError: missing, not permitted, or a device.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise IrregularFileError(errno.EINVAL, "a device, neither a file nor a pipe")
+    return path.read_bytes()
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Like `os.walk`, however deep folders lie in each other; what may not be read is left out.
+
+    Yields:
+        A folder, and the names of the folders in it, which may be thinned out, and of all else: links too.
+    """
+    todo = [folder]
+    while todo:
+        here = todo.pop()
+        folders: list[str] = []
+        others: list[str] = []
+        with contextlib.suppress(OSError), os.scandir(here) as entries:
+            for entry in entries:
+                (folders if entry.is_dir(follow_symlinks=False) else others).append(entry.name)
+        yield here, folders, others
+        todo += [here / name for name in folders]
 
 
 def make_folder(path: Path) -> None:

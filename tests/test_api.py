@@ -19,10 +19,10 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_saved_run_writes_and_scores_text(charrnn: Run, config_file: Path) -> None:
+def test_a_saved_run_writes_and_scores_text(charrnn_here: Run, config_file: Path) -> None:
     import charrnn as api
 
-    assert charrnn("train", "-c", config_file, "-q").returncode == 0
+    assert charrnn_here("train", "-c", config_file, "-q").returncode == 0
     saved = api.load_checkpoint(api.find_checkpoint(config_file.parent / "checkpoints" / "tiny"))
     model, prime = saved.build_model(), saved.vocabulary.encode("the ")
     assert len("".join(api.generate_text(model, saved.vocabulary, prime, length=20, seed=1))) == 20

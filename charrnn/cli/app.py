@@ -10,60 +10,43 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.completion import install_callback, show_callback
 
 from charrnn import __version__
 from charrnn.blas import choose_kernel
-from charrnn.cli.commands import (
-    compare,
-    compress,
-    config,
-    corpus,
-    evaluate,
-    export,
-    find_lr,
-    gradcheck,
-    inspection,
-    next_char,
-    plot,
-    rank,
-    report,
-    runs,
-    sample,
-    sweep,
-    train,
-    watch,
-)
+from charrnn.cli import completion
+from charrnn.cli.commands import LISTED, LoadedOnUse
+from charrnn.cli.help import CommandGroup, Group, Row
 from charrnn.cli.output import ReaderGoneError, write
 from charrnn.cli.streams import open_standard_streams, settle
 from charrnn.errors import CharRNNError, printable
+from charrnn.files import unusable
 
-app = typer.Typer(
+
+class Root(Group):
+    """`charrnn` itself, which loads a command when it is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = LoadedOnUse()
+
+    def listing(self) -> dict[str, list[Row]]:
+        """Panel -> name and first sentence of each command."""
+        panels: dict[str, list[Row]] = {}
+        for name, listed in LISTED.items():
+            panels.setdefault(listed.panel, []).append((name, listed.help))
+        return panels
+
+
+app = CommandGroup(
     name="charrnn",
-    help="Character-level text generation with recurrent networks in NumPy alone.",
-    no_args_is_help=True,
+    cls=Root,
+    help="Character-level text generation with recurrent networks in NumPy alone.\n\n"
+    "`charrnn help COMMAND` or `charrnn COMMAND -h` shows the options of a command.",
     pretty_exceptions_enable=False,
-    epilog="Example: charrnn train --config configs/quickstart.yaml && charrnn sample --temperature 0.7",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: charrnn train --config quickstart; charrnn sample --temperature 0.7",
 )
-app.command("train", epilog=train.EXAMPLE)(train.train)
-app.command("sample", epilog=sample.EXAMPLE)(sample.sample)
-app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
-app.command("find-lr", epilog=find_lr.EXAMPLE)(find_lr.find_lr)
-app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
-app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
-app.command("runs", epilog=runs.EXAMPLE)(runs.runs)
-app.command("next", epilog=next_char.EXAMPLE)(next_char.next_char)
-app.command("rank", epilog=rank.EXAMPLE)(rank.rank)
-app.command("export", epilog=export.EXAMPLE)(export.export)
-app.command("import", epilog=export.EXAMPLE_IMPORT)(export.import_)
-app.command("compress", epilog=compress.EXAMPLE)(compress.compress)
-app.command("decompress", epilog=compress.EXAMPLE_BACK)(compress.decompress)
-app.command("watch", epilog=watch.EXAMPLE)(watch.watch)
-app.command("plot", epilog=plot.EXAMPLE)(plot.plot)
-app.command("report", epilog=report.EXAMPLE)(report.report)
-app.command("gradcheck", epilog=gradcheck.EXAMPLE)(gradcheck.gradcheck)
-app.add_typer(inspection.app, name="inspect")
-app.add_typer(corpus.app, name="corpus")
-app.add_typer(config.app, name="config")
 
 
 def _print_version(value: bool) -> None:
@@ -78,8 +61,22 @@ def root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion",
+            callback=install_callback,
+            help="Let the Tab key complete commands, options, settings and runs in this shell.",
+        ),
+    ] = False,
+    show_completion: Annotated[
+        bool,
+        typer.Option(
+            "--show-completion", callback=show_callback, help="Print what --install-completion would install."
+        ),
+    ] = False,
 ) -> None:
-    """Character-level text generation with recurrent networks in NumPy alone."""
+    """Options of the program itself."""
 
 
 def main() -> NoReturn:
@@ -88,6 +85,9 @@ def main() -> NoReturn:
     choose_kernel()  # before anything imports NumPy
     # Weights of a stranger may overflow: the results are checked, so NumPy's warnings are off.
     warnings.filterwarnings("ignore", category=RuntimeWarning)
+    if completion.asked():
+        completion.answer(app)
+        sys.exit(0)
     code = run(sys.argv[1:])
     settle()
     sys.exit(code)
@@ -135,6 +135,8 @@ def _run(arguments: list[str]) -> Outcome:
     debug = "--debug" in arguments
     if debug:  # anywhere on the line: it is looked up only after something went wrong
         arguments = [a for a in arguments if a != "--debug"]
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # texts are UTF-8, whatever the locale
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -161,6 +163,9 @@ def _outcome(error: Exception) -> Outcome:
         return Outcome(130, "interrupted")
     if hasattr(error, "format_message"):  # click's usage errors, from click itself or from the copy inside Typer
         return _usage_error(error)
+    if isinstance(error, OSError) and error.filename is not None:  # a name too long, a folder that may not be searched
+        found = unusable(error)
+        return Outcome(found.exit_code, found.message)
     if isinstance(error, MemoryError):
         return Outcome(1, "out of memory", "lower model.hidden_size, training.batch_size or training.seq_length")
     return Outcome(1, f"unexpected {type(error).__name__}: {error}", "run again with --debug for the details")
@@ -168,8 +173,8 @@ def _outcome(error: Exception) -> Outcome:
 
 def _usage_error(error: Any) -> Outcome:
     message = error.format_message()
-    if not message.strip():  # no command given: show the help
-        error.show()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(message, err=True)  # our own help page
         return Outcome(2)
     context = getattr(error, "ctx", None)
     return Outcome(2, message, f"see {context.command_path} --help" if context else None)
@@ -188,7 +193,7 @@ def with_flags(text: str, arguments: Sequence[str]) -> str:
     words = iter(arguments)
     command: Any = typer.main.get_command(app)
     todo, path = [command], [command]
-    while isinstance(commands := getattr(path[-1], "commands", None), dict) and (word := next(words, "")) in commands:
+    while (commands := getattr(path[-1], "commands", None)) is not None and (word := next(words, "")) in commands:
         path.append(commands[word])
     while todo:
         todo += getattr(command := todo.pop(), "commands", {}).values()

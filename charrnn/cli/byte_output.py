@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import base64
 import codecs
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from charrnn.cli.output import visible, write, write_bytes
+from charrnn.cli.output import on_terminal, write, write_bytes, write_raw
 
 if TYPE_CHECKING:
     from charrnn.data.vocabulary import Vocabulary
@@ -37,7 +36,7 @@ def keep_bytes(vocabulary: Vocabulary, encoding: str | None) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes that such a text stands for."""
+    """The bytes that such a text encodes."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -66,13 +65,13 @@ def byte_writer(encoding: str, *, raw: bool) -> Callable[[str], None]:
         encoding: of the bytes, for showing them on a terminal.
         raw: control characters unchanged, even on a terminal.
     """
-    if not sys.stdout.isatty():
+    if not on_terminal():
         return lambda text: write_bytes(to_bytes(text))
     decoder = codecs.getincrementaldecoder(encoding)("replace")
 
     def put(text: str) -> None:
         shown = decoder.decode(to_bytes(text))
-        write(shown if raw else visible(shown))
+        (write_raw if raw else write)(shown)
 
     return put
 

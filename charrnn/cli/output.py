@@ -1,4 +1,8 @@
-"""Standard output: one JSON object, or text that is safe to show."""
+"""What commands write: one JSON object, or text that is safe to show; and lines for people on standard error.
+
+Names, texts and messages may come from anybody's files. A terminal must not execute what is in them, so nothing else
+writes to the standard streams but for what is coloured here and for displays, which are given `visible` texts.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,10 @@ import sys
 import unicodedata
 from typing import Any
 
-from charrnn.errors import StorageError
+from charrnn.errors import StorageError, printable
 
 _LONE = re.compile("[\udc80-\udcff]")
+_RAW_IN_JSON = re.compile("[\x7f-\x9f]")  # control characters that JSON may hold unescaped
 
 
 class ReaderGoneError(Exception):
@@ -19,7 +24,25 @@ class ReaderGoneError(Exception):
 
 
 def write(text: str) -> None:
-    """Write to standard output at once.
+    """Write to standard output at once; on a terminal control characters are shown as escapes.
+
+    Raises:
+        ReaderGoneError: see `write_raw`.
+        StorageError: likewise.
+    """
+    write_raw(visible(text) if on_terminal() else text)
+
+
+def on_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    try:
+        return sys.stdout.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def write_raw(text: str) -> None:
+    """Write text that is `visible` and coloured, or that the user wants unchanged.
 
     Raises:
         ReaderGoneError: the pipe is closed.
@@ -27,7 +50,8 @@ def write(text: str) -> None:
     """
     try:
         try:
-            sys.stdout.write(text)
+            if text:  # a full device refuses even nothing
+                sys.stdout.write(text)
         except UnicodeEncodeError:
             sys.stdout.write(shown(text).encode(_encoding(), "backslashreplace").decode(_encoding()))
         sys.stdout.flush()
@@ -61,18 +85,25 @@ def write_bytes(data: bytes) -> None:
 
 
 def shown(text: str) -> str:
-    """A text with U+FFFD for the bytes in it that are no UTF-8, which no stream of text can take."""
+    """A text with U+FFFD for bytes that are not UTF-8, which no text stream can take."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if _LONE.search(text) else text
+
+
+def tell(*lines: str) -> None:
+    """Write lines to standard error, control characters in them as escapes."""
+    sys.stderr.write("".join(f"{printable(line)}\n" for line in lines))
+    sys.stderr.flush()
 
 
 def tell_left_out(reason: str) -> None:
     """Report on standard error that a run is left out, and why."""
-    sys.stderr.write(f"note: left out: {reason}\n")
+    tell(f"note: left out: {reason}")
 
 
 def write_json(value: dict[str, Any]) -> None:
     """One JSON object on a line; numbers that JSON does not have become null."""
-    write(json.dumps(_finite(value), ensure_ascii=False) + "\n")
+    text = json.dumps(_finite(value), ensure_ascii=False)
+    write_raw(_RAW_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def _finite(value: Any) -> Any:

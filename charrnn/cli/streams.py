@@ -13,7 +13,7 @@ from typing import Any, TextIO, cast
 
 
 class LenientStream:
-    """A text stream that goes on as the null device once it can no longer be written.
+    """A text stream that becomes the null device once it can no longer be written.
 
     Args:
         stream: what is written to until then.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -16,11 +17,11 @@ def bundled_path(name: str) -> Path:
 def settings_path(name: str, *, beside: Path = Path()) -> Path:
     """The settings file `name`: a path, relative to the folder `beside`, or a built-in one without its suffix."""
     path = Path(name)
-    if path.exists():
+    if os.path.exists(path):  # also where the name is too long to be one
         return path
-    if (beside / path).exists():
+    if os.path.exists(beside / path):
         return beside / path
     if path.suffix == "" and path.parent == Path():
         built_in = bundled_path(f"configs/{name}.yaml")
-        return built_in if built_in.exists() else path
+        return built_in if os.path.exists(built_in) else path
     return path

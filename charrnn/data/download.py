@@ -158,7 +158,7 @@ class _Fetch:
         if text is None:
             return None
         if not (text.strip().isascii() and text.strip().isdigit() and len(text) <= _MOST_DIGITS):
-            raise DataError(f"{self.url}: the server's Content-Length is {shown(text)}, which is no number")
+            raise DataError(f"{self.url}: the server's Content-Length is {shown(text)}, which is not a number")
         return int(text)
 
 

@@ -22,11 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.config.encodings import BYTES, codec_name
+from charrnn.config.typed_json import decode
 from charrnn.data.decoding import Found, TextRules
 from charrnn.data.reading import Position, TextReader
 from charrnn.data.vocabulary import Vocabulary, code_points
 from charrnn.errors import DataError
-from charrnn.files import sync_folder, write_atomically, writing
+from charrnn.files import read_regular, sync_folder, write_atomically, writing
 from charrnn.locks import FileLock
 from charrnn.nn.params import IdArray
 
@@ -35,6 +36,7 @@ Bounds = dict[str, tuple[int, int]]
 
 _CHUNK_BYTES = 1 << 22
 _NOTE_CHUNKS = 16  # chunks of the text between two notes of how far it is
+_MOST_NOTED = 1 << 26  # bytes of a note, which names what was put after each file
 _LAYOUT = 2  # of the encoded files; part of their key
 
 
@@ -200,10 +202,10 @@ def _write_ids(
     size = scan.characters * vocabulary.dtype.itemsize
     target.parent.mkdir(parents=True, exist_ok=True)
     part, note = target.with_suffix(".part"), target.with_suffix(".note")
-    if target.is_file() and target.stat().st_size == size:
+    if _is_whole(target, scan.characters, vocabulary):
         return
     with FileLock(target.with_suffix(".lock"), wait=True):
-        if target.is_file() and target.stat().st_size == size:  # somebody else was at it
+        if _is_whole(target, scan.characters, vocabulary):  # somebody else was at it
             return
         writer = _Writer(paths, rules, vocabulary, scan, progress)
         try:
@@ -217,6 +219,15 @@ def _write_ids(
         os.replace(part, target)
         sync_folder(target.parent)
         note.unlink(missing_ok=True)
+
+
+def _is_whole(target: Path, characters: int, vocabulary: Vocabulary) -> bool:
+    """Whether the ids are there and are ids of this vocabulary: a failing disk must not lead beyond the weights."""
+    if not target.is_file() or target.stat().st_size != characters * vocabulary.dtype.itemsize:
+        return False
+    ids = np.memmap(target, vocabulary.dtype, mode="r", shape=(characters,))
+    pieces = range(0, characters, _CHUNK_BYTES)
+    return all(int(ids[start : start + _CHUNK_BYTES].max()) < len(vocabulary) for start in pieces)
 
 
 class _StaleNoteError(Exception):
@@ -287,9 +298,9 @@ def _sync(file: IO[bytes]) -> None:
 def _noted(note: Path, part: Path, itemsize: int) -> _Note | None:
     """How far an earlier process got; None where there is no note or it is not to be trusted."""
     try:
-        found = msgspec.json.decode(note.read_bytes(), type=_Note)
+        found = decode(read_regular(note, limit=_MOST_NOTED), _Note)
         size = part.stat().st_size
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError):
         return None
     at = found.position
     sound = 0 <= at.characters * itemsize <= size and at.offset >= 0 and len(at.endings) == at.file

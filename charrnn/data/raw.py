@@ -16,6 +16,7 @@ from charrnn.errors import DataError
 from charrnn.files import atomic_writer, writing
 
 _PIECE = 1 << 20
+_MOST_TIMES, _ALWAYS = 500, 1 << 26  # as large as packed, or bytes, that a text may become; few shrink by more than 10
 _XZ_MEMORY = 1 << 28  # a header may ask for 4 GiB; xz -9 needs 65 MiB
 _MAGIC = {b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 
@@ -38,11 +39,12 @@ class RawFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._held = b""
+        self._held, self._unpacked = b"", 0
         try:
             self._file = path.open("rb")
             magic = self._file.read(10)
             self._file.seek(0)
+            self._limit = max(_ALWAYS, _MOST_TIMES * os.fstat(self._file.fileno()).st_size)
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from None
         self.packed = _packing(magic)
@@ -72,12 +74,19 @@ class RawFile:
 
     def _read(self, size: int) -> bytes:
         try:
-            return self._source.read(size)
+            piece = self._source.read(size)
         except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise DataError(f"{self.path}: cannot be read: {error.strerror}") from None
             reason = "it is cut short" if isinstance(error, EOFError) else str(error)
             raise DataError(f"{self.path}: the {self.packed} data is damaged: {reason}") from None
+        self._unpacked += len(piece)
+        if self.packed and self._unpacked > self._limit:
+            raise DataError(
+                f"{self.path}: unpacks to more than {_MOST_TIMES} times its size, as no text does",
+                hint="unpack it to a file",
+            )
+        return piece
 
 
 def _packing(magic: bytes) -> str | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from charrnn.data.detect import HEAD_BYTES, is_no_text
 from charrnn.data.raw import RawFile, spool
 from charrnn.errors import DataError
+from charrnn.files import walk
 
 STDIN = "-"
 _STDIN_TEXT = "CHARRNN_STDIN"  # where the process that started this one has kept its standard input
@@ -71,7 +72,10 @@ def files_at(source: str, *, base: Path, encoding: str, spools: Path) -> FoundFi
     if mode:
         raise DataError(f"{source}: neither a file, a directory nor a pipe")
     if glob.has_magic(source):
-        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
+        try:
+            found = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
+        except RecursionError:
+            raise DataError(f"{source}: the folders there lie in each other too deep to be searched") from None
         return _texts(source, [p for p in found if not p.is_dir()], encoding)
     return None
 
@@ -109,9 +113,9 @@ def _pipe(path: Path, spools: Path) -> Path:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    for name, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        yield from (Path(name, f) for f in files if not f.startswith("."))
+    for here, folders, others in walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (here / name for name in others if not name.startswith(".") and not os.path.isdir(here / name))
 
 
 def _texts(source: str, found: list[Path], encoding: str) -> FoundFiles:

@@ -18,13 +18,15 @@ import numpy as np
 
 from charrnn.config.load import config_from_dict
 from charrnn.config.messages import one_line
+from charrnn.data.decoding import TextRules
 from charrnn.data.vocabulary import Vocabulary, describe_symbol
-from charrnn.errors import CharRNNError, CheckpointError, SettingsError
+from charrnn.errors import CharRNNError, CheckpointError, DataError, SettingsError
 from charrnn.formats.reading import ExportFacts, read_symbols, read_weights
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array, IntArray
 from charrnn.runs.checkpoint import LARGEST, Checkpoint, checked_opening, usable
+from charrnn.runs.text import read_text
 
 # A cell that PyTorch has, by its number of gates.
 _GATES = {len(cell.gates): cell for cell in CELLS.values() if cell.torch_module}
@@ -123,15 +125,17 @@ def read_vocabulary(path: Path) -> NumberedSymbols:
     """
     try:
         if path.suffix.lower() != ".json":
-            vocabulary = Vocabulary.of(path.read_bytes().decode("utf-8"))
+            vocabulary = Vocabulary.of(read_text(path, TextRules("utf-8"))[1])
             return NumberedSymbols(vocabulary, np.arange(len(vocabulary)))
         values = [ord(symbol) for symbol in read_symbols(path)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except DataError as error:
+        raise CheckpointError(error.message, hint=error.hint) from None
     except ValueError as error:
         raise CheckpointError(f"{path}: not a JSON list of single characters: {error}") from None
     if not values:
-        raise CheckpointError(f"{path}: there are no characters in it")
+        raise CheckpointError(f"{path}: it contains no characters")
     if twice := [v for v, count in Counter(values).items() if count > 1]:
         raise CheckpointError(
             f"{path}: {describe_symbol(twice[0], 'utf-8')} is there twice",

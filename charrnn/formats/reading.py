@@ -102,7 +102,7 @@ def read_symbols(path: Path) -> list[str]:
 def _read_json(path: Path) -> ForeignWeights:
     export = decode(read_regular(path, limit=_JSON_BYTES, follow=True), _JsonExport)
     arrays = {name: _from_lists(name, bytes(raw)) for name, raw in export.params.items()}
-    return ForeignWeights(arrays, ExportFacts(export.config, export.vocabulary))
+    return ForeignWeights(arrays, ExportFacts(export.config, export.vocabulary, export.opening))
 
 
 def _from_lists(name: str, raw: bytes) -> Array:

@@ -20,6 +20,7 @@ import numpy as np
 from charrnn.formats.common import to_float32
 from charrnn.nn.params import Array
 
+_MOST_AXES = 8  # of a tensor; with thousands, its number of elements alone would take minutes
 _LIMIT = 1 << 22  # bytes of the pickle; a tensor takes some 150
 _STORAGES = {"FloatStorage": "F32", "DoubleStorage": "F64", "HalfStorage": "F16", "BFloat16Storage": "BF16"}
 _TENSOR, _PARAMETER = "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"
@@ -96,7 +97,7 @@ def read_tensors(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, Array]:
 
 def _array(values: Array, t: _Tensor) -> Array:
     last = t.offset + sum((n - 1) * step for n, step in zip(t.size, t.stride, strict=True))
-    if len(t.size) > 8 or (t.count and last >= len(values)):
+    if t.count and last >= len(values):
         raise NotAStateDictError("a tensor exceeds its storage")
     if not t.count:
         return np.zeros(t.size, np.float32)
@@ -176,8 +177,9 @@ class _Machine:
             self.push({})
         elif name == _TENSOR and isinstance(arguments[0], _Storage):
             storage, offset, size, stride = arguments[:4]
-            if not all(type(n) is int and 0 <= n < 1 << 40 for n in (offset, *size, *stride)) or len(size) != len(
-                stride
+            numbers = (offset, *size, *stride)
+            if not len(size) == len(stride) <= _MOST_AXES or not all(
+                type(n) is int and 0 <= n < 1 << 40 for n in numbers
             ):
                 raise ValueError("a tensor's position")
             self.push(_Tensor(storage, offset, tuple(size), tuple(stride)))

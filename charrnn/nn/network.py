@@ -175,7 +175,7 @@ class CharRNN:
     def loss(
         self, inputs: IntArray, targets: IntArray, state: State, *, resets: IntArray | None = None, refresh: bool = True
     ) -> Array:
-        """Nats of each target of a window, without dropout.
+        """(T, B) nats of each target of a window, without dropout.
 
         Args:
             inputs: (T, B) ids.
@@ -183,9 +183,6 @@ class CharRNN:
             state: see `zero_state`; overwritten with the state after the window.
             resets: (R, 2) pairs (t, b) before which the state is zero, sorted by t.
             refresh: False if the parameters have not changed since the last call.
-
-        Returns:
-            (T, B) nats.
         """
         if refresh:
             self.refresh(backward=False)

@@ -15,6 +15,7 @@ from typing import Any
 from charrnn.config.load import config_to_dict
 from charrnn.config.messages import nearest, one_line
 from charrnn.errors import CharRNNError, SettingsError
+from charrnn.files import walk
 from charrnn.locks import is_locked
 from charrnn.runs.history import History, read_history
 from charrnn.runs.reading import Row, TrialRecord, read_run_config, read_summary, read_trial
@@ -49,6 +50,11 @@ class Run:
     facts: dict[str, Value]
     settings: dict[str, Value]
 
+    @property
+    def text(self) -> str:
+        """What it read and how that was split: losses of runs in which this differs cannot be compared."""
+        return json.dumps({path: v for path, v in self.settings.items() if path.startswith("corpus.")}, sort_keys=True)
+
     def value(self, column: str) -> Value:
         """The value in a column."""
         if column in ("name", "status", "path"):
@@ -65,7 +71,8 @@ def find_runs(folder: Path, *, left_out: Callable[[str], None] = lambda reason: 
     """
     runs = []
     # A trial that failed before it had settings is a run as well.
-    for path in sorted({file.parent for name in ("config.yaml", "trial.json") for file in folder.rglob(name)}):
+    marks = {"config.yaml", "trial.json"}
+    for path in sorted(here for here, folders, others in walk(folder) if not marks.isdisjoint((*folders, *others))):
         try:
             run = read_run(path, folder)
         except CharRNNError as error:

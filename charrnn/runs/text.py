@@ -23,6 +23,7 @@ from charrnn.data.sources import STDIN, FoundFiles, expand
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import split_bounds
 from charrnn.errors import DataError
+from charrnn.files import read_named
 from charrnn.nn.params import IdArray
 from charrnn.runs.checkpoint import Checkpoint
 
@@ -278,7 +279,7 @@ def _read(text: Path) -> bytes:
         return sys.stdin.buffer.read()
     if not text.is_file():  # a pipe, or missing
         try:
-            return text.read_bytes()
+            return read_named(text)
         except OSError as error:
             raise DataError(f"{text}: cannot be read: {error.strerror}") from None
     with RawFile(text) as file:

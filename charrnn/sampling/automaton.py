@@ -138,9 +138,9 @@ class _Builder:
 
 _CATEGORIES = {"DIGIT": r"\d", "SPACE": r"\s", "WORD": r"\w", "NOT_DIGIT": r"\D", "NOT_SPACE": r"\S", "NOT_WORD": r"\W"}
 _UNUSABLE = {
-    "AT": "an anchor in the middle of it never matches, or has no meaning for a whole text",
-    "ASSERT": "look-around is no automaton", "ASSERT_NOT": "look-around is no automaton",
-    "GROUPREF": "a back reference is no automaton", "GROUPREF_EXISTS": "a back reference is no automaton",
+    "AT": "an anchor inside the expression can never match",
+    "ASSERT": "look-around is not supported", "ASSERT_NOT": "look-around is not supported",
+    "GROUPREF": "back-references are not supported", "GROUPREF_EXISTS": "back-references are not supported",
 }  # fmt: skip
 
 
@@ -220,4 +220,4 @@ def _closures(free: list[list[int]]) -> list[int]:
 
 
 def _too_large() -> str:
-    return f"it needs an automaton of more than {MOST_STATES:,} states, or nearly as large a one"
+    return f"its automaton would have more than {MOST_STATES:,} states"

@@ -144,6 +144,6 @@ def _compile(expression: str, characters: Sequence[str]) -> Automaton:
             warnings.simplefilter("ignore")  # of Python's parser, about what it may mean in the future
             return Automaton(expression, characters)
     except (re.error, OverflowError, RecursionError) as error:
-        raise SettingsError(f"`constrain`: {shown(expression)} is no regular expression: {error}") from None
+        raise SettingsError(f"`constrain`: {shown(expression)} is not a valid regular expression: {error}") from None
     except UnusableError as error:
         raise SettingsError(f"`constrain`: {shown(expression)} cannot be used: {error}") from None

@@ -1,4 +1,4 @@
-"""How symbols are chosen: every sampling option is declared here once, and needs no NumPy.
+"""Sampling options, each declared here once; needs no NumPy.
 
 A declaration says the option's default, help, range, and the filter it belongs to. The command's flags, the checks, the
 order of the filters and the JSON schema are read from it. A new filter is a class in `sampling/filters/` and a field
@@ -49,7 +49,7 @@ class FilterSpec:
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is known about an option beside its default.
+    """What is known about an option besides its default.
 
     Attributes:
         help: one sentence for `--help`.
@@ -96,10 +96,10 @@ _MIROSTAT = FilterSpec("mirostat", "mirostat:Mirostat", Stage.FEEDBACK)
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How a symbol is chosen; with the defaults nothing changes. docs/sampling.md explains each option.
+    """Options of sampling; the defaults change nothing. docs/sampling.md explains each option.
 
-    Ids stand for characters here: `logit_bias` has (id, number) pairs, `ban` and `dry_breakers` ids. `order` names the
-    filters in the order in which they run; None is the default order, see `order_of`.
+    Characters are given by their ids: `logit_bias` has (id, number) pairs, `ban` and `dry_breakers` ids. `order` names
+    the filters in the order in which they run; None is the default order, see `order_of`.
 
     Example:
         >>> SamplingOptions(0.7, top_p=0.9).active()
@@ -110,11 +110,11 @@ class SamplingOptions:
     """
 
     temperature: float = option(
-        1.0, "Sampling temperature: below 1 is safer, above 1 wilder; 0 always takes the most likely character.",
+        1.0, "Sampling temperature: below 1 is more conservative, above 1 more varied; 0 always takes the most likely.",
         _TEMPERATURE, positional=True,
     )  # fmt: skip
     dynamic_temperature: tuple[float, float] | None = option(
-        None, "Temperature from LOW to HIGH that grows with the entropy.", _TEMPERATURE, kind="range",
+        None, "Vary the temperature from LOW to HIGH with the entropy of the prediction.", _TEMPERATURE, kind="range",
         metavar="LOW:HIGH",
     )  # fmt: skip
     dynamic_exponent: float = option(
@@ -130,11 +130,11 @@ class SamplingOptions:
         high=sys.maxsize,
     )  # fmt: skip
     typical: float = option(
-        1.0, "Keep the characters of the most typical surprise that reach this probability; 1 is off.",
+        1.0, "Keep the characters whose surprise is closest to average, up to this total probability; 1 is off.",
         FilterSpec("typical", "cuts:Typical", Stage.CUT), high=1.0,
     )  # fmt: skip
     top_p: float = option(
-        1.0, "Keep the most likely characters that together reach this probability; 1 is off.",
+        1.0, "Keep the most likely characters, up to this total probability; 1 is off.",
         FilterSpec("top_p", "cuts:TopP", Stage.CUT), high=1.0,
     )  # fmt: skip
     min_p: float = option(
@@ -142,12 +142,12 @@ class SamplingOptions:
         FilterSpec("min_p", "cuts:MinP", Stage.CUT), high=1.0,
     )  # fmt: skip
     mirostat_tau: float = option(
-        0.0, "Mirostat 2: surprise to aim at, in bits per character; 0 is off.", _MIROSTAT, high=_LARGE
+        0.0, "Mirostat 2: target surprise in bits per character; 0 is off.", _MIROSTAT, high=_LARGE
     )
-    mirostat_eta: float = option(0.1, "Mirostat 2: how fast it corrects itself.", _MIROSTAT, high=1.0, switch=False)
-    ban: tuple[int, ...] = option((), r"Characters that are never written; \n is a line end.", kind="symbols")
+    mirostat_eta: float = option(0.1, "Mirostat 2: how quickly it adapts.", _MIROSTAT, high=1.0, switch=False)
+    ban: tuple[int, ...] = option((), r"Characters never to generate; \n is a line end.", kind="symbols")
     logit_bias: tuple[tuple[int, float], ...] = option(
-        (), r"Add to a character's logit, as in 'e=-2.5' or '\n=-inf'; may be repeated.",
+        (), r"Add a number to a character's logit, as in 'e=-2.5' or '\n=-inf'; repeatable.",
         FilterSpec("bias", "scaling:Bias", Stage.ADJUST), kind="biases", metavar="CHARACTER=NUMBER",
     )  # fmt: skip
     repetition_penalty: float = option(
@@ -161,35 +161,35 @@ class SamplingOptions:
         0.0, "Subtract this once per occurrence in the window; 0 is off.", _PENALTIES, -_LARGE, high=_LARGE
     )
     penalty_window: int = option(
-        64, "How many of the last characters, prompt included, these penalties look at.", _PENALTIES, high=_LONG,
+        64, "Number of preceding characters, prompt included, that these penalties consider.", _PENALTIES, high=_LONG,
         switch=False, window=True,
     )  # fmt: skip
     dry_multiplier: float = option(
-        0.0, "Strength of the penalty on prolonging a repeat (DRY); 0 is off.", _DRY, high=_LARGE
+        0.0, "DRY: strength of the penalty for extending a repetition; 0 is off.", _DRY, high=_LARGE
     )
     dry_base: float = option(
-        1.75, "DRY: growth of the penalty per character of the repeat.", _DRY, 1.0, high=_LARGE, switch=False
+        1.75, "DRY: factor by which the penalty grows per repeated character.", _DRY, 1.0, high=_LARGE, switch=False
     )
     # llama.cpp's 2 and 64 count tokens of about four letters, and 2 letters recur in any good text.
     dry_allowed_length: int = option(
-        12, "DRY: shortest repeat whose prolongation is penalized.", _DRY, 1, high=_LONG, switch=False
+        12, "DRY: shortest repetition whose extension is penalized.", _DRY, 1, high=_LONG, switch=False
     )
     dry_window: int = option(
-        1024, "DRY: how many of the last characters, prompt included, are searched.", _DRY, high=_LONG, switch=False,
+        1024, "DRY: number of preceding characters, prompt included, to search.", _DRY, high=_LONG, switch=False,
         window=True,
     )  # fmt: skip
     dry_breakers: tuple[int, ...] = option(
-        (), r"DRY: characters that no repeat reaches across; \n is a line end.", _DRY, kind="symbols", switch=False
+        (), r"DRY: characters that end a repetition; \n is a line end.", _DRY, kind="symbols", switch=False
     )
     xtc_probability: float = option(
-        0.0, "How often the most likely characters are left out (XTC); 0 is off.", _XTC, high=1.0
+        0.0, "XTC: probability of excluding the most likely characters; 0 is off.", _XTC, high=1.0
     )
     xtc_threshold: float = option(
-        0.1, "XTC: leave out all characters of at least this probability but the last of them.", _XTC, high=1.0,
-        not_zero="0 would leave only the least likely symbol", switch=False,
+        0.1, "XTC: exclude all characters of at least this probability, except the least likely of them.", _XTC,
+        high=1.0, not_zero="0 would leave only the least likely symbol", switch=False,
     )  # fmt: skip
     order: tuple[str, ...] | None = option(
-        None, "Order of the filters; default: {order}.", kind="names", metavar="NAME,NAME,..."
+        None, "Order of the filters. Default: {order}.", kind="names", metavar="NAME,NAME,..."
     )
 
     def __post_init__(self) -> None:
@@ -241,7 +241,7 @@ class SamplingOptions:
         if low > high:
             raise SettingsError(f"dynamic_temperature: the lowest, {shown(low)}, is above the highest, {shown(high)}")
         if self.temperature != 1.0:
-            raise SettingsError("dynamic_temperature: takes the place of temperature; give one of the two")
+            raise SettingsError("dynamic_temperature: replaces temperature; give only one of them")
 
     def _check_ids(self) -> None:
         for name in ("ban", "dry_breakers"):

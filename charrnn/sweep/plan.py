@@ -30,6 +30,7 @@ Scalar = str | int | float | bool | None
 Overrides = dict[str, Scalar]
 
 _NAME_LIMIT = 100  # characters; some file systems allow 143, and suffixes are added
+_MOST_TRIALS = 10_000
 _SEED = "training.seed"
 
 
@@ -276,6 +277,7 @@ def _checked(obj: object, where: str) -> SweepFile:
         raise SettingsError(f"{where}: {place.strip('`').removeprefix('$.') or 'sweep'}: {message}") from None
     _check_draws(file, where)
     _check_paths(file, where)
+    _check_count(file, where)
     search = file.search is not None and file.search.sampler != "planned"
     if search and (file.grid or file.zip or not file.random):
         raise SettingsError(
@@ -283,6 +285,19 @@ def _checked(obj: object, where: str) -> SweepFile:
             hint="move the searched settings to random (choice: [...] for lists), or use sampler: planned",
         )
     return file
+
+
+def _check_count(file: SweepFile, where: str) -> None:
+    """Before a short file makes more trials than memory holds."""
+    axes = [len(values) for values in file.grid.values()]
+    axes += [len(next(iter(group.values()))) for group in file.zip if group]
+    axes += [file.trials] if file.random and (file.search is None or file.search.sampler == "planned") else []
+    count = math.prod(axes) * (file.seeds if isinstance(file.seeds, int) else len(file.seeds))
+    if count > _MOST_TRIALS:
+        raise SettingsError(
+            f"{where}: {shown(count)} trials, allowed: at most {_MOST_TRIALS}",
+            hint="draw some of them with `random` and `trials`, or split the sweep",
+        )
 
 
 def _check_draws(file: SweepFile, where: str) -> None:
@@ -297,10 +312,12 @@ def _check_draws(file: SweepFile, where: str) -> None:
             continue
         low, high = getattr(draw, draw.kind)
         least = 0 if draw.kind.startswith("log") else -math.inf
-        if not (math.isfinite(low) and math.isfinite(high) and least < low <= high):
+        ordered = math.isfinite(low) and math.isfinite(high) and least < low <= high
+        if not ordered or not math.isfinite(high / low if least == 0 else high - low):
             raise SettingsError(
                 f"{where}: random.{one_line(path)}.{draw.kind}: found [{low}, {high}], allowed: the lower bound first"
                 + (", both above 0" if least == 0 else "")
+                + (", not so far apart" if ordered else "")
             )
 
 

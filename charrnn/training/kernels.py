@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
+import numpy as np
+
 from charrnn.config.schema import Config
 from charrnn.data.windows import WindowStream
+from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.kernels import NUMPY_SPEED, Kernels, Tick, choose_kernels, operations_per_symbol
 from charrnn.training.pace import most_steps
@@ -37,8 +40,10 @@ def kernels_of_run(
     Raises:
         MissingExtraError: see `choose_kernels`.
         SettingsError: likewise.
+        MemoryError: there is no room for the network, which is found out before anything is compiled.
     """
     t, m = config.training, config.model
+    _check_room(config, vocab_size)
     steps = most_steps(t, stream.windows_per_epoch)
     symbols = math.inf if steps is None else float(steps) * stream.columns * t.seq_length
     operations = 3.0 * operations_per_symbol(m, vocab_size) * symbols
@@ -51,3 +56,8 @@ def kernels_of_run(
         return chosen
     changed = f"the run was on other kernels ({before}, now {chosen.mark}): the last bits of its numbers will differ"
     return replace(chosen, notes=(*chosen.notes, changed))
+
+
+def _check_room(config: Config, vocab_size: int) -> None:
+    shapes = CharRNN.param_shapes(vocab_size, **config.model.sizes())
+    np.empty((2, sum(math.prod(shape) for shape in shapes.values())), np.float32)  # parameters and gradients

@@ -220,7 +220,7 @@ def test_control_characters_are_shown_not_obeyed() -> None:
 
 
 def test_sparklines_show_the_course() -> None:
-    from charrnn.cli.views.training import clock, sparkline
+    from charrnn.cli.views.progress import clock, sparkline
 
     assert sparkline([8, 7, 6, 5, 4, 3, 2, 1], 8) == "█▇▆▅▄▃▂▁"
     assert sparkline([1.0] * 5, 3) == "▁▁▁"

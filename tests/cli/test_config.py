@@ -56,7 +56,7 @@ def test_schema_writes_the_schema() -> None:
 def test_every_command_has_an_example_in_its_help(command: str) -> None:
     result = RUNNER.invoke(app, [command, "--help"], env={"NO_COLOR": "1", "COLUMNS": "120"})
     assert result.exit_code == 0
-    assert f"Example: charrnn config {command}" in " ".join(result.stdout.split())
+    assert f"Example charrnn config {command}" in " ".join(result.stdout.split())
 
 
 def test_help_loads_neither_numpy_nor_the_settings() -> None:

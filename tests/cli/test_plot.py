@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -47,8 +46,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def test_the_numbers_are_the_historys(charrnn: Run, runs: list[Path]) -> None:
-    done = charrnn("plot", *runs, "--json")
+def test_the_numbers_are_the_historys(charrnn_here: Run, runs: list[Path]) -> None:
+    done = charrnn_here("plot", *runs, "--json")
     assert done.returncode == 0, done.stderr
     for run, shown in zip(runs, json.loads(done.stdout)["runs"], strict=True):
         rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines() if "event" not in line]
@@ -63,19 +62,19 @@ def test_the_numbers_are_the_historys(charrnn: Run, runs: list[Path]) -> None:
 
 
 @pytest.mark.extras
-def test_pictures_of_every_kind(charrnn: Run, runs: list[Path], tmp_path: Path) -> None:
+def test_pictures_of_every_kind(charrnn_here: Run, runs: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     for suffix, head in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
         for x in ("steps", "chars", "seconds"):
             output = tmp_path / f"{x}{suffix}"
-            done = charrnn("plot", *runs, "--x", x, "-o", output)
+            done = charrnn_here("plot", *runs, "--x", x, "-o", output)
             assert done.returncode == 0, done.stderr
             assert output.read_bytes().startswith(head)
             assert output.stat().st_size > 8000
-    assert charrnn("plot", runs[0]).returncode == 0
+    assert charrnn_here("plot", runs[0]).returncode == 0
     assert (runs[0] / "loss.png").exists()
-    assert_one_line_error(charrnn("plot", runs[0], "-o", "x.jpeg"), 2, ".png")
-    assert_one_line_error(charrnn("plot", runs[0], "-o", tmp_path / "no" / "x.png"), 2, "cannot be written")
+    assert_one_line_error(charrnn_here("plot", runs[0], "-o", "x.jpeg"), 2, ".png")
+    assert_one_line_error(charrnn_here("plot", runs[0], "-o", tmp_path / "no" / "x.png"), 2, "cannot be written")
 
 
 @pytest.mark.extras
@@ -108,17 +107,17 @@ def test_a_missing_extra_names_its_install_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_watching_once(charrnn: Run, runs: list[Path]) -> None:
-    done = charrnn("watch", runs[2], "--once")
+def test_watching_once(charrnn_here: Run, runs: list[Path]) -> None:
+    done = charrnn_here("watch", runs[2], "--once")
     assert done.returncode == 0, done.stderr
     assert "step 8 of 60" in done.stdout
     assert "0.2857 nats" in done.stdout  # the best: 2/7
     assert "new \\x1b[31mred" in done.stdout
     assert "old" not in done.stdout
-    assert_one_line_error(charrnn("watch", runs[2] / "nowhere", "--once"), 3, "history.jsonl")
+    assert_one_line_error(charrnn_here("watch", runs[2] / "nowhere", "--once"), 3, "history.jsonl")
 
 
-def test_watching_goes_on_until_interrupted(tmp_path: Path) -> None:
+def test_watching_ends_with_its_run(tmp_path: Path) -> None:
     settings = write_settings(tmp_path, steps=40)
     watcher = subprocess.Popen(
         [sys.executable, "-m", "charrnn", "watch", str(tmp_path / "run"), "--wait", "--interval", "0.1"],
@@ -127,12 +126,25 @@ def test_watching_goes_on_until_interrupted(tmp_path: Path) -> None:
     )  # fmt: skip
     training = train(settings, tmp_path / "run", "-q")
     training.communicate()
-    time.sleep(1.5)
-    assert watcher.poll() is None
-    watcher.send_signal(signal.SIGINT)
     out, err = watcher.communicate(timeout=30)
     assert watcher.returncode == 0, err
     assert "step 40 of 40" in out
+    assert err.endswith(f"\n{tmp_path / 'run'}: done after step 40\n")
+    assert out.count("step 40 of 40") == 1  # a dumb terminal gets lines, and the panel once
+    assert "step     40" in err
+
+
+def test_watching_goes_on_as_long_as_the_run_is_locked(
+    charrnn_here: Run, runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from charrnn.runs import table  # noqa: F401 - which keeps the real one
+
+    locked, slept = [True, True, False], []
+    monkeypatch.setattr("charrnn.locks.is_locked", lambda path: locked.pop(0))
+    monkeypatch.setattr("charrnn.cli.commands.watch.time.sleep", slept.append)
+    done = charrnn_here("watch", runs[2], "--interval", "0.5")
+    assert (done.returncode, slept, locked) == (0, [0.5, 0.5, 0.0], [])
+    assert done.stderr == f"{runs[2]}: stopped after step 8\n"
 
 
 def test_a_view_can_begin_again() -> None:
@@ -170,3 +182,17 @@ def test_tensorboard_files_hold_the_history(tmp_path: Path) -> None:
     assert scalars("loss/train_nats") == [(s, pytest.approx(v, rel=1e-6)) for s, v in expected]
     measured = [(row["step"], row["val_loss"] / math.log(2)) for row in history.rows if row["val_loss"] is not None]
     assert scalars("loss/val_bits_per_char") == [(s, pytest.approx(v, rel=1e-6)) for s, v in measured]
+
+
+@pytest.mark.extras
+def test_a_plot_in_the_terminal_has_colours_where_they_are_wanted(
+    charrnn_here: Run, runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("plotext")
+    monkeypatch.setenv("NO_COLOR", "")
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
+    coloured = charrnn_here("plot", runs[1], runs[2], "--terminal").stdout
+    assert len(set(re.findall(r"\x1b\[38;5;(\d+)m", coloured))) == 4
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = charrnn_here("plot", runs[1], runs[2], "--terminal").stdout
+    assert plain == re.sub(r"\x1b\[[\d;]*m", "", coloured)

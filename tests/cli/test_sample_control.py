@@ -218,3 +218,33 @@ def test_the_library(runs: Path) -> None:
     with pytest.raises(package.CharRNNError, match="prompt"):
         model.sample("Ü")
     assert len(package.load(runs / "a", runs / "b").models) == 2
+
+
+def test_without_a_name_the_newest_run_is_named(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for k, name in enumerate(("a", "b")):
+        (tmp_path / "checkpoints" / name).symlink_to(runs / name)
+        os.utime(runs / name / "last.npz", (2e9 + k, 2e9 + k))
+    page = tmp_path / "m.html"
+    for words in (
+        ("sample", "--length", "3", "--seed", "1"), ("eval", "--no-baselines"), ("next", "--top", "1"),
+        ("inspect", "embeddings"), ("export", "-o", page),
+    ):  # fmt: skip
+        done = charrnn_here(*words)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.splitlines()[0] == f"newest run: {Path('checkpoints/b/best.npz')}"
+    assert "newest run" not in charrnn_here("sample", "--length", "3", "--quiet").stderr
+    assert "newest run" not in charrnn_here("next", "checkpoints/a").stderr
+
+
+def test_different_texts_are_not_ranked_silently(charrnn_here: Run, runs: Path) -> None:
+    said = "note: runs on 2 different texts or splits, whose losses cannot be compared"
+    for words in ((), ("--json",), ("--paths", "--top", "1"), ("--effects",), ("--sort", "train_loss", "--csv")):
+        done = charrnn_here("runs", runs, *words)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith(said), words
+    assert charrnn_here("runs", runs, "--sort", "seconds").stderr == ""
+    source = f"corpus.source={runs / 'text.txt'}"
+    alike = charrnn_here("runs", runs, "--where", source)
+    assert (alike.stderr, len(alike.stdout.splitlines())) == ("", 3)
+    assert math.isfinite(float(alike.stdout.splitlines()[1].split("\t")[2]))

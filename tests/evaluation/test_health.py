@@ -57,7 +57,8 @@ def test_units_that_stand_still_or_are_saturated_are_counted() -> None:
 
 def test_one_surprising_sample_is_no_alarm() -> None:
     assert Health(1 / SAMPLES, 0.1, 0.4).notes() == ()
-    assert len(Health(2 / SAMPLES, 0.3, 0.6).notes()) == 3
+    assert len(Health(2 / SAMPLES, 0.3, 0.6).notes()) == len(Health(2 / SAMPLES, 0.3, 0.6).notes(200)) == 3
+    assert not Health(0.0, 0.7, 0.0).notes(20)  # it has hardly begun
 
 
 def test_a_derailed_sample_is_one_with_a_span_of_surprises() -> None:
@@ -110,22 +111,22 @@ def test_the_seed_draws_the_samples_and_the_places() -> None:
         np.testing.assert_allclose(row, -log_p[0][ids[0], np.arange(SAMPLES)], rtol=1e-5)
 
 
-def test_the_end_of_training_and_eval_tell_the_user(charrnn: Run, config_file: Path, tmp_path: Path) -> None:
+def test_the_end_of_training_and_eval_tell_the_user(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:
     bad = ("training.learning_rate=30", "training.grad_clip=null", "training.max_steps=40", "model.cell=rnn")
     options = [word for override in bad for word in ("--set", override)]
-    done = charrnn("train", "-c", config_file, "--run-dir", "a", "--json", *options)
+    done = charrnn_here("train", "-c", config_file, "--run-dir", "a", "--json", *options)
     summary = json.loads(done.stdout)
     assert summary["saturated_units"] > 0.5
     assert any("saturated" in note for note in summary["notes"])
-    assert "units are saturated most of the time; lower training.learning_rate" in done.stderr
-    report = charrnn("eval", "a/last.npz", "--json", "--no-baselines")
+    assert "units are saturated most of the time; try --set training.learning_rate=7.5" in done.stderr
+    report = charrnn_here("eval", "a/last.npz", "--json", "--no-baselines")
     health = json.loads(report.stdout)["health"]
     assert health["saturated_units"] == pytest.approx(summary["saturated_units"], abs=0.15)
     assert set(health) == {"derailed_samples", "still_units", "saturated_units", "notes"}
-    assert "saturated most of the time" in charrnn("eval", "a/last.npz", "--no-baselines").stderr
-    done = charrnn("train", "-c", config_file, "--run-dir", "b", "--json")
+    assert "saturated most of the time" in charrnn_here("eval", "a/last.npz", "--no-baselines").stderr
+    done = charrnn_here("train", "-c", config_file, "--run-dir", "b", "--json")
     assert json.loads(done.stdout)["notes"] == []
     assert "note: " not in done.stderr
     save_checkpoint(tmp_path / "c.npz", load_checkpoint(tmp_path / "a" / "last.npz"))
-    both = json.loads(charrnn("eval", "b", "c.npz", "--json", "--no-baselines").stdout)
+    both = json.loads(charrnn_here("eval", "b", "c.npz", "--json", "--no-baselines").stdout)
     assert both["health"]["saturated_units"] == health["saturated_units"]  # the worse of the two

@@ -76,6 +76,7 @@ def charrnn(folder: Path, environment: dict[str, str], *words: str) -> subproces
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.extras
 def test_gradients_and_losses_of_replicas_and_a_sweep(tmp_path: Path) -> None:
     environment = package(tmp_path)
     checked = charrnn(tmp_path, environment, "gradcheck", "--config", "c.yaml", "--json")

@@ -2,7 +2,8 @@
 
 A case is a command, and a file that takes the place of one in a sound run (`ck/a`, `ck/b`, `base`), sweep (`d`) or
 import. What is right is the same for all: an exit code that is documented, one line on standard error, nothing raw on
-the terminal, ten seconds and a bounded amount of memory.
+the terminal, ten seconds of processor time (so that a busy machine changes no verdict) and a bounded amount of memory.
+A training that is to go on for ever is right if it ends within a moment of SIGTERM, saved.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from typing import Any
 from tests.conftest import ROOT
 
 SECONDS = 10.0
+GRACE = 120.0  # seconds from SIGTERM to the end, of a machine that may be busy
 MEGABYTES = 300  # NumPy, rich and the settings take 70; PyTorch, where an import needs it, 250 more
-DOCUMENTED = {0, 2, 3, 4, 5, 6}
+DOCUMENTED = {0, 1, 2, 3, 4, 5, 6}  # 1 is the disk or the memory; what is unexpected is found by its words
 SYMBOLS = "\n !',-.:;?ABCDEFGHIJKLMNOPRSTUVWYabcdefghijklmnopqrstuvwxyz"
 
 _SETTINGS = """
@@ -46,6 +48,7 @@ class Outcome:
     """What a command did.
 
     Attributes:
+        seconds: of processor time.
         wrong: what is against the rules; empty where all is well.
     """
 
@@ -66,13 +69,15 @@ def charrnn(folder: Path, words: list[str], *, limit: float = 60.0) -> Outcome:
             [sys.executable, "-m", "charrnn", *words],
             stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, env=env,
         )  # fmt: skip
-        status, usage, hung = None, None, False
+        status, usage, asked = None, None, 0.0
         while status is None:
             pid, found, usage = os.wait4(child.pid, os.WNOHANG)
-            status = found if pid else None
-            if status is None and time.perf_counter() - started > limit:
+            status, now = found if pid else None, time.perf_counter()
+            if status is None and asked and now > asked + GRACE:
                 child.kill()
-                hung, (_, status, usage) = True, os.wait4(child.pid, 0)
+            elif status is None and not asked and now > started + limit and _enough(child.pid, now - started, limit):
+                asked = now
+                child.terminate()
             time.sleep(0.01)
         child.returncode = os.waitstatus_to_exitcode(status)
         texts = []
@@ -80,9 +85,16 @@ def charrnn(folder: Path, words: list[str], *, limit: float = 60.0) -> Outcome:
             file.seek(0)
             texts.append(file.read().decode("utf-8", "replace"))
     assert usage is not None
-    outcome = Outcome(child.returncode, *texts, time.perf_counter() - started, usage.ru_maxrss / 1024)
-    outcome.wrong = ["HANG"] if hung else _judge(outcome)
+    outcome = Outcome(child.returncode, *texts, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    endless = asked and words[0] == "train" and outcome.code == 143 and "saved in" in outcome.err
+    outcome.wrong = [] if endless else ["HANG"] if asked else _judge(outcome)
     return outcome
+
+
+def _enough(pid: int, passed: float, limit: float) -> bool:
+    """Whether a process has had processor time enough, which a busy machine does not give it at once."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") > 2 * SECONDS or passed > 10 * limit
 
 
 def _judge(o: Outcome) -> list[str]:

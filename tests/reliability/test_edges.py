@@ -139,5 +139,8 @@ def test_messages_are_printable() -> None:
     assert printable("é 😀") == "é 😀"
     error = CheckpointError("x\x07", hint="y\x00")
     assert (error.message, error.hint, str(error)) == (r"x\x07", r"y\x00", r"x\x07")
+    long = CheckpointError("a" * 50_000 + "b").message
+    assert len(long) <= 1500
+    assert (long[:100], long[-2:]) == ("a" * 100, "ab")
     assert math.isfinite(LARGEST**2 * 65536)
     assert np.isfinite(np.float32(LARGEST**2 * 65536))

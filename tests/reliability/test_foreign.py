@@ -26,7 +26,10 @@ from tests.reliability.processes import (
     write_settings,
 )
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="simulates other systems on Linux")
+pytestmark = [
+    pytest.mark.extras,
+    pytest.mark.skipif(sys.platform != "linux", reason="simulates other systems on Linux"),
+]
 
 
 @pytest.fixture(params=["windows", "macos"])

@@ -58,6 +58,7 @@ def train_and_evaluate(
     assert json.loads(evaluated.stdout)["characters"] > size // 1200
 
 
+@pytest.mark.extras
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
 def test_a_text_larger_than_the_memory_allowed(tmp_path: Path) -> None:
     train_and_evaluate(tmp_path, 200_000_000, 190_000_000, 2, "--no-baselines")

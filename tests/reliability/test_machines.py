@@ -21,6 +21,8 @@ from tests.reliability.disks import mounted
 from tests.reliability.processes import TWO, command, saved_step, write_settings
 from tests.training.small_runs import config, finish, start
 
+pytestmark = pytest.mark.extras  # many processes
+
 NAMES = ("random", "numpy", "json", "tempfile", "subprocess", "struct", "secrets", "msgspec", "yaml", "tqdm", "socket")
 
 

@@ -122,31 +122,35 @@ def test_a_resumed_run_with_other_moments_is_refused(tmp_path: Path) -> None:
         start(run, config("gru"), resume=True)
 
 
-def test_old_weights_start_a_new_run_and_learn_new_symbols(charrnn: Run, tmp_path: Path) -> None:
+def test_old_weights_start_a_new_run_and_learn_new_symbols(charrnn_here: Run, tmp_path: Path) -> None:
     settings = write_settings(tmp_path, cell="lstm", steps=150)
-    assert charrnn("train", "-c", settings, "--run-dir", tmp_path / "old", "-q").returncode == 0
+    assert charrnn_here("train", "-c", settings, "--run-dir", tmp_path / "old", "-q").returncode == 0
     other = tmp_path / "other.txt"
     other.write_text((SENTENCES.replace("dog", "größe €") + "Zebra!\n") * 9, encoding="utf-8")
     common = ("-c", settings, "--set", f"corpus.source={other}", "--set", "training.max_steps=5")
-    done = charrnn("train", *common, "--run-dir", tmp_path / "new", "--init-from", tmp_path / "old", "-q")
+    done = charrnn_here("train", *common, "--run-dir", tmp_path / "new", "--init-from", tmp_path / "old", "-q")
     assert done.returncode == 0, done.stderr
     old, new = (load_checkpoint(tmp_path / name / "last.npz") for name in ("old", "new"))
     assert set(new.vocabulary.values) == set(old.vocabulary.values) | {ord(c) for c in other.read_text("utf-8")}
-    assert charrnn("train", *common, "--run-dir", tmp_path / "afresh", "-q").returncode == 0
-    evaluations = [charrnn("eval", tmp_path / n / "last.npz", "--text", other, "--json") for n in ("new", "afresh")]
+    assert charrnn_here("train", *common, "--run-dir", tmp_path / "afresh", "-q").returncode == 0
+    evaluations = [
+        charrnn_here("eval", tmp_path / n / "last.npz", "--text", other, "--json") for n in ("new", "afresh")
+    ]
     losses = [json.loads(done.stdout)["loss"] for done in evaluations]
     assert losses[0] < losses[1]
-    again = charrnn("train", *common, "--set", "training.max_steps=8", "--run-dir", tmp_path / "new", "--resume", "-q")
+    again = charrnn_here(
+        "train", *common, "--set", "training.max_steps=8", "--run-dir", tmp_path / "new", "--resume", "-q"
+    )
     assert again.returncode == 0, again.stderr  # a resumed run keeps the wider vocabulary
-    own = json.loads(charrnn("eval", tmp_path / "new", "--json").stdout)
+    own = json.loads(charrnn_here("eval", tmp_path / "new", "--json").stdout)
     assert own["loss"] == pytest.approx(new.counters["val_loss"], abs=0.5)  # of its own text, by its own ids
-    assert charrnn("sample", tmp_path / "new", "--prime", "Zebra€", "--length", 3).returncode == 0
+    assert charrnn_here("sample", tmp_path / "new", "--prime", "Zebra€", "--length", 3).returncode == 0
     assert_one_line_error(
-        charrnn("train", *common, "--run-dir", tmp_path / "x", "--init-from", tmp_path / "old", "--set",
+        charrnn_here("train", *common, "--run-dir", tmp_path / "x", "--init-from", tmp_path / "old", "--set",
                 "model.hidden_size=13"), 2, "model.hidden_size", "12",
     )  # fmt: skip
     assert not (tmp_path / "x").exists()
-    assert_one_line_error(charrnn("train", *common, "--resume", "--init-from", tmp_path / "old"), 2, "--init-from")
+    assert_one_line_error(charrnn_here("train", *common, "--resume", "--init-from", tmp_path / "old"), 2, "--init-from")
 
 
 def test_weights_go_with_their_symbols(tmp_path: Path) -> None:

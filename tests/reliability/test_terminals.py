@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import Run
 from tests.reliability.processes import ENDLESS, ENVIRONMENT, command, rows, saved_step, wait_for_rows, write_settings
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+pytestmark = [pytest.mark.extras, pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")]
 
 
 @pytest.mark.parametrize("progress", ["plain", "tqdm", "rich"])

@@ -47,7 +47,7 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"dynamic_temperature": (1.0, 0.5)}, "dynamic_temperature"),
     ({"dynamic_temperature": (-1.0, 0.5)}, "dynamic_temperature"),
     ({"dynamic_temperature": (0.5, math.nan)}, "dynamic_temperature"),
-    ({"dynamic_temperature": (0.5, 1.5), "temperature": 0.7}, "give one of the two"),
+    ({"dynamic_temperature": (0.5, 1.5), "temperature": 0.7}, "give only one of them"),
     ({"dynamic_exponent": 0.0}, "dynamic_exponent"),
     ({"order": ("top_k", "topp")}, "order: no filter is called 'topp'"),
     ({"order": ("top_k", "top_k")}, "order: top_k is given twice"),
@@ -156,7 +156,9 @@ def test_the_flags_work(charrnn_here: Run, config_file: Path) -> None:
     assert charrnn_here("train", "-c", config_file, "-q").returncode == 0
 
     def sample(*flags: object) -> str:
-        done = charrnn_here("sample", "--seed", 1, "--length", 80, "--prime", "the ", "--no-include-prime", *flags)
+        done = charrnn_here(
+            "sample", "-q", "--seed", 1, "--length", 80, "--prime", "the ", "--no-include-prime", *flags
+        )
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         return done.stdout[:-1]
 

@@ -32,6 +32,7 @@ def rows(folder: Path) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in found}
 
 
+@pytest.mark.extras
 def test_killed_half_way_and_resumed(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
     base(120)
     (tmp_path / "s.yaml").write_text(

@@ -102,7 +102,14 @@ def test_a_worker_that_dies_ends_the_run_with_the_checkpoint_intact(tmp_path: Pa
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_a_killed_parent_leaves_no_worker_and_no_memory(config_file: Path) -> None:
     before = set(os.listdir("/dev/shm"))
-    overrides = ["--set", "training.max_steps=1000000", "--set", "training.replicas=2"]
+    overrides = [
+        "--set",
+        "training.max_steps=1000000",
+        "--set",
+        "training.replicas=2",
+        "--set",
+        "training.kernels=numpy",
+    ]
     command = [sys.executable, "-m", "charrnn", "train", "-c", str(config_file), "-q", *overrides]
     process = subprocess.Popen(command, cwd=config_file.parent, env={**os.environ, "PYTHONPATH": str(ROOT)})
     history_file = config_file.parent / "checkpoints" / "tiny" / "history.jsonl"

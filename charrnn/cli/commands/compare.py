@@ -9,28 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import Overrides
 from charrnn.cli.commands.train import ProgressKind
+from charrnn.cli.completion import recipes
 from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
     from charrnn.runs.comparison import ComparedRun
 
-EXAMPLE = (
-    "Example: charrnn compare configs/rnn.yaml configs/lstm.yaml configs/gru.yaml --budget 2m --plot comparison.png"
-)
+EXAMPLE = "Example: charrnn compare rnn lstm gru --budget 2m --plot comparison.png"
 
 
 def compare(
     configs: Annotated[
-        list[Path], typer.Argument(metavar="CONFIG...", help="Settings files, names of built-in ones, or runs.")
+        list[Path],
+        typer.Argument(
+            metavar="CONFIG...",
+            autocompletion=recipes,
+            help="Settings files, names of built-in settings, or run directories.",
+        ),
     ],
     budget: Annotated[
         str, typer.Option(help="Training budget per run: minutes (2m), seconds (90s) or steps (500).")
     ] = "1m",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting in all runs; repeatable.")
-    ] = None,
+    overrides: Overrides = None,
     directory: Annotated[
         Path, typer.Option("--run-dir", "--dir", callback=at_home, help="Directory for the runs.")
     ] = Path("checkpoints/compare"),
@@ -44,14 +47,16 @@ def compare(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a comparison that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the runs in the directory.")] = False,
-    picture: Annotated[Path | None, typer.Option("--plot", help="Also draw the losses; needs the extra plots.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--plot", help="Also plot the losses to this file; needs charrnn[plots].")
+    ] = None,
     progress: Annotated[
         ProgressKind, typer.Option("--progress", help="Progress display; see charrnn train.")
     ] = ProgressKind.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write table and curves as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the table and the curves as one JSON object.")] = False,
 ) -> None:
-    """Train several settings under the same budget, one after the other, and compare them."""
+    """Train several configurations under one budget and compare them."""
     from charrnn.cli.commands.train import train_here
     from charrnn.cli.output import ReaderGoneError
     from charrnn.runs.comparison import compare_runs
@@ -115,10 +120,13 @@ def _show(table: list[ComparedRun], folders: list[Path], budget: str, *, as_json
     from dataclasses import asdict
 
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.runs import tell_texts
+    from charrnn.cli.views.table import print_table
     from charrnn.inspection.plots.curves import curve_data
     from charrnn.runs.history import read_history
+    from charrnn.runs.table import read_run
 
+    tell_texts([run for folder in folders if (run := read_run(folder))])
     if as_json:
         curves = curve_data([read_history(folder) for folder in folders])
         write_json({"budget": budget, "runs": [asdict(row) for row in table], "curves": curves})

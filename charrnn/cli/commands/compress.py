@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from charrnn.cli.completion import runs
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus, Ngram, with_ngram
 
-EXAMPLE = "Example: charrnn compress checkpoints/quickstart chapter.txt -o chapter.crnn"
-EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart chapter.crnn -o chapter.txt"
+EXAMPLE = "Example: charrnn sample -q > text.txt && charrnn compress checkpoints/quickstart text.txt -o text.crnn"
+EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart text.crnn -o text.txt"
 
-_Model = Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint or run directory.")]
+_Model = Annotated[Path, typer.Argument(metavar="CKPT", autocompletion=runs, help="Checkpoint or run directory.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
 
 def compress(
     checkpoint: _Model,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to compress: any file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The compressed file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to compress, of any kind.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Compressed file to write.")],
     streams: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Segments read side by side: more are faster, and larger.")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Number of segments read in parallel: more is faster, but compresses less."
+        ),
     ] = None,
     ngram: Ngram = False,
     corpus: Corpus = None,
-    baselines: Annotated[bool, typer.Option(help="Also what gzip, xz and bz2 need.")] = True,
+    baselines: Annotated[bool, typer.Option(help="Also show the sizes that gzip, xz and bz2 reach.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Write the sizes as one JSON object.")] = False,
     quiet: _Quiet = False,
 ) -> None:
-    """Compress a file with a model's predictions; without loss, back on the same machine with the same model."""
+    """Compress a file with a model's predictions, without loss.
+
+    The same model on the same kind of machine restores it.
+    """
     from charrnn.api import load
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import byte_progress, print_table
+    from charrnn.cli.views.progress import byte_progress
+    from charrnn.cli.views.table import print_table
     from charrnn.evaluation.compression import codec
     from charrnn.evaluation.compressors import compressed_bits_per_char
 
@@ -58,19 +66,19 @@ def compress(
         written = "stored uncompressed, which is smaller" if stored else "compressed by the model"
         labels = {"content": "uncompressed", "compressed": written, "entropy": "the model's entropy"}
         rows = [(labels.get(k, k), f"{v:,.0f}", f"{v / max(1, len(data)):.4f}") for k, v in sizes.items()]
-        print_table(str(file), ("", "bytes", "of the content"), rows)
+        print_table(str(file), ("", "bytes", "share"), rows)
 
 
 def decompress(
     checkpoint: _Model,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `charrnn compress` has made.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The content.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File made by `charrnn compress`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Restored file to write.")],
     corpus: Corpus = None,
     quiet: _Quiet = False,
 ) -> None:
-    """Bring a compressed file back, byte by byte."""
+    """Restore a compressed file, byte for byte."""
     from charrnn.api import load
-    from charrnn.cli.views.training import byte_progress
+    from charrnn.cli.views.progress import byte_progress
     from charrnn.errors import CharRNNError
     from charrnn.evaluation.compression import codec
 
@@ -89,14 +97,15 @@ def decompress(
         raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
     _write(output, data)
     if not quiet:
-        sys.stderr.write(f"wrote {output}, {len(data):,} bytes\n")
+        tell(f"wrote {output}, {len(data):,} bytes")
 
 
 def _read(file: Path) -> bytes:
     from charrnn.errors import DataError
+    from charrnn.files import read_named
 
     try:
-        return file.read_bytes()
+        return read_named(file)
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from None
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Show the resolved settings of a run, or the JSON Schema for editors.", no_args_is_help=True)
+from charrnn.cli.arguments import Overrides
+from charrnn.cli.completion import recipes
+from charrnn.cli.help import CommandGroup
+from charrnn.cli.output import write
+
+app = CommandGroup(help="Show and check the settings of a run.")
 
 
-@app.command(epilog="Example: charrnn config show configs/gru.yaml --set model.cell=gru --set training.max_steps=100")
+@app.command(epilog="Example: charrnn config show quickstart --set model.cell=gru --set training.max_steps=100")
 def show(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings file (YAML), or the name of a built-in one.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable."),
-    ] = None,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", autocompletion=recipes, help="Settings file (YAML), or the name of built-in settings."
+        ),
+    ],
+    overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object instead of YAML.")] = False,
 ) -> None:
     """Check FILE and write all its settings, defaults included, to standard output."""
@@ -26,7 +32,7 @@ def show(
     from charrnn.config.load import config_to_dict, dump_config, load_config
 
     config = load_config(settings_path(str(file)), overrides or ())
-    sys.stdout.write(json.dumps(config_to_dict(config)) + "\n" if as_json else dump_config(config))
+    write(json.dumps(config_to_dict(config)) + "\n" if as_json else dump_config(config))
 
 
 @app.command(epilog="Example: charrnn config schema > charrnn.schema.json")
@@ -34,4 +40,4 @@ def schema() -> None:
     """Write the JSON Schema of a settings file to standard output, for completion and checks in editors."""
     from charrnn.config.load import json_schema
 
-    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+    write(json.dumps(json_schema(), indent=2) + "\n")

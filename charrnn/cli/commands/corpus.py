@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="List, inspect, build and fetch texts to learn from.", no_args_is_help=True)
+from charrnn.cli.help import CommandGroup
+from charrnn.cli.output import tell, write
+
+app = CommandGroup(help="List, inspect, build and fetch texts to learn from.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
 Name = Annotated[str, typer.Argument(help="A name from `charrnn corpus list`.")]
@@ -20,7 +22,7 @@ def list_(as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
     from charrnn.data.corpora import catalogue, corpus_path
 
     entries = catalogue().values()
@@ -28,20 +30,22 @@ def list_(as_json: AsJson = False) -> None:
         write_json({"corpora": [asdict(e) | {"present": corpus_path(e).is_file()} for e in entries]})
         return
     rows = [(e.name, e.kind, "yes" if corpus_path(e).is_file() else "no", e.licence, e.title) for e in entries]
-    print_table("named corpora", ("name", "kind", "present", "licence", "what it is"), rows)
+    print_table("named corpora", ("name", "kind", "present", "licence", "description"), rows, text="description")
 
 
-@app.command(epilog="Example: charrnn corpus info python-docs; charrnn corpus info novel.txt --encoding cp1252")
+@app.command(epilog="Example: charrnn corpus info python-docs; charrnn sample -q | charrnn corpus info -")
 def info(
-    source: Annotated[str, typer.Argument(help="A named corpus, a file, a glob or a directory; - is standard input.")],
-    encoding: Annotated[str, typer.Option(help="Encoding of the files, as corpus.encoding.")] = "utf-8",
+    source: Annotated[
+        str, typer.Argument(help="A named corpus, a file, a glob or a directory; - reads standard input.")
+    ],
+    encoding: Annotated[str, typer.Option(help="Encoding of the files; see corpus.encoding.")] = "utf-8",
     as_json: AsJson = False,
 ) -> None:
     """Count the bytes, characters, symbols and lines of a text, and name its encoding."""
     from dataclasses import asdict
 
-    from charrnn.cli.output import visible, write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views.table import print_table
     from charrnn.config.encodings import codec_name
     from charrnn.data.corpora import info as look
     from charrnn.errors import SettingsError
@@ -57,7 +61,7 @@ def info(
     rows = [(key, f"{value:,}" if isinstance(value, int) else str(value or unread)) for key, value in found.items()]
     print_table(source, ("", ""), rows)
     for note in notes:
-        sys.stderr.write(f"note: {visible(note)}\n")
+        tell(f"note: {note}")
 
 
 @app.command(epilog="Example: charrnn corpus build python-stdlib; charrnn corpus build recall --lag 50 -o recall.txt")
@@ -96,10 +100,10 @@ def build(
     if as_json:
         write_json({**facts, "path": str(path)})
         return
-    sys.stdout.write(f"{path}\n")
-    sys.stderr.write(
+    write(f"{path}\n")
+    tell(
         f"the lowest possible loss is {facts['entropy_nats']:.4f} nats, {facts['entropy_bits']:.4f} bits per character "
-        f"(in this text {facts['sample_nats']:.4f} nats)\n"
+        f"(in this text {facts['sample_nats']:.4f} nats)"
     )
 
 
@@ -115,17 +119,18 @@ def fetch(
 
 def _get(name: str, *, kind: str, again: bool, as_json: bool) -> None:
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import byte_progress
+    from charrnn.cli.views.progress import byte_progress
     from charrnn.data.corpora import catalogue, get
     from charrnn.errors import SettingsError
 
     entry = catalogue().get(name)
     if entry is not None and entry.kind != kind:
         other = "build" if kind == "url" else "fetch"
-        raise SettingsError(f"{name}: is a corpus of kind {entry.kind}", hint=f"charrnn corpus {other} {name}")
+        said = "built on this machine, not downloaded" if kind == "url" else "downloaded, not built"
+        raise SettingsError(f"{name}: this corpus is {said}", hint=f"charrnn corpus {other} {name}")
     with byte_progress(name) as tick:
         path = get(name, progress=tick, again=again)
     if as_json:
         write_json({"name": name, "path": str(path), "size_bytes": path.stat().st_size})
     else:
-        sys.stdout.write(f"{path}\n")
+        write(f"{path}\n")

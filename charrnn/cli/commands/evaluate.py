@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import Checkpoints
+from charrnn.cli.arguments import Checkpoints, chosen
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus, Ngram, parts_of, with_ngram
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from charrnn.nn.params import IdArray
     from charrnn.runs.checkpoint import Checkpoint
 
-EXAMPLE = "Example: charrnn eval checkpoints/quickstart --split val; charrnn eval --text novel.txt --json"
+EXAMPLE = "Example: charrnn eval checkpoints/quickstart --split val; charrnn sample -q | charrnn eval --text - --json"
 
 
 class PerCharacter(str, Enum):
@@ -40,7 +40,7 @@ class Split(str, Enum):
 def evaluate(
     checkpoints: Checkpoints = None,
     text: Annotated[
-        Path | None, typer.Option(help="Evaluate this file instead of a split; - is standard input.")
+        Path | None, typer.Option(help="File to evaluate instead of a split; - reads standard input.")
     ] = None,
     split: Annotated[Split, typer.Option(help="Part of the run's own corpus.")] = Split.val,
     baselines: Annotated[
@@ -72,22 +72,22 @@ def evaluate(
         int | None, typer.Option(min=1, metavar="N", help="Show the N most surprising positions in context instead.")
     ] = None,
     unknown: Annotated[
-        str, typer.Option(help="How to treat characters of --text that the model does not know: error, skip, replace.")
+        str,
+        typer.Option(help="What to do with characters of --text that the model does not know: error, skip, replace."),
     ] = "error",
     corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Measure how well a model predicts a text, in nats, bits per character and perplexity.
+    """Measure how well a model predicts a text.
 
-    Compressors and an n-gram model are measured on the same text for comparison.
+    The result is in nats, bits per character and perplexity, next to those of compressors and an n-gram model.
     """
     from charrnn.api import load
     from charrnn.cli.output import write_json
-    from charrnn.runs.checkpoint import find_checkpoint
     from charrnn.runs.text import file_ids, separator_ids, text_before
 
     _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
-    paths = [find_checkpoint(path) for path in checkpoints or ()] or [find_checkpoint(None)]
+    paths = chosen(checkpoints)
     model = load(*paths)
     loaded = model.checkpoints[0]
     parts = parts_of(loaded, corpus) if text is None or baselines or memorisation else None
@@ -198,7 +198,8 @@ def _health(model: TrainedModel, ids: IdArray, loss: float) -> dict[str, Any]:
 
     found = [asdict(check_health(network, ids, loss=loss)) for network in model.models]
     worst = Health(**{name: max(health[name] for health in found) for name in found[0]})
-    return {**asdict(worst), "notes": list(worst.notes())}
+    steps = [n for c in model.checkpoints if isinstance(n := c.counters.get("step"), int) and n > 0]
+    return {**asdict(worst), "notes": list(worst.notes(max(steps, default=None)))}
 
 
 def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
@@ -260,7 +261,7 @@ def _baselines(ids: IdArray, loaded: Checkpoint, parts: dict[str, IdArray] | Non
 
 
 def _show(report: dict[str, Any]) -> None:
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
 
     rows = [
         (
@@ -277,7 +278,7 @@ def _show(report: dict[str, Any]) -> None:
     if "dynamic" in report:
         d = report["dynamic"]
         numbers = (f"{d['bits_per_char']:.4f}", f"{d['loss']:.4f}", f"{d['perplexity']:.3f}")
-        rows.append(("this model, learning while it reads (dynamic)", *numbers))
+        rows.append(("this model, with dynamic evaluation", *numbers))
     if "mixture" in report:
         m = report["mixture"]
         numbers = (f"{m['bits_per_char']:.4f}", f"{m['loss']:.4f}", f"{m['perplexity']:.3f}")
@@ -291,7 +292,7 @@ def _show(report: dict[str, Any]) -> None:
     title = f"{report['text']}: {report['characters']:,} characters"
     print_table(title, ("", "bits per character", "nats", "perplexity"), rows)
     for note in report["health"]["notes"]:
-        sys.stderr.write(f"note: {note}\n")
+        tell(f"note: {note}")
     if "memorisation" in report:
         from charrnn.cli.views.memorised import show_memorised
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from charrnn.cli.arguments import OneCheckpoint, chosen
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import at_home
 
 EXAMPLE = "Example: charrnn export checkpoints/quickstart --to html -o page.html"
-EXAMPLE_IMPORT = "Example: charrnn import model.pt --vocab tiny-shakespeare.txt --run-dir checkpoints/imported"
+EXAMPLE_IMPORT = (
+    "Example: charrnn export --to json -o model.json && charrnn import model.json --run-dir checkpoints/imported"
+)
 
 
 class Format(str, Enum):
@@ -33,13 +36,11 @@ class Nonlinearity(str, Enum):
 
 
 def export(
-    checkpoint: Annotated[
-        Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
-    ] = None,
+    checkpoint: OneCheckpoint = None,
     to: Annotated[
         Format,
         typer.Option(
-            help="Output format: html (a page that samples), torch (state_dict and script), onnx (one step), ..."
+            help="Output format. html is a page that generates text, torch a state_dict with a script, onnx one step."
         ),
     ] = Format.html,
     output: Annotated[
@@ -50,23 +51,25 @@ def export(
     """Write a model in another format. docs/export.md has an example of each."""
     from charrnn.files import writing
     from charrnn.formats import SUFFIXES, exporter
-    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.runs.checkpoint import load_checkpoint
 
-    path = find_checkpoint(checkpoint)
+    (path,) = chosen([checkpoint])
     loaded = load_checkpoint(path)
     if output is None:
         output = Path(path.resolve().parent.name + SUFFIXES[to.value])
     with writing(output):
         written = exporter(to.value)(loaded, output)
-    sys.stderr.write("".join(f"wrote {file}\n" for file in written))
+    tell(*(f"wrote {file}" for file in written))
 
 
 def _note(text: str) -> None:
-    sys.stderr.write(f"note: {text}\n")
+    tell(f"note: {text}")
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="PyTorch state_dict, .safetensors, or our .json.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="PyTorch state_dict, .safetensors, or .json from `charrnn export`.")
+    ],
     run_dir: Annotated[Path, typer.Option("--run-dir", callback=at_home, help="Directory for the imported run.")],
     vocab: Annotated[
         Path | None,
@@ -80,7 +83,10 @@ def import_(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the directory.")] = False,
 ) -> None:
-    """Convert a foreign network to a checkpoint: nn.RNN, nn.LSTM or nn.GRU followed by a linear layer."""
+    """Convert a PyTorch network to a checkpoint.
+
+    It must be an nn.RNN, nn.LSTM or nn.GRU followed by a linear layer.
+    """
     from charrnn.files import writing
     from charrnn.formats.load import ArrayNames, import_model, read_vocabulary
     from charrnn.runs.checkpoint import save_checkpoint
@@ -98,7 +104,7 @@ def import_(
         save_checkpoint(folder.last, loaded)
     m = loaded.config.model
     size = sum(values.size for values in loaded.params.values())
-    sys.stderr.write(
+    tell(
         f"{folder.last}: {m.num_layers} x {m.hidden_size} {m.cell}, {len(loaded.vocabulary)} symbols, "
-        f"{size:,} parameters; now: charrnn sample {run_dir}\n"
+        f"{size:,} parameters; now: charrnn sample {run_dir}"
     )

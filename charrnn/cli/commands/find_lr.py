@@ -7,34 +7,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.arguments import CONFIG, Overrides
+
 if TYPE_CHECKING:
     from charrnn.training.lr_finder import LrPoint, LrSuggestion
 
-EXAMPLE = "Example: charrnn find-lr --config configs/gru.yaml --output curve.csv"
+EXAMPLE = "Example: charrnn find-lr --config gru --output curve.csv"
 
 
 def find_lr(
-    config: Annotated[
-        Path, typer.Option("--config", "-c", help="Settings file (YAML), or the name of a built-in one.")
-    ],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable.")
-    ] = None,
-    low: Annotated[float, typer.Option("--from", help="Lowest rate.")] = 1e-5,
-    high: Annotated[float, typer.Option("--to", help="Highest rate.")] = 1.0,
-    steps: Annotated[int, typer.Option(min=10, help="Training steps between the two rates.")] = 300,
+    config: Annotated[Path, CONFIG],
+    overrides: Overrides = None,
+    low: Annotated[float, typer.Option("--from", help="Lowest learning rate to try.")] = 1e-5,
+    high: Annotated[float, typer.Option("--to", help="Highest learning rate to try.")] = 1.0,
+    steps: Annotated[int, typer.Option(min=10, help="Number of training steps between the two rates.")] = 300,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the curve: .csv, or .png, .svg, .pdf (extra plots).")
+        Path | None,
+        typer.Option("--output", "-o", help="Write the curve: .csv, or .png, .svg, .pdf (needs charrnn[plots])."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the suggestion and the curve as one JSON object.")
     ] = False,
 ) -> None:
-    """Suggest a learning rate: train briefly while raising it, and find where the loss falls fastest."""
+    """Suggest a learning rate.
+
+    Trains briefly while raising the rate, and finds where the loss falls fastest.
+    """
     from dataclasses import asdict
 
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import byte_progress
+    from charrnn.cli.views.progress import byte_progress
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
     from charrnn.errors import SettingsError

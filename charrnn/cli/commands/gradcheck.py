@@ -7,29 +7,32 @@ from typing import Annotated
 
 import typer
 
-EXAMPLE = "Example: charrnn gradcheck --config configs/gru.yaml --set model.num_layers=2"
+from charrnn.cli.arguments import CONFIG, Overrides
+
+EXAMPLE = "Example: charrnn gradcheck --config gru --set model.num_layers=2"
 
 
 def gradcheck(
-    config: Annotated[
-        Path, typer.Option("--config", "-c", help="Settings file (YAML), or the name of a built-in one.")
-    ],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable.")
-    ] = None,
+    config: Annotated[Path, CONFIG],
+    overrides: Overrides = None,
     tolerance: Annotated[float, typer.Option(min=0.0, help="Largest relative error allowed.")] = 1e-6,
     entries: Annotated[int, typer.Option(min=1, help="Number of random entries to check in each parameter.")] = 12,
-    seq_length: Annotated[int, typer.Option("--seq-length", "--time-steps", min=1, help="Characters per window.")] = 7,
+    seq_length: Annotated[
+        int, typer.Option("--seq-length", "--time-steps", min=1, help="Number of characters per window.")
+    ] = 7,
     batch_size: Annotated[
         int, typer.Option("--batch-size", "--columns", min=1, help="Number of parallel windows.")
     ] = 3,
     vocab_size: Annotated[int, typer.Option(min=2, help="Number of symbols.")] = 11,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Compare the training gradients with float64 central differences; exit with 1 above the tolerance."""
+    """Compare the training gradients with finite differences.
+
+    The differences are central and in float64. Exits with 1 if an error is above the tolerance.
+    """
     from charrnn.cli.commands.train import _settings
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
     from charrnn.nn.gradcheck import check_gradients
 
     settings, _ = _settings(config, overrides or [])

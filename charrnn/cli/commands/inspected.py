@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.arguments import chosen
+from charrnn.cli.completion import runs
 from charrnn.cli.text_options import parts_of
 
 if TYPE_CHECKING:
@@ -17,10 +19,10 @@ if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Checkpoint
 
 Checkpoints = Annotated[
-    list[Path] | None, typer.Argument(metavar="[CKPT]...", help="Checkpoints or run directories; default: the newest.")
-]
-OneCheckpoint = Annotated[
-    Path | None, typer.Argument(metavar="[CKPT]", help="Checkpoint or run directory; default: the newest run.")
+    list[Path] | None,
+    typer.Argument(
+        metavar="[CKPT...]", autocompletion=runs, help="Checkpoints or run directories; default: the newest."
+    ),
 ]
 TextFile = Annotated[Path | None, typer.Option("--text", help="Text file to read. Default: the run's validation part.")]
 Start = Annotated[int, typer.Option(min=0, help="Number of characters to skip at the beginning.")]
@@ -70,10 +72,10 @@ def inspected(
     import numpy as np
 
     from charrnn.errors import DataError
-    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.runs.checkpoint import load_checkpoint
     from charrnn.runs.text import file_ids, separator_ids, text_before
 
-    file = find_checkpoint(path)
+    (file,) = chosen([path])
     loaded = load_checkpoint(file)
     if text is None:
         parts = parts_of(loaded, corpus)

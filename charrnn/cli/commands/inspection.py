@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import OneCheckpoint, chosen
 from charrnn.cli.commands.inspected import (
     AsJson,
     Checkpoints,
     Length,
     ModelAndText,
-    OneCheckpoint,
     Start,
     TextFile,
     inspected,
 )
+from charrnn.cli.help import CommandGroup
 from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
     from charrnn.inspection.predictions import Prediction
 
-app = typer.Typer(help="Look inside a trained network.", no_args_is_help=True)
+app = CommandGroup(help="Look inside a trained network.")
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a plot (.png, .svg, .pdf).")]
 
@@ -43,7 +44,7 @@ class Property(str, Enum):
 @app.command(epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect units --unit 17 --signal c")
 def units(
     checkpoint: OneCheckpoint = None,
-    unit: Annotated[int, typer.Option(min=0, help="Unit that colours the text.")] = 0,
+    unit: Annotated[int, typer.Option(min=0, help="Unit whose activation colours the text.")] = 0,
     layer: Annotated[int, typer.Option(help="Layer, from 0; -1 is the top one.")] = -1,
     of: Annotated[
         str,
@@ -51,14 +52,16 @@ def units(
             "--signal", "--of", help="State or gate to show: h, c, i, f, o, g, r, z or n, depending on the cell."
         ),
     ] = "h",
-    find: Annotated[Property | None, typer.Option(help="Rank units by how well they track this.")] = None,
+    find: Annotated[Property | None, typer.Option(help="Rank units by how well they track this property.")] = None,
     saturation: Annotated[
         bool, typer.Option("--saturation", help="Show the share of time each gate is shut or open.")
     ] = False,
     text: TextFile = None,
     start: Start = 0,
     length: Length = 2000,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page (.html) with a slider.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a page (.html) with a slider over all units.")
+    ] = None,
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
@@ -116,7 +119,7 @@ def predictions(
     views.show_extremes(seen, best, bad)
 
 
-@app.command(epilog="Example: charrnn inspect memory checkpoints/rnn checkpoints/lstm checkpoints/gru -o memory.png")
+@app.command(epilog="Example: charrnn inspect memory checkpoints/quickstart -o memory.png")
 def memory(
     checkpoints: Checkpoints = None,
     text: TextFile = None,
@@ -163,9 +166,9 @@ def embeddings(checkpoint: OneCheckpoint = None, output: Output = None, as_json:
     from charrnn.cli.views import inspection as views
     from charrnn.inspection.errors import character_class
     from charrnn.inspection.weights import embed_symbols
-    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.runs.checkpoint import load_checkpoint
 
-    loaded = load_checkpoint(find_checkpoint(checkpoint))
+    loaded = load_checkpoint(*chosen([checkpoint]))
     coordinates, shares = embed_symbols(loaded.build_model().input_weights())
     symbols = [chr(int(v)) for v in loaded.vocabulary.values]
     points = [
@@ -188,9 +191,9 @@ def weights(checkpoint: OneCheckpoint = None, as_json: AsJson = False) -> None:
     from charrnn.cli.output import write_json
     from charrnn.cli.views import inspection as views
     from charrnn.inspection.weights import norms, spectra
-    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+    from charrnn.runs.checkpoint import load_checkpoint
 
-    loaded = load_checkpoint(find_checkpoint(checkpoint))
+    loaded = load_checkpoint(*chosen([checkpoint]))
     m = loaded.config.model
     found, sizes = spectra(loaded.params, m.cell, m.num_layers), norms(loaded.params)
     if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-EXAMPLE = "Example: charrnn plot checkpoints/rnn checkpoints/lstm checkpoints/gru --x seconds --output loss.png"
+from charrnn.cli.arguments import RunDirectories
+
+EXAMPLE = "Example: charrnn plot checkpoints/quickstart --x seconds --output loss.png"
 
 
 class XAxis(str, Enum):
@@ -23,7 +24,7 @@ class XAxis(str, Enum):
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    runs: RunDirectories,
     x: Annotated[
         XAxis, typer.Option("--x", help="Horizontal axis: steps, characters or seconds of training.")
     ] = XAxis.steps,
@@ -35,7 +36,8 @@ def plot(
     as_json: Annotated[bool, typer.Option("--json", help="Write the numbers as one JSON object instead.")] = False,
 ) -> None:
     """Plot the losses, learning rate and gradient norm of one or more runs."""
-    from charrnn.cli.output import visible, write, write_json
+    from charrnn.cli.output import tell, visible, write_json, write_raw
+    from charrnn.cli.views.colour import colours_wanted
     from charrnn.errors import SettingsError
     from charrnn.inspection.plots.curves import curve_data, draw_curves, draw_in_terminal
     from charrnn.runs.history import read_history
@@ -46,13 +48,13 @@ def plot(
         return
     if terminal or (output is None and find_spec("matplotlib") is None and find_spec("plotext") is not None):
         size = shutil.get_terminal_size((80, 24))
-        colour = sys.stdout.isatty()
+        colour = colours_wanted()
         text = draw_in_terminal(histories, x=x.value, width=size.columns, height=size.lines - 2, colour=colour)
-        write((text if colour else visible(text)) + "\n")
+        write_raw((text if colour else visible(text)) + "\n")
         return
     if output is None:
         output = histories[0].path / "loss.png" if len(histories) == 1 else Path("loss.png")
         if output.is_symlink():  # in a directory from a stranger it may lead anywhere
             raise SettingsError(f"{output}: is a symbolic link", hint="name the output file with --output")
     draw_curves(histories, output, x=x.value)
-    sys.stderr.write(f"wrote {output}\n")
+    tell(f"wrote {output}")

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import Checkpoints
+from charrnn.cli.arguments import Checkpoints, chosen
 from charrnn.cli.commands.sample import Unknown
 
-EXAMPLE = "Example: charrnn rank candidates.txt checkpoints/quickstart; grep -h import *.py | charrnn rank - --top 10"
+EXAMPLE = "Example: charrnn sample -q > lines.txt && charrnn rank lines.txt; charrnn sample -q | charrnn rank - --top 3"
 
 
 class By(str, Enum):
@@ -26,10 +26,10 @@ def rank(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Candidates, one per line; - reads standard input.")],
     checkpoints: Checkpoints = None,
     by: Annotated[
-        By, typer.Option("--by", help="Rank by mean surprise per character, or by that of the whole line.")
+        By, typer.Option("--by", help="Rank by surprise per character, or by the total of the line.")
     ] = By.per_char,
     prompt: Annotated[
-        str, typer.Option("--prompt", "--prime", help="Text before each candidate; default: the beginning of a text.")
+        str, typer.Option("--prompt", "--prime", help="Text before each candidate. Default: the beginning of a text.")
     ] = "",
     top: Annotated[int | None, typer.Option(min=1, help="Show only the most likely candidates.")] = None,
     unknown: Annotated[
@@ -37,21 +37,21 @@ def rank(
     ] = Unknown.error,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Rank lines by how likely they are to a model, most likely first."""
+    """Rank lines by how likely they are to a model."""
     from charrnn.api import load
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
     from charrnn.data.decoding import TextRules
     from charrnn.errors import DataError
     from charrnn.evaluation.scoring import candidate_nats
     from charrnn.runs.text import read_text
 
-    model = load(*(checkpoints or []))
+    model = load(*chosen(checkpoints))
     name, text = read_text(file, TextRules.of(model.checkpoints[0].config.corpus))
     newline = b"\n" if isinstance(text, bytes) else "\n"
     lines = [line for line in text.split(newline) if line.strip()]  # type: ignore[arg-type]
     if not lines:
-        raise DataError(f"{name}: there are no candidates in it", hint="write one per line")
+        raise DataError(f"{name}: no candidates found", hint="write one per line")
     candidates = [model.vocabulary.encode(line, what=name, unknown=unknown.value) for line in lines]
     before = model.vocabulary.encode(prompt, what="--prompt", unknown=unknown.value)
     end = model.text_model.separator

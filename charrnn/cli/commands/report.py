@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import RunDirectories
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from charrnn.runs.history import History
     from charrnn.runs.reading import Row
 
-EXAMPLE = "Example: charrnn report checkpoints/rnn checkpoints/lstm checkpoints/gru -o report.html"
+EXAMPLE = "Example: charrnn report checkpoints/quickstart -o report.html"
 
 _COLUMNS = ("step", "chars", "seconds", "train_loss", "val_loss", "learning_rate", "grad_norm")
 _SAMPLES = 12  # of a run; more are thinned out evenly
@@ -28,7 +29,7 @@ _POINTS = 2000  # of a curve; more than a page is wide
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    runs: RunDirectories,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML page to write.")] = Path("report.html"),
     length: Annotated[int, typer.Option(min=2, help="Number of characters of coloured text.")] = 1200,
     activations: Annotated[
@@ -44,7 +45,10 @@ def report(
         bool, typer.Option("--json", help="Also write the page's data to standard output as JSON.")
     ] = False,
 ) -> None:
-    """Write an HTML page about runs: settings, curves, samples, comparison, coloured text, memory, errors."""
+    """Write an HTML page about one or more runs.
+
+    It has settings, curves, samples, a comparison, coloured text, memory curves and error tables.
+    """
     from charrnn.cli.output import write_json
     from charrnn.files import write_output, writing
     from charrnn.inspection.report import finite, render
@@ -65,7 +69,7 @@ def report(
         write_output(output, render(data).encode("utf-8"))
     if as_json:
         write_json(finite(data))
-    sys.stderr.write(f"wrote {output}\n")
+    tell(f"wrote {output}")
 
 
 def _run(history: History) -> dict[str, Any]:
@@ -94,8 +98,18 @@ def _run(history: History) -> dict[str, Any]:
         "best": None if best is None else best.val_loss,
         "history": {name: [row[name] for row in _thinned(history.rows)] for name in _COLUMNS},
         "samples": _samples(history.path / "samples.txt"),
+        "advice": _advice(history),
         "settings": {f"{s}.{k}": v for s, values in config_to_dict(config).items() for k, v in values.items()},
     }
+
+
+def _advice(history: History) -> list[str]:
+    """What can be said of a run without its text, as lines."""
+    from charrnn.cli.views.advice import facts_lines, with_options
+    from charrnn.evaluation.diagnosis import diagnose
+
+    found = diagnose(history, look=False)
+    return facts_lines(found) + [with_options(piece) for piece in found.advice]
 
 
 def _thinned(rows: Sequence[Row]) -> list[Row]:
@@ -135,6 +149,6 @@ def _look_inside(history: History, data: dict[str, Any], length: int, corpus: li
         loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256, separator=separator)]
         data["memory"].append({"name": history.name, "gradient": gradient, "loss": loss})
     except ValueError as error:
-        sys.stderr.write(f"note: {history.name}: no memory curves: {error}\n")
+        tell(f"note: {history.name}: no memory curves: {error}")
     tables = {title: [asdict(share) for share in shares] for title, shares in error_breakdown(whole, corpus).items()}
     data["errors"].append({"name": history.name, "tables": tables})

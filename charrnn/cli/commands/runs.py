@@ -13,6 +13,8 @@ EXAMPLE = (
     "charrnn plot $(charrnn runs --top 3 --paths)"
 )
 
+_LOSSES = ("loss", "bits_per_char", "val_loss", "train_loss")
+
 
 def runs(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Directory to search for runs, at any depth.")] = Path(
@@ -42,7 +44,7 @@ def runs(
     paths: Annotated[bool, typer.Option("--paths", help="Print only the directories, one per line.")] = False,
 ) -> None:
     """List runs, best validation loss first."""
-    from charrnn.cli.output import tell_left_out, visible, write, write_json
+    from charrnn.cli.output import tell_left_out, write, write_json
     from charrnn.cli.views import runs as table
     from charrnn.errors import SettingsError
     from charrnn.runs.table import column_name, find_runs, ranked, selected
@@ -52,27 +54,30 @@ def runs(
             f"{folder}: no such directory", hint="runs are in checkpoints/ of the directory where you trained them"
         )
     found = selected(find_runs(folder, left_out=tell_left_out), where or [])
-    found = ranked(found, column_name(sort, found), reverse=reverse)[:top]
+    by = column_name(sort, found)
+    if show_effects or by in _LOSSES:
+        table.tell_texts(found)
+    found = ranked(found, by, reverse=reverse)[:top]
     plain = as_csv or as_json or not sys.stdout.isatty()
-    usual = table.table_columns(found, limit=8 if plain else 4, fewer=not plain)
+    usual = table.table_columns(found, limit=8 if plain else 6, fewer=not plain)
     shown = [column_name(c.strip(), found) for c in columns.split(",")] if columns else usual
     if show_effects:
         _show_effects(found, as_json=as_json, as_csv=as_csv)
     elif paths:
-        write("".join(f"{run.path if plain else visible(str(run.path))}\n" for run in found))
+        write("".join(f"{run.path}\n" for run in found))
     elif as_json:
         write_json({"runs": table.rows_of(found, [*shown, *(["path"] if "path" not in shown else [])])})
     elif as_csv:
         write(table.as_csv(found, shown))
     else:
-        table.show_table(visible(f"{folder}: {len(found)} runs"), found, shown)
+        table.show_table(f"{folder}: {len(found)} runs", found, shown)
 
 
 def _show_effects(found, *, as_json: bool, as_csv: bool) -> None:  # type: ignore[no-untyped-def]
     from dataclasses import asdict
 
     from charrnn.cli.output import write, write_json
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
     from charrnn.runs.effects import effects
 
     measured = effects(found)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import Checkpoints
-from charrnn.cli.commands.sampling.flags import SamplingFlags, with_sampling_flags
+from charrnn.cli.arguments import Checkpoints, chosen
+from charrnn.cli.commands.sampling.flags import PANEL, SamplingFlags, with_sampling_flags
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus, Ngram, with_ngram
 
 if TYPE_CHECKING:
@@ -23,6 +24,23 @@ if TYPE_CHECKING:
     from charrnn.sampling.options import SamplingOptions
 
 EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prompt "The "'
+# Panels of the help, with their options in the order of use. `--help` shows the common ones, `--help-all` all.
+PANELS = {
+    "What to write": (
+        "prompt", "prompt_file", "num_samples", "interactive", "fill", "num_items", "unique", "not_in_training", "cold",
+        "unknown",
+    ),
+    PANEL: (
+        "temperature", "top_k", "top_p", "min_p", "seed", "best_of", "beam", "length_penalty", "constrain", "ngram",
+    ),
+    "When to stop": ("length", "stop", "stop_on_newline", "until_words"),
+    "Output": (
+        "as_json", "colour", "include_prompt", "separator", "memorisation", "corpus", "output_encoding", "raw", "quiet",
+    ),
+}  # fmt: skip
+COMMON = (
+    "prompt", "num_samples", "interactive", "temperature", "top_k", "top_p", "seed", "length", "stop", "as_json",
+)  # fmt: skip
 
 
 class Unknown(str, Enum):
@@ -44,7 +62,7 @@ class Colour(str, Enum):
 def sample(
     flags: SamplingFlags,
     checkpoints: Checkpoints = None,
-    length: Annotated[int, typer.Option(min=0, help="Characters to generate, at most.")] = 500,
+    length: Annotated[int, typer.Option(min=0, help="Maximum number of characters to generate.")] = 500,
     prompt: Annotated[
         str | None, typer.Option("--prompt", "--prime", help="Text to continue; - reads standard input.")
     ] = None,
@@ -53,31 +71,35 @@ def sample(
     ] = None,
     cold: Annotated[
         bool,
-        typer.Option("--cold", help="Begin from the bare zero state instead of one that training has seen."),
+        typer.Option("--cold", help="Start from the zero state instead of a state seen in training."),
     ] = False,
     fill: Annotated[
-        Path | None, typer.Option(help="File with blanks {{line}}, {{word}} or {{40}} (characters) to fill in; or -.")
+        Path | None,
+        typer.Option(
+            help="File whose blanks {{line}}, {{word}} or {{40}} (characters) to fill in; - reads standard input."
+        ),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(min=0, help="Random seed. Default: random, printed to stderr so you can repeat the sample."),
     ] = None,
-    num_samples: Annotated[int, typer.Option(min=1, help="Samples to generate at once.")] = 1,
+    num_samples: Annotated[int, typer.Option(min=1, help="Number of samples to generate.")] = 1,
     num_items: Annotated[
-        int | None, typer.Option(min=1, help="Write this many whole items: documents, or else lines, one per line.")
+        int | None,
+        typer.Option(min=1, help="Generate this many whole items: documents, or lines if the text has none."),
     ] = None,
-    unique: Annotated[bool, typer.Option("--unique", help="With --num-items: write no item twice.")] = False,
+    unique: Annotated[bool, typer.Option("--unique", help="With --num-items: generate no item twice.")] = False,
     not_in_training: Annotated[
-        bool, typer.Option("--not-in-training", help="With --num-items: leave out items of the training text.")
+        bool, typer.Option("--not-in-training", help="With --num-items: skip items that occur in the training text.")
     ] = False,
     best_of: Annotated[
         int, typer.Option(min=0, help="Generate N samples and show the --num-samples most likely ones.")
     ] = 0,
     stop: Annotated[
-        list[str] | None, typer.Option(help=r"End before this text; \n is a line end. May be repeated.")
+        list[str] | None, typer.Option(help=r"Stop before this text; \n is a line end. Repeatable.")
     ] = None,
-    stop_on_newline: Annotated[bool, typer.Option("--stop-on-newline", help="End before a line end.")] = False,
-    until_words: Annotated[int | None, typer.Option(min=1, help="End after this many words.")] = None,
+    stop_on_newline: Annotated[bool, typer.Option("--stop-on-newline", help="Stop at the end of the line.")] = False,
+    until_words: Annotated[int | None, typer.Option(min=1, help="Stop after this many words.")] = None,
     constrain: Annotated[
         str | None,
         typer.Option(
@@ -89,7 +111,7 @@ def sample(
     length_penalty: Annotated[
         float, typer.Option(min=0.0, help="Beam score: 1 ranks by mean log-probability per character, 0 by total.")
     ] = 1.0,
-    separator: Annotated[str, typer.Option(help="Line between two samples.")] = "---",
+    separator: Annotated[str, typer.Option(help="Line to write between two samples.")] = "---",
     unknown: Annotated[
         Unknown, typer.Option(help="What to do with prompt characters that the model does not know.")
     ] = Unknown.error,
@@ -102,10 +124,11 @@ def sample(
         ),
     ] = True,
     colour: Annotated[
-        Colour | None, typer.Option("--color", help="Color characters by surprise or by the entropy there.")
+        Colour | None,
+        typer.Option("--color", help="Color each character by its surprise or by the entropy of the prediction."),
     ] = None,
     interactive: Annotated[
-        bool, typer.Option("--interactive", "-i", help="Type prompts, see continuations; :help lists commands.")
+        bool, typer.Option("--interactive", "-i", help="Type prompts and see them continued; :help lists the commands.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object with every character's log-probability.")
@@ -115,28 +138,29 @@ def sample(
         typer.Option(
             "--memorization",
             "--memorisation",
-            help="Afterwards, report how much of it is copied from the training text.",
+            help="Report how much of the output is copied from the training text.",
         ),
     ] = False,
     ngram: Ngram = False,
     corpus: Corpus = None,
     output_encoding: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="For a model of bytes: show its output in this encoding on a terminal; default utf-8."
-        ),
+        typer.Option(metavar="NAME", help="Encoding in which a terminal shows a byte model's output. Default: utf-8."),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Write control characters unchanged, even to a terminal.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the seed.")] = False,
 ) -> None:
-    """Write text, character by character as it is made. docs/sampling.md explains how characters are chosen."""
+    """Generate text, shown character by character.
+
+    docs/sampling.md explains the filters.
+    """
     from charrnn.api import load
     from charrnn.cli.byte_output import keep_bytes, typed
     from charrnn.cli.commands.sampling import job as jobs
     from charrnn.data.decoding import TextRules
 
     _check_together(locals())
-    loaded = load(*(checkpoints or []), cold=cold)
+    loaded = load(*chosen(checkpoints, quiet=quiet), cold=cold)
     if ngram:
         loaded = with_ngram(loaded, corpus)
     encoding = keep_bytes(loaded.vocabulary, output_encoding)
@@ -255,9 +279,10 @@ def _prompt_ids(
 
 def _read(source: Path) -> bytes:
     from charrnn.errors import DataError
+    from charrnn.files import read_named
 
     try:
-        return sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+        return sys.stdin.buffer.read() if str(source) == "-" else read_named(source)
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror}") from None
 
@@ -269,5 +294,5 @@ def _seed(seed: int | None, quiet: bool, beam: int) -> int:
         return seed
     chosen = secrets.randbits(31)
     if not quiet and not beam:
-        sys.stderr.write(f"seed: {chosen}\n")
+        tell(f"seed: {chosen}")
     return chosen

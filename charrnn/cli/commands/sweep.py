@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import Overrides
 from charrnn.cli.commands.train import ProgressKind
+from charrnn.cli.output import tell
 from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
@@ -44,9 +46,7 @@ def sweep(
             min=1, help="Number of trials to run at once, sharing the processors. Default: one per processor."
         ),
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting of all trials; repeatable.")
-    ] = None,
+    overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and exit.")] = False,
     print_commands: Annotated[
         bool,
@@ -72,7 +72,19 @@ def sweep(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the ranked results as one JSON object.")] = False,
 ) -> None:
-    """Train many configurations, on all cores or many machines, and rank them."""
+    """Train many configurations, on all cores or many machines, and rank them.
+
+    A sweep file names settings to start from, what varies, and how often each combination is trained:
+
+        base: quickstart              # a settings file, or a built-in one by name
+        set: {training.max_steps: 500}
+        grid:
+          model.cell: [lstm, gru]
+          model.hidden_size: [128, 256]
+        seeds: 2                      # 2 x 2 x 2 = 8 trials
+
+    Random draws, search, early stopping and budgets are in docs/sweeps.md.
+    """
     from charrnn.config.load import read_settings
     from charrnn.sweep.directory import SweepDirectory
     from charrnn.sweep.plan import read_plan
@@ -117,7 +129,7 @@ def _list(
     else:
         for trial in plan.trials:
             write(trial.name + "\n")
-        sys.stderr.write(f"{len(plan.trials)} trials\n")
+        tell(f"{len(plan.trials)} trials")
 
 
 def _words(plan: Plan, file: Path, folder: SweepDirectory, overrides: list[str], trial: Trial) -> list[str]:
@@ -212,9 +224,7 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
             write_csv(folder.results_csv, runs, columns)
             folder.write_results(rows_of(runs, columns))
     if runner.out_of_time:
-        sys.stderr.write(
-            f"the sweep's time is used up: {folder.path}; continue with --resume and a larger total_minutes\n"
-        )
+        tell(f"the sweep's time is used up: {folder.path}; continue with --resume and a larger total_minutes")
     if failed:
         raise CharRNNError(
             f"{len(failed)} of {len(trials)} trials failed, first {failed[0]}: {folder.error_of(failed[0])}",
@@ -226,9 +236,10 @@ def _show(
     folder: SweepDirectory, counts: dict[str, int], runs: list[Run], columns: list[str], *, as_json: bool, quiet: bool
 ) -> None:
     from charrnn.cli.output import write_json
-    from charrnn.cli.views.runs import rows_of, show_table, table_columns
+    from charrnn.cli.views.runs import rows_of, show_table, table_columns, tell_texts
     from charrnn.cli.views.sweep import short_names
 
+    tell_texts(runs)
     if as_json:
         write_json({"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])})
     elif not quiet:

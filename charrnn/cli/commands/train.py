@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import CONFIG, Overrides
+from charrnn.cli.completion import runs
 from charrnn.cli.text_options import Corpus, at_home, naming_corpus
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from charrnn.runs.directory import RunDirectory
     from charrnn.runs.events import RunFinished
 
-EXAMPLE = "Example: charrnn train --config configs/quickstart.yaml --set model.cell=gru --set training.max_minutes=2"
+EXAMPLE = "Example: charrnn train --config quickstart --set model.cell=gru --set training.max_minutes=2"
 
 
 class ProgressKind(str, Enum):
@@ -38,15 +40,12 @@ def train(
         typer.Argument(
             metavar="[RUN]",
             callback=at_home,
+            autocompletion=runs,
             help="With --resume: the run directory to continue, with its own settings.",
         ),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Settings file (YAML), or the name of a built-in one.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override a setting; repeatable.")
-    ] = None,
+    config: Annotated[Path | None, CONFIG] = None,
+    overrides: Overrides = None,
     run_dir: Annotated[
         Path | None,
         typer.Option("--run-dir", callback=at_home, help="Directory for the run. Default: checkpoints/<config name>."),
@@ -69,7 +68,7 @@ def train(
         bool, typer.Option("--json", help="Write a JSON summary to standard output at the end.")
     ] = False,
 ) -> None:
-    """Train a network on a text as set in a settings file. Under mpirun, ranks share each batch (docs/scaling.md)."""
+    """Train a network on a text. Under mpirun, ranks share each batch (docs/scaling.md)."""
     from charrnn.cli.output import write_json
     from charrnn.runs.directory import RunDirectory
     from charrnn.training.session import leads
@@ -114,7 +113,8 @@ def train_here(
     """
     from charrnn.cli.output import ReaderGoneError
     from charrnn.cli.signals import stop_signals
-    from charrnn.cli.views.training import byte_progress, train_view
+    from charrnn.cli.views.progress import byte_progress
+    from charrnn.cli.views.training import train_view
     from charrnn.errors import StorageError
     from charrnn.runs.events import RunFinished
     from charrnn.training.progress import StopFlag

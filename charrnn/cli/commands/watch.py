@@ -2,71 +2,89 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.completion import runs
+from charrnn.cli.output import tell
+
 if TYPE_CHECKING:
-    from charrnn.cli.views.training import RichView
     from charrnn.runs.events import Event
     from charrnn.runs.history import History
 
-EXAMPLE = "Example: charrnn watch checkpoints/lstm; charrnn watch checkpoints/lstm --once"
+EXAMPLE = "Example: charrnn watch checkpoints/quickstart; charrnn watch checkpoints/quickstart --once"
 
 _SAMPLE_BYTES = 20_000  # of the end of samples.txt
 
 
 def watch(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=runs, help="Run directory.")],
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between updates.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Show the current state once and exit.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a run that has not started yet.")] = False,
 ) -> None:
-    """Follow a run from another terminal; stop with Ctrl-C."""
+    """Follow a run from another terminal. Ends with the run, or with Ctrl-C."""
     from rich.console import Console
 
-    from charrnn.cli.views.training import RichView
+    from charrnn.cli.views.training import PlainView, RichView, display_kind
     from charrnn.errors import DataError
+    from charrnn.locks import is_locked
+    from charrnn.runs.events import StepReport
     from charrnn.runs.history import read_history
+    from charrnn.runs.table import read_run
 
     while wait and not once and not (run / "history.jsonl").exists():
         time.sleep(interval)
     history = read_history(run)
-    view = RichView(Console(), live=not once)
+    live = display_kind("rich") == "rich"
+    view, lines = RichView(Console(), live=live and not once), PlainView()
+
+    def show(event: Event) -> None:
+        view.show(event)
+        if not live and not once and isinstance(event, StepReport):
+            lines.show(event)
+
     try:
-        shown = _feed(view, history, 0)
+        shown = _feed(show, history, 0)
         if once:
             view.print_once()
             return
-        while True:
-            time.sleep(interval)
-            try:
+        going = True
+        while going:
+            going = is_locked(run / ".lock")  # asked before reading, so that what was written last is still shown
+            with contextlib.suppress(DataError):  # being replaced
                 history = read_history(run)
-            except DataError:  # being replaced
-                continue
-            if len(history.rows) < shown:  # resumed, rolled back or restarted
-                view.forget()
-                shown = 0
-            shown = _feed(view, history, shown)
+                if len(history.rows) < shown:  # resumed, rolled back or restarted
+                    view.forget()
+                    shown = 0
+                shown = _feed(show, history, shown)
+            time.sleep(interval if going else 0.0)
+        view.update() if live else view.print_once()
     except KeyboardInterrupt:
         return
     finally:
         view.close()
+    ended = read_run(run)
+    if ended is not None:
+        tell(f"{run}: {ended.status} after step {ended.facts['steps']:,}")
 
 
-def _feed(view: RichView, history: History, shown: int) -> int:
+def _feed(show: Callable[[Event], None], history: History, shown: int) -> int:
     """Show the rows after the first `shown`; return how many there are now."""
     for event in _events(history, shown):
-        view.show(event)
+        show(event)
     return len(history.rows)
 
 
 def _events(history: History, shown: int) -> Iterator[Event]:
     """What the trainer reported, as far as the files have it."""
-    from charrnn.runs.events import Evaluated, RunStarted, SampleMade, StepReport
+    from charrnn.evaluation.diagnosis import diagnose
+    from charrnn.runs.events import Advised, Evaluated, RunStarted, SampleMade, StepReport
 
     if shown == 0:
         t = history.config().training
@@ -80,6 +98,7 @@ def _events(history: History, shown: int) -> Iterator[Event]:
         # Another version may have written fewer numbers; those that are missing are shown as such.
         missing = {k: float("nan") for k in row.keys() if row[k] is None and k not in ("val_loss", "chars")}  # noqa: SIM118
         yield StepReport(**{**row, "chars": row.chars or 0, **missing})
+    yield Advised(history.rows[-1].step if history.rows else 0, diagnose(history, look=False).advice)
     sample = _last_sample(history.path / "samples.txt")
     if sample is not None:
         yield SampleMade(0, sample)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.output import visible, write, write_json
-from charrnn.cli.views.training import print_table, sparkline
+from charrnn.cli.output import tell, visible, write, write_json
+from charrnn.cli.views.progress import sparkline
+from charrnn.cli.views.table import print_table
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -125,7 +125,7 @@ def write_page(seen: ModelAndText, trace: Trace, output: Path) -> None:
     page = render({"title": f"units of {seen.name}", "runs": [], "texts": [units_data(seen.name, seen.text, trace)]})
     with writing(output):
         write_output(output, page.encode("utf-8"))
-    sys.stderr.write(f"{output}\n")
+    tell(f"{output}")
 
 
 def prediction_json(seen: ModelAndText, p: Prediction) -> dict[str, Any]:
@@ -138,10 +138,11 @@ def show_predictions(seen: ModelAndText, found: list[Prediction]) -> None:
     """One row per character: what it was, how surprising it was, the guesses."""
     rows = [
         (glyph(seen.symbol(p.symbol)), f"{p.nats / math.log(2):.2f}",
-         "   ".join(f"{glyph(seen.symbol(k))} {probability:.2f}" for k, probability in p.guesses))
+         *(f"{glyph(seen.symbol(k))} {probability:.2f}" for k, probability in p.guesses))
         for p in found
     ]  # fmt: skip
-    print_table(f"guesses of {seen.name}", ("character", "bits", "five best guesses"), rows)
+    guesses = ("first", "second", "third", "fourth", "fifth")[: max((len(p.guesses) for p in found), default=0)]
+    print_table(f"guesses of {seen.name}", ("character", "bits", *guesses), rows)
 
 
 def show_extremes(seen: ModelAndText, best: list[Prediction], worst: list[Prediction]) -> None:
@@ -152,7 +153,7 @@ def show_extremes(seen: ModelAndText, best: list[Prediction], worst: list[Predic
              "".join(glyph(c) for c in seen.text[max(0, p.position - 30) : p.position]))
             for p in group
         ]  # fmt: skip
-        print_table(title, ("character", "bits", "after"), rows)
+        print_table(title, ("character", "bits", "after"), rows, text="after")
 
 
 def show_memory(curves: list[dict[str, Any]]) -> None:

@@ -46,7 +46,7 @@ def facts(text: IdArray, source: IdArray, loaded: Checkpoint) -> dict[str, Any]:
 
 def show_memorised(report: dict[str, Any]) -> None:
     """The table."""
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
 
     kinds = [name for name in ("generated", "unseen_text") if name in report]
     heads = ("n-grams that occur in the training text", *(name.replace("_", "-") for name in kinds))

@@ -8,11 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from charrnn.cli.output import tell
 from charrnn.files import write_atomically
 from charrnn.runs.table import Run, Value, varied_settings
 
 _USUAL = ("loss", "bits_per_char", "train_loss", "steps", "seconds", "chars_per_second")
 _FEWER = ("loss", "bits_per_char", "steps", "seconds")  # on a terminal, where a line is short
+_BESIDE = (  # settings that do not change what a run learns
+    "training.replicas", "training.kernels", "training.log_every", "training.eval_every", "training.checkpoint_every",
+    "training.sample_every", "training.sample_length", "training.tensorboard",
+)  # fmt: skip
 _DIGITS = {
     "loss": 4,
     "bits_per_char": 4,
@@ -26,8 +31,19 @@ _DIGITS = {
 
 def table_columns(runs: Sequence[Run], *, limit: int = 8, fewer: bool = False) -> list[str]:
     """Name, status, results, and the first `limit` settings in which the runs differ; `fewer` for a terminal."""
-    own = [path for path in varied_settings(runs) if path != "training.replicas"]
+    beside = _BESIDE if fewer else _BESIDE[:1]
+    own = [path for path in varied_settings(runs) if path not in beside]
     return ["name", "status", *(_FEWER if fewer else _USUAL), *own[:limit]]
+
+
+def tell_texts(runs: Sequence[Run]) -> None:
+    """Say on standard error that losses cannot be compared, if the runs were not all validated on the same text."""
+    texts = {run.text for run in runs if run.facts["loss"] is not None}
+    if len(texts) > 1:
+        tell(
+            f"note: runs on {len(texts)} different texts or splits, whose losses cannot be compared; "
+            "--where corpus.source=TEXT chooses one"
+        )
 
 
 def rows_of(runs: Sequence[Run], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -52,7 +68,7 @@ def write_csv(path: Path, runs: Sequence[Run], columns: Sequence[str]) -> None:
 
 def show_table(title: str, runs: Sequence[Run], columns: Sequence[str], *, name_heading: str = "name") -> None:
     """The table on standard output, with rounded numbers."""
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
 
     heads = [name_heading if c == "name" else c.rpartition(".")[2].replace("_per_", "/") for c in columns]
     print_table(title, heads, [[_shown(c, run.value(c)) for c in columns] for run in runs])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.output import visible, write, write_json
+from charrnn.cli.output import visible, write, write_json, write_raw
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,14 +43,14 @@ def per_character(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float6
     painter = Painter("surprise", enabled=colours_wanted())
     painted = [painter.paint(text, x / math.log(2)) for text, x in zip(texts, nats.tolist(), strict=True)]
     for start in range(0, len(painted), _AT_ONCE):
-        write("".join(painted[start : start + _AT_ONCE]))
+        write_raw("".join(painted[start : start + _AT_ONCE]))
     write("" if texts and texts[-1] == "\n" else "\n")
     sys.stderr.write(painter.legend())
 
 
 def per_line(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], *, as_json: bool) -> None:
     """Loss and bits of every line."""
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
     from charrnn.evaluation.scoring import by_line
 
     newline = int(model.vocabulary.encode("\n", unknown="skip")[0]) if _has_newline(model) else None
@@ -75,10 +76,13 @@ def _has_newline(model: TrainedModel) -> bool:
 
 def surprising(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], count: int, *, as_json: bool) -> None:
     """The most surprising positions, with the text around them."""
-    from charrnn.cli.views.training import print_table
+    from charrnn.cli.views.table import print_table
     from charrnn.evaluation.scoring import most_surprising
 
     texts = pieces(model, ids)
+    around = _CONTEXT
+    if sys.stdout.isatty() and not as_json:  # what does not fit would be cut off behind the character itself
+        around = max(3, min(_CONTEXT, (shutil.get_terminal_size((80, 24)).columns - 26) // 2))
     found: list[dict[str, Any]] = []
     for spot in most_surprising(nats, count):
         before = "".join(texts[: spot.position])
@@ -90,8 +94,8 @@ def surprising(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64],
                 "column": len(before) - before.rfind("\n"),
                 "character": texts[spot.position],
                 "bits": spot.bits,
-                "before": "".join(texts[max(0, spot.position - _CONTEXT) : spot.position]),
-                "after": "".join(texts[spot.position + 1 : spot.position + 1 + _CONTEXT]),
+                "before": "".join(texts[max(0, spot.position - around) : spot.position]),
+                "after": "".join(texts[spot.position + 1 : spot.position + 1 + around]),
             }
         )
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +9,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.output import visible
-from charrnn.cli.views.training import clock, guarded
+from charrnn.cli.output import tell, visible
+from charrnn.cli.views.progress import clock
+from charrnn.cli.views.table import layout
+from charrnn.cli.views.training import display_kind, guarded
 
 if TYPE_CHECKING:
     from charrnn.sweep.plan import Plan
@@ -64,8 +65,7 @@ class LineView(SweepView):
             self._say(f"{status:<7}  {event.trial.name}{loss}{error}   {self.headline()}")
 
     def _say(self, line: str) -> None:
-        sys.stderr.write(visible(line) + "\n")
-        sys.stderr.flush()
+        tell(line)
 
 
 def short_names(names: Sequence[str]) -> tuple[str, dict[str, str]]:
@@ -139,35 +139,30 @@ class TableView(SweepView):
         self._live.stop()
 
     def _render(self) -> Any:
-        from rich.table import Table
         from rich.text import Text
 
-        elapsed = clock(time.monotonic() - self._begun)
         best = sorted(self._ended)
-        shown = [*self._running, *(name for _, name, _ in best), *(name for name, _ in self._failed)]
-        heading, short = short_names(list(dict.fromkeys([*self._planned, *shown])))
-        table = Table(title=Text(f"{self.headline()}   {elapsed}"), title_justify="left", expand=False)
-        table.add_column(heading, overflow="ellipsis", max_width=max(20, self._console.width - 44))
-        for name in ("state", "step", "train", "val"):
-            table.add_column(name, justify="right", no_wrap=True)
+        names = [*self._running, *(name for _, name, _ in best), *(name for name, _ in self._failed)]
+        heading, short = short_names(list(dict.fromkeys([*self._planned, *names])))
+        rows: list[tuple[str, ...]] = []
         for name, row in self._running.items():
             losses = [f"{row[k]:.4f}" if k in row else "-" for k in ("train_loss", "val_loss")]
-            table.add_row(
-                Text(visible(short[name]), no_wrap=True), "running", f"{row.get('step', 0):,}", *losses, style="cyan"
-            )
+            rows.append((short[name], "running", f"{row.get('step', 0):,}", *losses))
         room = max(1, min(self.best_shown, self._console.height - len(self._running) - 8))
-        for loss, name, status in best[:room]:
-            table.add_row(Text(visible(short[name]), no_wrap=True), status, "", "", f"{loss:.4f}")
+        rows += [(short[name], status, "-", "-", f"{loss:.4f}") for loss, name, status in best[:room]]
+        laid = layout((heading, "state", "step", "train", "val"), rows, self._console.width)
+        text = Text(f"{self.headline()}   {clock(time.monotonic() - self._begun)}\n", no_wrap=True)
+        text.append("".join(f"{line}\n" for line in laid.heads), style="bold")
+        for k, line in enumerate(laid.rows):
+            text.append(f"{line}\n", style="cyan" if k < len(self._running) else "")
         for name, error in self._failed[-2:]:
-            table.add_row(Text(visible(f"{short[name]}: {error}"), no_wrap=True), "failed", "", "", "-", style="red")
-        return table
+            text.append(f"failed: {visible(short[name])}: {visible(error)}\n", style="red")
+        return text
 
 
 @contextmanager
 def sweep_view(kind: str, plan: Plan, runner: SweepRunner) -> Iterator[Callable[[SweepEvent], None]]:
     """The view for `kind`, one of those of `charrnn train --progress`."""
-    if kind == "auto":
-        kind = "rich" if sys.stderr.isatty() else "plain"
     kinds = {"none": SweepView, "rich": TableView}
-    with guarded(partial(kinds.get(kind, LineView), plan, runner)) as show:
+    with guarded(partial(kinds.get(display_kind(kind), LineView), plan, runner)) as show:
         yield show

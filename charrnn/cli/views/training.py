@@ -5,21 +5,24 @@ Texts come from corpora and models, so nothing is ever read as markup, and contr
 
 from __future__ import annotations
 
-import itertools
 import math
+import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charrnn.cli.output import visible, write
+from charrnn.cli.output import tell, visible
+from charrnn.cli.views.advice import NewAdvice, closing_advice, fitting
+from charrnn.cli.views.progress import clock, sparkline
+from charrnn.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from charrnn.runs.events import Event, Note, RolledBack, RunFinished, RunStarted, StepReport
+    from charrnn.runs.events import Advice, Event, Note, RolledBack, RunFinished, RunStarted, StepReport
 
 
 class View(Protocol):
@@ -33,71 +36,19 @@ class View(Protocol):
 
 
 Show = Callable[["Event"], None]
-Progress = Callable[[int, "int | None"], None]
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
-    """`values` as a row of at most `width` block characters, lowest to highest; means where there are more values.
-
-    What is not finite leaves a gap.
-    """
-    if not values or width < 1:
-        return ""
-    count = min(width, len(values))
-    edges = [round(k * len(values) / count) for k in range(count + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
-    finite = [mean for mean in means if math.isfinite(mean)]
-    low, high = min(finite, default=0.0), max(finite, default=0.0)
-    scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BLOCKS[round((mean - low) * scale)] if math.isfinite(mean) else " " for mean in means)
+_WIDE = 76  # columns of a panel with two values in a row
 
 
-def clock(seconds: float) -> str:
-    """Seconds as 1:05 or 2:03:04; a question mark for what is not known."""
-    if not math.isfinite(seconds):
-        return "?"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-@contextmanager
-def byte_progress(label: str, unit: str = "B", *, quiet: bool = False) -> Iterator[Progress]:
-    """A callback `(done, total)` that draws a bar, on a terminal and once it takes long enough to wonder."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from tqdm import tqdm
-
-    bar = tqdm(desc=label, unit=unit, unit_scale=unit == "B", leave=False, delay=0.5, file=sys.stderr)
-
-    def tick(done: int, total: int | None) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    try:
-        yield tick
-    finally:
-        bar.close()
-
-
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: str = "") -> None:
-    """A table on standard output: ruled on a terminal, tab-separated elsewhere; numbers but in the first and `text`."""
-    if not sys.stdout.isatty():
-        write("".join("\t".join(row) + "\n" for row in (columns, *rows)))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(visible(title)), title_justify="left")
-    for index, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if index and column != text else "left")
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    Console().print(table)
+def display_kind(kind: str) -> str:
+    """The display for `kind`: auto is rich on a terminal; plain is in place of rich where nothing can be redrawn."""
+    if kind == "auto":
+        kind = "rich" if sys.stderr.isatty() else "plain"
+    # A cell's `!charrnn train` has a terminal whose cursor cannot move; IPython names it so for all its processes.
+    notebook = "JPY_PARENT_PID" in os.environ or os.environ.get("GIT_PAGER") == os.environ.get("PAGER") == "cat"
+    term = os.environ.get("TERM")
+    stuck = term in ("dumb", "unknown") or (term == "xterm-color" and notebook)
+    return "plain" if kind == "rich" and stuck else kind
 
 
 @contextmanager
@@ -107,8 +58,7 @@ def train_view(kind: str) -> Iterator[Show]:
     Args:
         kind: "auto" (rich on a terminal, plain lines elsewhere), "rich", "tqdm", "plain" or "none".
     """
-    if kind == "auto":
-        kind = "rich" if sys.stderr.isatty() else "plain"
+    kind = display_kind(kind)
     if kind == "none":
         yield lambda event: None
         return
@@ -130,7 +80,7 @@ def guarded(make: Callable[[], View]) -> Iterator[Callable[[Any], None]]:
         except Exception as error:
             view = None
             sys.stdout, sys.stderr = streams  # rich has others in their place while it draws
-            sys.stderr.write(f"note: the display failed and is off: {type(error).__name__}: {error}\n")
+            tell(f"note: the display failed and is off: {type(error).__name__}: {error}")
 
     def show(event: Any) -> None:
         if view is not None:
@@ -146,12 +96,18 @@ def guarded(make: Callable[[], View]) -> Iterator[Callable[[Any], None]]:
 
 
 class PlainView:
-    """One line a report; the first, and then at most one a second, so that a log stays readable."""
+    """A line per report, fewer and fewer as the run gets longer, so that its log stays readable.
+
+    The first three reports come at once, those of the first half minute at most once per second, later ones when the
+    time since the start has grown by a thirtieth: some 170 lines for an hour, 270 for a day. Validations always come.
+    """
 
     interval_seconds = 1.0
+    growth = 1 / 30
 
     def __init__(self) -> None:
-        self._last = -math.inf
+        self._begun, self._last, self._shown = time.monotonic(), -math.inf, 0
+        self._advice = NewAdvice()
 
     def show(self, event: Event) -> None:
         """Write the event's line, if it has one."""
@@ -161,20 +117,21 @@ class PlainView:
             self._say(*_headline(event))
         elif isinstance(event, events.StepReport):
             now = time.monotonic()
-            if event.val_loss is not None or now - self._last >= self.interval_seconds:
-                self._last = now
+            wait = max(self.interval_seconds, self.growth * (now - self._begun))
+            if event.val_loss is not None or self._shown < 3 or now - self._last >= wait:
+                self._last, self._shown = now, self._shown + 1
                 self._say(_report_line(event))
         elif isinstance(event, events.RolledBack):
             self._say(_rolled_back(event))
         elif isinstance(event, events.Note):
             self._say(_note(event))
+        elif isinstance(event, events.Advised):
+            self._say(*self._advice.lines(event))
         elif isinstance(event, events.RunFinished):
             self._say(*_closing(event))
 
     def _say(self, *lines: str) -> None:
-        for line in lines:
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        tell(*lines)
 
     def close(self) -> None:
         """Nothing to restore."""
@@ -203,9 +160,12 @@ class TqdmView(PlainView):
                 shown["val"] = f"{event.val_loss:.3f}"
             self._bar.set_postfix(shown)
         elif isinstance(event, events.RolledBack):
-            self._bar.write(_rolled_back(event), file=sys.stderr)
+            self._bar.write(printable(_rolled_back(event)), file=sys.stderr)
         elif isinstance(event, events.Note):
-            self._bar.write(_note(event), file=sys.stderr)
+            self._bar.write(printable(_note(event)), file=sys.stderr)
+        elif isinstance(event, events.Advised):
+            for line in self._advice.lines(event):
+                self._bar.write(printable(line), file=sys.stderr)
         elif isinstance(event, events.RunFinished):
             self._bar.close()
             self._say(*_closing(event))
@@ -240,7 +200,13 @@ class RichView:
         self._finished: RunFinished | None = None
         self._val = self._best = math.nan
         self._sample = ""
+        self._advice: tuple[Advice, ...] = ()
         self._losses: deque[float] = deque(maxlen=2000)
+
+    def update(self) -> None:
+        """Draw the panel as it is now."""
+        if self._live.is_started:
+            self._live.refresh()
 
     def print_once(self) -> None:
         """The panel as it is now, without a live display."""
@@ -260,7 +226,7 @@ class RichView:
         if isinstance(event, events.RunStarted):
             self._started = event
             for note in event.notes:
-                self._console.print(f"note: {visible(note)}", markup=False)
+                self._print(f"note: {note}")
         elif isinstance(event, events.StepReport):
             self._report = event
             self._losses.append(event.train_loss)
@@ -270,9 +236,11 @@ class RichView:
         elif isinstance(event, events.SampleMade):
             self._sample = event.text
         elif isinstance(event, events.RolledBack):
-            self._console.print(_rolled_back(event), markup=False)
+            self._print(_rolled_back(event))
         elif isinstance(event, events.Note):
-            self._console.print(_note(event), markup=False)
+            self._print(_note(event))
+        elif isinstance(event, events.Advised):
+            self._advice = event.advice
         elif isinstance(event, events.RunFinished):
             self._finished = event
 
@@ -281,7 +249,19 @@ class RichView:
         self._live.stop()
         if self._finished:
             for line in _closing(self._finished):
-                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+                self._print(line, highlight=False, soft_wrap=True)
+
+    def _print(self, line: str, **options: bool) -> None:
+        self._console.print(printable(line), markup=False, **options)  # type: ignore[arg-type]
+
+    def _numbers(self, row: StepReport) -> list[str]:
+        """Names and values of what is measured, in turn."""
+        train = ("train loss", f"{row.train_loss:.4f} nats", "bits/char", f"{row.train_loss / math.log(2):.4f} train")
+        speed = ("speed", f"{row.chars_per_second:,.0f} chars/s", "learning rate", f"{row.learning_rate:.2e}")
+        return [
+            *train[:2], "validation", _nats_bits(self._val), *train[2:], "best", _nats_bits(self._best),
+            *speed, "epoch", f"{row.epoch:.2f}", "gradient norm", f"{row.grad_norm:.3f}",
+        ]  # fmt: skip
 
     def _render(self) -> RenderableType:
         from rich.console import Group
@@ -296,13 +276,10 @@ class RichView:
         done = row.step if row else start.step
         width = max(20, min(self._console.width, 100))
         grid = Table.grid(padding=(0, 2))
-        for _ in range(4):
-            grid.add_column()
-        if row:
-            grid.add_row("train loss", f"{row.train_loss:.4f} nats", "validation", _nats_bits(self._val))
-            grid.add_row("bits/char", f"{row.train_loss / math.log(2):.4f} train", "best", _nats_bits(self._best))
-            grid.add_row("speed", f"{row.chars_per_second:,.0f} chars/s", "learning rate", f"{row.learning_rate:.2e}")
-            grid.add_row("epoch", f"{row.epoch:.2f}", "gradient norm", f"{row.grad_norm:.3f}")
+        cells = self._numbers(row) if row else []
+        beside = 4 if width >= _WIDE else 2  # a value is never divided
+        for k in range(0, len(cells), beside):
+            grid.add_row(*cells[k : k + beside])
         size = "" if start.parameters is None else f"  {start.parameters:,} parameters"
         title = f"charrnn  {visible(str(start.run_dir))}{size}"
         of = f" of {start.total_steps:,}" if start.total_steps else ""
@@ -310,13 +287,15 @@ class RichView:
         steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {clock(left)} left")
         bar = Table.grid()  # a bar by itself does not end its line
         bar.add_row(ProgressBar(total=1.0, completed=share, width=width - 4))
-        room = max(3, min(10, self._console.height - 12))
+        advice = fitting(self._advice, width - 4, self._console.height - 15)
+        room = max(3, min(10, self._console.height - 12 - len(advice)))
         shown = Text(visible(self._sample)[-width * room :], overflow="fold")
         parts: list[RenderableType] = [
             steps,
             bar,
             grid,
             Text(sparkline(list(self._losses), width - 4), style="cyan"),
+            *(Text(line, style="yellow") for line in advice),
             Panel(shown, title="the model writes", title_align="left", height=room + 2),
         ]
         return Panel(Group(*parts), title=Text(title), title_align="left", width=width)
@@ -343,7 +322,7 @@ def _headline(event: RunStarted) -> list[str]:
         f"{event.run_dir}: {event.parameters:,} parameters, {event.vocab_size} symbols, "
         f"{event.train_chars:,} characters to learn from, {event.val_chars:,} to validate on"
     ]
-    lines += [f"note: {visible(note)}" for note in event.notes]
+    lines += [f"note: {note}" for note in event.notes]
     return lines
 
 
@@ -360,14 +339,15 @@ def _rolled_back(event: RolledBack) -> str:
 
 
 def _note(event: Note) -> str:
-    return f"note: {visible(event.text)}"
+    return f"note: {event.text}"
 
 
 def _closing(event: RunFinished) -> list[str]:
     s = event.summary
-    loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}"
+    best = "" if s.get("best_step") is None else f" at step {s['best_step']:,}"
+    loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}{best}"
     lines = [f"{s['steps']:,} steps in {clock(s['seconds'])} ({s['chars_per_second']:,.0f} chars/s){loss}"]
-    lines += [f"note: {note}" for note in s.get("notes", ())]
     if event.reason != "stopped":
+        lines += closing_advice(s)
         lines.append(f"saved in {s['run_dir']}; now: charrnn sample {s['run_dir']} --temperature 0.7")
     return lines

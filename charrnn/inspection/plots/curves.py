@@ -8,10 +8,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from charrnn.errors import MissingExtraError
+from charrnn.errors import MissingExtraError, printable
 from charrnn.inspection.plots.figures import MARKS, new_figure, plain, save, style
 from charrnn.runs.history import History
 
+_SHADES = ("blue", "red", "green", "magenta", "cyan", "orange")  # of a terminal; validation is the brighter one
 AXES = {"steps": "step", "chars": "chars", "seconds": "seconds"}
 _COLUMNS = ("step", "chars", "seconds", "train_loss", "val_loss", "learning_rate", "grad_norm")
 
@@ -107,11 +108,13 @@ def draw_in_terminal(histories: Sequence[History], *, x: str, width: int, height
     plotext.clear_figure()
     plotext.plotsize(width, height)
     plotext.theme("clear")
-    for run in curve_data(histories):
-        for kind, key in (("train", "train_loss"), ("validation", "val_loss")):
+    for number, run in enumerate(curve_data(histories)):
+        shade = _SHADES[number % len(_SHADES)]
+        for kind, key, bright in (("train", "train_loss", ""), ("validation", "val_loss", "+")):
             places, values = _pairs(run, AXES[x], key)
             if places:
-                plotext.plot(places, values, label=f"{run['name']}, {kind}", marker="braille")
+                label = printable(f"{run['name']}, {kind}")
+                plotext.plot(places, values, label=label, marker="braille", color=shade + bright)
     plotext.title("loss, nats per character")
     plotext.xlabel("characters" if x == "chars" else x)
     text = str(plotext.build())

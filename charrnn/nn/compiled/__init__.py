@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from charrnn.nn.compiled.engine import Engine
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from charrnn.nn.params import Array
 
 OLDEST = (0, 61)
+_LOCAL_SETTINGS = ".numba_config.yaml"
+
+machine_code: Path | None = None  # the folder where it is kept; None: nowhere
 
 
 def why_not(cell: str) -> str | None:
@@ -56,6 +61,7 @@ def make_engine(
     """
     if reason := why_not(cell):
         raise ValueError(reason)
+    _load_numba()
     from charrnn.nn.compiled.engine import Engine
 
     return Engine(compiled_cell(cell), layers, head, threads=threads)
@@ -69,6 +75,7 @@ def compile_kernels(cell: str, tick: Callable[[int, int], None] = lambda done, t
         tick: is told how many are done, and of how many.
     """
     try:
+        _load_numba()
         from charrnn.nn.compiled.warmup import run_all
 
         run_all(compiled_cell(cell), tick)
@@ -80,9 +87,21 @@ def compile_kernels(cell: str, tick: Callable[[int, int], None] = lambda done, t
 
 def keep_machine_code(folder: Path | None) -> None:
     """Where compiled kernels are kept for the next process; None: nowhere."""
-    from charrnn.nn.compiled import jit
+    global machine_code
+    machine_code = folder
 
-    jit.folder = folder
+
+def _load_numba() -> None:
+    """Import Numba without the settings that it reads from a file in the working directory, which may be anybody's."""
+    if "numba" in sys.modules:
+        return
+    exists = os.path.exists
+    try:
+        os.path.exists = lambda path: path != _LOCAL_SETTINGS and exists(path)
+        config: Any = importlib.import_module("numba.core.config")
+    finally:
+        os.path.exists = exists
+    config._config_fname = ""  # it is looked for again at every compilation
 
 
 def is_kept(folder: Path) -> bool:

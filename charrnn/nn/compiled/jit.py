@@ -8,19 +8,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 from numba.core import caching, config
 
+from charrnn.nn import compiled
 from charrnn.nn.compiled import sources_hash
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
-
-folder: Path | None = None  # where machine code is kept; None: nowhere
 
 
 def part(function: F) -> F:
@@ -55,6 +53,7 @@ class _Kept:
         self.cache_path = None
 
     def _open(self, signature: object) -> Any:
+        folder = compiled.machine_code
         if folder is None:
             raise OSError("nowhere to keep machine code")
         before, mark = config.CACHE_DIR, hashlib.sha256(str(signature).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""`charrnn sample --fill`: a text with blanks, each written by the model from all that stands before it."""
+"""`charrnn sample --fill`: a text with blanks, each filled by the model from the text before it."""
 
 from __future__ import annotations
 

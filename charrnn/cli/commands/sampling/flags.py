@@ -1,4 +1,4 @@
-"""The flags that say how a character is chosen, made from the declarations in `charrnn.sampling.options`."""
+"""The flags of the sampling options, made from the declarations in `charrnn.sampling.options`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from charrnn.sampling.options import Declaration, SamplingOptions, declarations,
 if TYPE_CHECKING:
     from charrnn.data.vocabulary import Vocabulary
 
-_PANEL = "How a character is chosen"
+PANEL = "How to choose characters"
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\\": "\\"}
 # What a flag's text is, and what stands for an option that was not given.
 _TYPES: dict[str, tuple[Any, Any]] = {
@@ -56,7 +56,7 @@ class SamplingFlags:
 
 def flag_parameters(kind: type[SamplingOptions]) -> list[inspect.Parameter]:
     """One parameter of a command for each option."""
-    order = ",".join(order_of(kind)).replace("_", "-")
+    order = ", ".join(order_of(kind)).replace("_", "-")
     out = []
     for f in fields(kind):
         declared: Declaration = f.metadata["declaration"]
@@ -64,7 +64,7 @@ def flag_parameters(kind: type[SamplingOptions]) -> list[inspect.Parameter]:
         settings: dict[str, Any] = {"metavar": declared.metavar}
         if declared.low is not None and not declared.not_zero and type(default) is int:
             settings["min"] = int(declared.low)
-        flag = typer.Option(help=declared.help.replace("{order}", order), rich_help_panel=_PANEL, **settings)
+        flag = typer.Option(help=declared.help.replace("{order}", order), rich_help_panel=PANEL, **settings)
         out.append(
             inspect.Parameter(
                 f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, flag]

@@ -8,14 +8,14 @@ from typing import Any
 
 from charrnn.cli.byte_output import typed
 from charrnn.cli.commands.sampling.job import Job, stream
-from charrnn.cli.output import write
+from charrnn.cli.output import tell, write
 
 HELP = """\
-Type a text to have it continued; an empty line continues nothing.
-:temperature 0.5     any number of --help, with - or _: :top-p 0.9, :min-p 0.05, ...
-:length 300          characters to make
-:seed 7              of the next text; it rises by one from text to text
-:settings            what is set now
+Type a prompt to see it continued; an empty line starts without one.
+:temperature 0.5     set any numeric option of --help-all, as in :top-p 0.9 or :min-p 0.05
+:length 300          number of characters to generate
+:seed 7              seed of the next text; it increases by one per text
+:settings            show the current settings
 :quit                end (also Ctrl-D)
 """
 
@@ -29,7 +29,7 @@ def converse(job: Job, unknown: str) -> None:
 
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 - gives `input` its line editing
-        sys.stderr.write("type a text to continue it, :help for commands, :quit to end\n")
+        tell("type a text to continue it, :help for commands, :quit to end")
     while True:
         line = _line()
         if line is None or line.strip() in (":quit", ":q"):
@@ -38,12 +38,12 @@ def converse(job: Job, unknown: str) -> None:
             if line.startswith(":"):
                 _command(job, line[1:].strip())
             elif line:
-                line = typed(line, job.model.vocabulary, job.output_encoding, what="the prime")
-                job.prime = job.model.vocabulary.encode(line, what="the prime", unknown=unknown)
+                line = typed(line, job.model.vocabulary, job.output_encoding, what="the prompt")
+                job.prime = job.model.vocabulary.encode(line, what="the prompt", unknown=unknown)
                 stream(job)
                 job.seed += 1
         except CharRNNError as error:
-            sys.stderr.write(f"{error.message}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+            tell(error.message, *([f"  hint: {error.hint}"] if error.hint else []))
         except KeyboardInterrupt:  # of a text that grows too long: the next one, please
             write("\n")
 
@@ -65,10 +65,10 @@ def _command(job: Job, text: str) -> None:
     numbers = {f.name: getattr(job.options, f.name) for f in fields(job.options)}
     numbers = {k: v for k, v in numbers.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     if key == "help":
-        sys.stderr.write(HELP)
+        tell(*HELP.splitlines())
     elif key == "settings":
         own = {"length": job.stop.length, "seed": job.seed}
-        sys.stderr.write("".join(f"{k.replace('_', '-')} {v}\n" for k, v in (own | numbers).items()))
+        tell(*(f"{k.replace('_', '-')} {v}" for k, v in (own | numbers).items()))
     elif key == "length":
         job.stop = replace(job.stop, length=int(_number(name, value, whole=True)))
     elif key == "seed":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from charrnn.cli.byte_output import as_base64
 from charrnn.cli.commands.sampling.job import Job
-from charrnn.cli.output import write_json
+from charrnn.cli.output import tell, write_json
 
 
 def write_items(
@@ -35,7 +33,7 @@ def write_items(
         items = [{"text": t, **({"bytes": as_base64(t)} if job.of_bytes else {})} for t in job.texts]
         write_json({"seed": job.seed, "prime": job.shown_prime, "items": items})
     if len(job.texts) < count:
-        sys.stderr.write(f"note: found only {len(job.texts)} of {count} items; a longer --length may give more\n")
+        tell(f"note: found only {len(job.texts)} of {count} items; a longer --length may give more")
 
 
 def _training_items(job: Job, end: str, corpus: list[str] | None) -> frozenset[str]:

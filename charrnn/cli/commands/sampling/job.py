@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.byte_output import as_base64, byte_writer
-from charrnn.cli.output import visible, write, write_json
+from charrnn.cli.output import on_terminal, tell, write, write_json, write_raw
 
 if TYPE_CHECKING:
     from charrnn.api import TrainedModel
@@ -35,11 +35,11 @@ class Job:
         best_of: samples to make for that, if more.
         separator: line between two samples.
         include_prime: write the prime first.
-        raw: control characters as they are, even on a terminal.
+        raw: control characters unchanged, even on a terminal.
         colour: "surprise", "entropy" or None.
         output_encoding: of a model of bytes, for a terminal.
-        keep: whether somebody looks at the text afterwards; it may have no end.
-        texts: what was made, for whoever looks at it afterwards.
+        keep: whether `texts` is used later; a text may have no end.
+        texts: the generated texts, for later use.
     """
 
     model: TrainedModel
@@ -78,7 +78,7 @@ class Job:
         """Writes to standard output, harmless on a terminal."""
         if self.of_bytes:
             return byte_writer(self.output_encoding, raw=self.raw)
-        return write if self.raw or not sys.stdout.isatty() else lambda text: write(visible(text))
+        return write_raw if self.raw else write
 
 
 def stream(job: Job) -> None:
@@ -95,7 +95,7 @@ def stream(job: Job) -> None:
         put(character.text)
         pieces.append(character.text)
     job.texts.append("".join(pieces))
-    if sys.stdout.isatty() or not job.of_bytes:  # a pipe gets the bytes that were made, and no other
+    if on_terminal() or not job.of_bytes:  # a pipe gets the bytes that were made, and no other
         put("\n")
 
 
@@ -107,7 +107,7 @@ def _stream_coloured(job: Job) -> None:
     pieces: deque[str] = deque(maxlen=None if job.keep else 0)
     for _, character in generate(job.model.text_model, job.request(measure=True)):
         nats = character.nats if job.colour == "surprise" else character.entropy
-        write(painter.paint(character.text, nats / _LN2))
+        write_raw(painter.paint(character.text, nats / _LN2))
         pieces.append(character.text)
     job.texts.append("".join(pieces))
     write("\n")
@@ -138,7 +138,7 @@ def write_batch(job: Job) -> None:
     elif job.colour is None:
         shown, put = [sample.text for sample in run_batch(job)], job.writer()
     else:
-        shown, put = [_painted(job.colour, s, painter) for s in run_batch(job)], write
+        shown, put = [_painted(job.colour, s, painter) for s in run_batch(job)], write_raw
     for index, text in enumerate(shown):
         job.writer()((f"{job.separator}\n" if index else "") + job.shown_prime)
         put(text + "\n")
@@ -176,7 +176,7 @@ def write_as_json(job: Job) -> None:
 
 
 def write_beams(job: Job, width: int, penalty: float, *, as_json: bool) -> None:
-    """The likeliest continuations that a beam search finds, as many as samples are wanted."""
+    """The most likely continuations that a beam search finds, as many as samples are wanted."""
     from charrnn.data.vocabulary import TextDecoder
     from charrnn.sampling.beam import beam_search
 
@@ -213,6 +213,4 @@ def tell_copied(job: Job, corpus: list[str] | None = None) -> None:
     loaded = job.model.checkpoints[0]
     found = facts(loaded.vocabulary.encode("".join(job.texts)), parts_of(loaded, corpus)["train"], loaded)
     shares = ", ".join(f"{percent(share)} of {n}" for n, share in found["shares"].items() if share == share)
-    sys.stderr.write(
-        f"n-grams that occur in the training text: {shares} characters; longest piece: {found['longest']} characters\n"
-    )
+    tell(f"n-grams that occur in the training text: {shares} characters; longest piece: {found['longest']} characters")

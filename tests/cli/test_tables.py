@@ -1,0 +1,89 @@
+"""Tables at any width: whole numbers, names that stay apart, no line too long, what is left out is named."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.cli.views.table import layout, print_table, shortened
+
+RUNS = [
+    ("compare/lstm-baseline-256", "done", "0.2934", "1.9e-05", "1,200", "lstm"),
+    ("compare/gru-baseline-256", "done", "1.2934", "2.4e-11", "12,001,200", "gru"),
+    ("compare/rnn-baseline-256", "stopped", "nan", "7.7e-45", "3", "rnn"),
+    ("quickstart", "done", "12.2934", "-", "70,000", "lstm"),
+]
+HEADS = ("name", "status", "loss", "gradient norm", "steps", "cell")
+
+
+@pytest.mark.parametrize("width", [30, 36, 50, 64, 80, 120])
+@pytest.mark.parametrize("rows", [RUNS, RUNS[:2]], ids=["four", "two"])
+def test_numbers_are_whole_or_their_column_is_left_out(width: int, rows: list[tuple[str, ...]]) -> None:
+    laid = layout(HEADS, rows, width)
+    lines = "\n".join(laid.rows)
+    assert max(map(len, [*laid.heads, *laid.rows])) <= width
+    for k, head in enumerate(HEADS):
+        for row in rows:
+            if k in (2, 3, 4):
+                assert (row[k] in lines.split()) == (head not in laid.left_out), (head, row[k])
+    names = [line.split()[0] for line in laid.rows] if len(laid.rows) == len(rows) else laid.heads[-1].split()[1:]
+    assert len(set(names)) == len(rows)
+
+
+def test_a_wide_terminal_shows_all() -> None:
+    laid = layout(HEADS, RUNS, 120)
+    assert laid.heads == ["name                       status      loss  gradient norm       steps  cell"]
+    assert laid.rows[1] == "compare/gru-baseline-256   done      1.2934        2.4e-11  12,001,200  gru"
+    assert not laid.left_out
+
+
+def test_few_rows_stand_on_their_side_instead() -> None:
+    laid = layout(HEADS, RUNS[:2], 44)
+    assert (laid.left_out, len(laid.rows)) == ([], 5)
+    assert laid.rows[3].split() == ["steps", "1,200", "12,001,200"]
+
+
+def test_prose_is_cut_at_its_end_and_never_left_out() -> None:
+    laid = layout(("bits", "nats", "candidate"), [("0.12", "8.3", "the quick brown fox jumps")], 33, text="candidate")
+    assert laid.rows == ["0.12   8.3  the quick brown fox …"]
+    assert layout(("bits", "nats", "candidate"), [("0.12", "8.3", "x" * 50)], 27, text="candidate").left_out == ["nats"]
+
+
+def test_wide_characters_take_two_columns() -> None:
+    laid = layout(("name", "loss"), [("語" * 20, "0.5"), ("a", "1.5")], 31)
+    assert laid.rows[0].count("語") == 12
+    assert laid.rows[1].endswith("1.5")
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("abcd/-", min_size=1, max_size=30), min_size=1, max_size=6, unique=True), st.integers(5, 30))
+def test_shortened_names_fit_and_keep_both_ends(names: list[str], width: int) -> None:
+    cut = shortened(names, width)
+    assert all(len(name) <= width for name in cut)
+    for name, short in zip(names, cut, strict=True):
+        head, dots, tail = short.partition("…")
+        assert (name == short) if not dots else (name.startswith(head) and name.endswith(tail))
+
+
+def test_on_a_terminal_what_is_left_out_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_table("four runs", HEADS, RUNS)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "four runs"
+    assert " ".join(lines[-2:]) == "2 columns left out (steps, cell): wider terminal or --json"
+    print_table("one run", ("name", "loss"), [("a\x1b[31m", "0.5")])
+    assert "a\\x1b[31m   0.5" in capsys.readouterr().out
+
+
+def test_elsewhere_it_is_tab_separated_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("four runs", HEADS, RUNS)
+    assert capsys.readouterr().out == "".join("\t".join(row) + "\n" for row in [HEADS, *RUNS])
+    print_table("one run", ("name", "loss"), [("a\tb\n\x1b[31m", "0.5")])
+    assert capsys.readouterr().out == "name\tloss\na\\tb\\n\\x1b[31m\t0.5\n"
