@@ -92,6 +92,7 @@ def test_notes_begin_beyond_a_fifth_still_and_half_saturated() -> None:
     still, saturated = (*Health(0.0, 0.21, 0.5).notes(), *Health(0.0, 0.2, 0.51).notes())
     assert "21% of the units never move" in still
     assert "51% of the units are saturated" in saturated
+    assert all(note.endswith("; lower training.learning_rate or set training.grad_clip") for note in (still, saturated))
     assert "3% of samples" in Health(2 / SAMPLES, 0.0, 0.0).notes()[0]
 
 

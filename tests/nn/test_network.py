@@ -225,3 +225,4 @@ def test_a_network_is_by_default_an_lstm_of_256_in_float32() -> None:
     assert (model.dropout, model.weight_dropout, model.embedding, model.engine) == (0.0, 0.0, None, None)
     (state,) = model.zero_state(3)
     assert (state.shape, state.dtype, state.any()) == ((2, 256, 3), np.float32, False)
+    assert CharRNN(5, dtype=np.float64).grads.dtype == np.float64
