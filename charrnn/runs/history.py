@@ -39,6 +39,11 @@ class History:
         measured = [(row.val_loss, k) for k, row in enumerate(self.rows) if row.val_loss is not None]
         return self.rows[min(measured)[1]] if measured else None
 
+    @property
+    def rollbacks(self) -> int:
+        """Returns to an older checkpoint after a divergence."""
+        return sum(note.event == "rollback" for note in self.events)
+
     def config(self) -> Config:
         """The run's resolved settings.
 

@@ -168,7 +168,6 @@ class Trainer:
                 ids = self.val_ids if len(self.val_ids) > 1 else self.stream.ids
                 look = partial(health_summary, self.model, ids, self.counters, self.config.training.seed)
                 summary |= self.group.once(ignore_float_warnings(look))
-            self._write(self.run_dir.write_summary, self._reason, summary)
         yield RunFinished(self._reason, summary)
 
     def _advance(self, happened: list[Event]) -> None:

@@ -33,6 +33,7 @@ _TRAIN, _WRITE, _MEASURE, _FILES = "Train", "Write text", "Measure and compare",
 LISTED = {
     "train": Listed(_TRAIN, "train:train", "Train a network on a text."),
     "watch": Listed(_TRAIN, "watch:watch", "Follow a run from another terminal."),
+    "doctor": Listed(_TRAIN, "doctor:doctor", "Say what is wrong with a run and which settings to change."),
     "find-lr": Listed(_TRAIN, "find_lr:find_lr", "Suggest a learning rate."),
     "compare": Listed(_TRAIN, "compare:compare", "Train several configurations under one budget and compare them."),
     "sweep": Listed(_TRAIN, "sweep:sweep", "Train many configurations, on all cores or many machines, and rank them."),

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from charrnn.cli.output import tell, visible
+from charrnn.cli.views.advice import NewAdvice, closing_advice, fitting
 from charrnn.cli.views.progress import clock, sparkline
 from charrnn.errors import printable
 
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from charrnn.runs.events import Event, FirstLook, Note, RolledBack, RunFinished, RunStarted, StepReport
+    from charrnn.runs.events import (
+        Advice,
+        Event,
+        FirstLook,
+        Note,
+        RolledBack,
+        RunFinished,
+        RunStarted,
+        StepReport,
+    )
 
 
 class View(Protocol):
@@ -108,6 +118,7 @@ class PlainView:
 
     def __init__(self) -> None:
         self._begun, self._last, self._shown = time.monotonic(), -math.inf, 0
+        self._advice = NewAdvice()
 
     def show(self, event: Event) -> None:
         """Write the event's line, if it has one."""
@@ -127,6 +138,8 @@ class PlainView:
             self._say(_rolled_back(event))
         elif isinstance(event, events.Note):
             self._say(_note(event))
+        elif isinstance(event, events.Advised):
+            self._say(*self._advice.lines(event))
         elif isinstance(event, events.RunFinished):
             self._say(*_closing(event))
 
@@ -163,6 +176,9 @@ class TqdmView(PlainView):
             self._bar.write(printable(_rolled_back(event)), file=sys.stderr)
         elif isinstance(event, events.Note):
             self._bar.write(printable(_note(event)), file=sys.stderr)
+        elif isinstance(event, events.Advised):
+            for line in self._advice.lines(event):
+                self._bar.write(printable(line), file=sys.stderr)
         elif isinstance(event, events.RunFinished):
             self._bar.close()
             self._say(*_closing(event))
@@ -197,6 +213,7 @@ class RichView:
         self._finished: RunFinished | None = None
         self._val = self._best = math.nan
         self._sample = ""
+        self._advice: tuple[Advice, ...] = ()
         self._losses: deque[float] = deque(maxlen=2000)
 
     def update(self) -> None:
@@ -240,6 +257,8 @@ class RichView:
             self._print(_rolled_back(event))
         elif isinstance(event, events.Note):
             self._print(_note(event))
+        elif isinstance(event, events.Advised):
+            self._advice = event.advice
         elif isinstance(event, events.RunFinished):
             self._finished = event
 
@@ -300,13 +319,15 @@ class RichView:
         steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {ahead}")
         bar = Table.grid()  # a bar by itself does not end its line
         bar.add_row(ProgressBar(total=1.0, completed=share, width=width - 4))
-        room = max(3, min(10, self._console.height - 12))
+        advice = fitting(self._advice, width - 4, self._console.height - 15)
+        room = max(3, min(10, self._console.height - 12 - len(advice)))
         shown = Text(visible(self._sample)[-width * room :], overflow="fold")
         parts: list[RenderableType] = [
             steps,
             bar,
             grid,
             Text(sparkline(list(self._losses), width - 4), style="cyan"),
+            *(Text(line, style="yellow") for line in advice),
             Panel(shown, title="the model writes", title_align="left", height=room + 2),
         ]
         return Panel(Group(*parts), title=Text(title), title_align="left", width=width)
@@ -359,9 +380,10 @@ def _note(event: Note) -> str:
 
 def _closing(event: RunFinished) -> list[str]:
     s = event.summary
-    loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}"
+    best = "" if s.get("best_step") is None else f" at step {s['best_step']:,}"
+    loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}{best}"
     lines = [f"{s['steps']:,} steps in {clock(s['seconds'])} ({s['chars_per_second']:,.0f} chars/s){loss}"]
-    lines += [f"note: {note}" for note in s.get("notes", ())]
     if event.reason != "stopped":
+        lines += closing_advice(s)
         lines.append(f"saved in {s['run_dir']}; now: charrnn sample {s['run_dir']} --temperature 0.7")
     return lines
