@@ -47,7 +47,7 @@ app = CommandGroup(
     "`charrnn help COMMAND` or `charrnn COMMAND -h` shows the options of a command.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: charrnn train --config quickstart; charrnn sample --temperature 0.7",
+    epilog="Example: charrnn train my.txt; charrnn sample --temperature 0.7",
 )
 
 
