@@ -41,11 +41,14 @@ def test_a_run_that_needs_advice_gets_it_everywhere(charrnn_here: Run, config_fi
     told = json.loads(charrnn_here("doctor", "a", "--json").stdout)
     assert told["advice"] == summary["advice"]
     assert (told["best"]["step"], told["ended"]) == (3, "ended after 3 steps (training.max_steps)")
-    text = charrnn_here("doctor", "a")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "a").rename(tmp_path / "checkpoints" / "a")
+    text = charrnn_here("doctor")
+    assert "newest run: checkpoints/a" in text.stderr
     assert SIZE in text.stdout
     assert text.stdout.count("advice: ") == 3
-    assert text.stderr == ""
-    page = charrnn_here("report", "a", "--no-activations", "--json")
+    assert len(text.stderr.splitlines()) == 1
+    page = charrnn_here("report", "checkpoints/a", "--no-activations", "--json")
     assert any(SIZE in line for line in json.loads(page.stdout)["runs"][0]["advice"])
     assert SIZE in (tmp_path / "report.html").read_text()
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.arguments import chosen
 from charrnn.cli.completion import runs
 from charrnn.cli.text_options import Corpus
 
@@ -14,7 +15,10 @@ EXAMPLE = "Example: charrnn doctor checkpoints/quickstart; charrnn doctor checkp
 
 
 def doctor(
-    run: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=runs, help="Run directory.")],
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN]", autocompletion=runs, help="Run directory; default: the newest run."),
+    ] = None,
     corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
@@ -26,7 +30,7 @@ def doctor(
     from charrnn.evaluation.diagnosis import diagnose
     from charrnn.runs.history import read_history
 
-    found = diagnose(read_history(run), corpus=corpus or [])
+    found = diagnose(read_history(run or chosen(None)[0].parent), corpus=corpus or [])
     if as_json:
         write_json(asdict(found))
         return
