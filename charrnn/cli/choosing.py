@@ -47,11 +47,14 @@ def new_run(
     """
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
+    from charrnn.errors import SettingsError
 
     if config is None and len(texts) == 1 and is_recipe(texts[0], minutes):
         config, texts = Path(texts[0]), ()
     if config is not None and not texts:
         path = settings_path(str(config))
+        if path.is_dir() or path.suffix == ".txt":
+            raise SettingsError(f"{path}: not a settings file", hint=f"to train on a text: charrnn train {path}")
         limit = () if minutes is None else (f"training.max_minutes={minutes:g}",)
         return NewRun(load_config(path, (*limit, *overrides)), path.stem)
     if init_from is not None:

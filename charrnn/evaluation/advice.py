@@ -25,6 +25,7 @@ _WORTH = 0.05  # nats that are worth twice the time
 _REPEATED = 0.2  # share of passages seen before
 _BORNE = 2.0  # parameters for each character of a text beyond which more gain nothing
 _TOO_MANY = 10.0  # times as many that are worth a word
+_HELD_BACK = 0.4  # weight dropout with which such a network does not learn by heart
 _FEW_FOR = 30  # characters for each parameter from which a network may be too small
 _SHORT = 20_000  # characters below which a text holds hardly more than some words
 
@@ -148,7 +149,8 @@ def _size(case: Case) -> Iterator[Advice]:
         return
     chars = case.text.train_chars
     borne = bearable(chars)
-    if case.parameters > _TOO_MANY * borne:
+    held_back = case.config.model.weight_dropout >= _HELD_BACK  # as the choice of settings for so small a text has it
+    if case.parameters > _TOO_MANY * borne and not held_back:
         hidden = max(8, int(case.config.model.hidden_size * math.sqrt(borne / case.parameters)))
         yield Advice(
             "text-too-small",
@@ -255,7 +257,8 @@ def why_ended(reason: str | None, config: Config) -> str | None:
 
 
 def _counted(number: float | None, noun: str) -> str:
-    return f"{number or 0:,.10g} {noun}" + ("" if number == 1 else "s")
+    count = number or 0
+    return f"{count:{',.0f' if count == round(count) else '.3g'}} {noun}" + ("" if count == 1 else "s")
 
 
 def _rounded(value: float) -> str:

@@ -32,6 +32,7 @@ from charrnn.files import atomic_writer
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.runs.npz import read_arrays, write_arrays
+from charrnn.runs.reading import run_meant
 
 FORMAT = 1
 _LONGEST_OPENING = 4096
@@ -248,11 +249,12 @@ def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) 
     if path is None:
         runs = [f.parent for pattern in ("*/last.npz", "*/*/last.npz") for f in runs_dir.glob(pattern)]  # sweeps too
         if not runs:
-            raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train `config` FILE")
+            raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train my.txt")
         path = max(runs, key=lambda run: (run / "last.npz").lstat().st_mtime_ns)
     if path.is_dir():
         found = [path / name for name in ("best.npz", "last.npz") if (path / name).is_file()]
         if not found:
-            raise CheckpointError(f"{path}: the directory holds neither best.npz nor last.npz")
+            hint = run_meant(path, "give the directory of a run; charrnn runs lists them", runs_dir=runs_dir)
+            raise CheckpointError(f"{path}: the directory holds neither best.npz nor last.npz", hint=hint)
         return found[0]
     return path

@@ -23,6 +23,7 @@ import numpy as np
 
 from charrnn.errors import CheckpointError
 from charrnn.files import IrregularFileError, open_regular
+from charrnn.runs.reading import run_meant
 
 _DIRECTORY_LIMIT = 1 << 20  # bytes of the archive's table of contents; a large model needs 50 thousand
 BROKEN = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error)
@@ -43,13 +44,16 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with open_regular(path) as file, open_archive(file) as archive:
             return dict(_arrays(path, archive))
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such checkpoint", hint="train one: charrnn train `config` FILE") from None
+        hint = run_meant(path, "train one: charrnn train my.txt")
+        raise CheckpointError(f"{path}: no such checkpoint", hint=hint) from None
     except IrregularFileError as error:
         link = os.path.realpath(path) if path.is_symlink() else None
         hint = None if link is None else f"give the file itself: {link}, if you trust it"
         raise CheckpointError(f"{path}: {error.strerror}", hint=hint) from None
     except BROKEN as error:
-        raise CheckpointError(f"{path}: not a charrnn checkpoint, or damaged ({error})") from None
+        raise CheckpointError(
+            f"{path}: not a charrnn checkpoint, or damaged ({error})", hint=run_meant(path, None)
+        ) from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from charrnn.config.load import parse_config
+from charrnn.config.messages import nearest
 from charrnn.config.schema import Config
 from charrnn.config.typed_json import Count, Label, Number, Record, Scalar, decode
 from charrnn.errors import CharRNNError, DataError
@@ -25,6 +26,16 @@ LONGEST_ROW = 1 << 16  # bytes
 _SMALL = 1 << 20  # limit in bytes for files that hold one object
 _SETTINGS = 1 << 20
 _NOT_JSON = re.compile(rb"(?<=[:\s\[,])-?(?:NaN|Infinity)(?=[\s,}\]])")  # as Python's json writes what JSON lacks
+
+
+def run_meant(path: Path, otherwise: str | None, *, runs_dir: Path = Path("checkpoints")) -> str | None:
+    """The hint for a path without a run: the run that goes by this name, or a text's, if there is one."""
+    try:
+        names = [entry.name for entry in runs_dir.iterdir() if (entry / "last.npz").is_file()]
+    except OSError:
+        names = []
+    close = nearest(path.name, names) or nearest(path.stem, names)
+    return f"did you mean {runs_dir / close}?" if close and runs_dir / close != path else otherwise
 
 
 class Row(Record, gc=False):
@@ -122,7 +133,11 @@ def read_rows(file: Path) -> Iterator[Row | Note]:
                         return
                     raise DataError(f"{file}: line {number} is not a row of a history: {error}") from None
     except FileNotFoundError:
-        raise DataError(f"{file.parent}: no history.jsonl found", hint="give the directory of a run") from None
+        hint = run_meant(file.parent, "give the directory of a run")
+        raise DataError(f"{file.parent}: no history.jsonl found", hint=hint) from None
+    except NotADirectoryError:
+        hint = run_meant(file.parent, "give the directory of a run")
+        raise DataError(f"{file.parent}: not a run directory", hint=hint) from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
 

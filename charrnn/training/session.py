@@ -19,6 +19,7 @@ from charrnn.data.encode import EncodedText
 from charrnn.data.sources import STDIN
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import SettingsError
+from charrnn.evaluation.advice import why_ended
 from charrnn.evaluation.text_facts import look_at_text
 from charrnn.files import writing
 from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
@@ -29,6 +30,7 @@ from charrnn.runs.transfer import check_transferable
 from charrnn.training.adviser import Adviser
 from charrnn.training.group import GroupMaker, group_of
 from charrnn.training.kernels import Compiling
+from charrnn.training.pace import reason_to_end
 from charrnn.training.progress import StopFlag
 from charrnn.training.snapshot import check_resumable
 from charrnn.training.trainer import Trainer
@@ -87,8 +89,8 @@ def train(
         adviser = Adviser(config, run_dir, facts)
         for happened in trainer.run():
             event = adviser.hear(happened)
-            if isinstance(event, RunStarted) and not lock.held:
-                event = replace(event, notes=(*event.notes, _NO_LOCK))
+            if isinstance(event, RunStarted):
+                event = replace(event, notes=(*event.notes, *_remarks(trainer, locked=lock.held)))
             elif isinstance(event, RunFinished) and event.reason != "stopped":
                 with writing(run_dir.path, "the run directory"):
                     run_dir.write_summary(event.reason, event.summary)
@@ -96,6 +98,15 @@ def train(
             yield event
             yield from log.notes()
             yield from adviser.news()
+
+
+def _remarks(trainer: Trainer, *, locked: bool) -> Iterator[str]:
+    """What is worth a note before the first step."""
+    t = trainer.config.training
+    if not locked:
+        yield _NO_LOCK
+    if ended := why_ended(reason_to_end(t, trainer.counters, trainer.total_steps), trainer.config):
+        yield f"nothing is left to train: the run has already {ended}; raise that setting to continue"
 
 
 def leads() -> bool:

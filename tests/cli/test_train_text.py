@@ -93,6 +93,9 @@ def test_the_recipe_of_a_corpus_gives_way_to_the_corpus_where_minutes_are_given(
         ("quickstrat", None, 3, "did you mean quickstart?"),
         ("my.text", None, 3, "did you mean my.txt?"),
         ("few.txt", b"too short", 3, "a longer text"),
+        ("--config=verse.txt", None, 2, "to train on a text: charrnn train verse.txt"),
+        ("--config=.", None, 2, "not a settings file"),
+        ("--minutes=abc", None, 2, "Invalid value for '--minutes'"),
     ],
 )
 def test_texts_that_teach_nothing(

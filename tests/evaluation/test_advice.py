@@ -119,6 +119,9 @@ def test_the_size_of_a_text_is_said_before_training() -> None:
     hidden = int(piece.settings[0].removeprefix("model.hidden_size="))
     assert 8 <= hidden < 64
     assert not of(349_000, 1_000_000)
+    dropped = parse_config("corpus: {source: unused}\nmodel: {weight_dropout: 0.4}\n", where="test")
+    (piece,) = advise(Case(dropped, parameters=349_000, text=TextFacts(1_657, 184)))
+    assert "too few to learn a language from" in piece.text  # what the choice for a small text is not advised against
     assert "too few" in of(2_000, 5_000)[0].text
     assert bearable(100_000) > bearable(10_000) >= bearable(10)
 

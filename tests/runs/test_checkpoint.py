@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, DataError
 from charrnn.files import atomic_writer
 from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from charrnn.runs.npz import write_arrays
+from charrnn.runs.reading import read_rows
 from tests.checkpoints import make
 
 
@@ -158,6 +159,32 @@ def test_a_run_directory_means_its_best_else_its_last(tmp_path: Path) -> None:
     assert find_checkpoint(None, runs_dir=tmp_path / "runs") == run / "best.npz"
     with pytest.raises(CheckpointError, match="no run under"):
         find_checkpoint(None, runs_dir=tmp_path / "none")
+
+
+@pytest.mark.parametrize("given", ["poems", "poems.txt", "poem", "folder/poems", "checkpoints/poem"])
+def test_a_run_is_suggested_where_its_name_alone_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints/poems").mkdir(parents=True)
+    save_checkpoint(tmp_path / "checkpoints/poems/last.npz", make())
+    (tmp_path / "poems.txt").write_text("a text is no checkpoint", encoding="utf-8")
+    (tmp_path / "folder/poems").mkdir(parents=True)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(find_checkpoint(Path(given)))
+    assert caught.value.hint == f"did you mean {Path('checkpoints/poems')}?"
+    with pytest.raises(DataError) as none:
+        list(read_rows(Path(given) / "history.jsonl"))
+    assert none.value.hint == caught.value.hint
+
+
+def test_no_run_is_suggested_where_none_is_like_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # without a directory of runs, and with one
+        with pytest.raises(CheckpointError) as caught:
+            load_checkpoint(find_checkpoint(Path("poems")))
+        assert caught.value.hint == "train one: charrnn train my.txt"
+        (tmp_path / "checkpoints/gru").mkdir(parents=True, exist_ok=True)
 
 
 def test_every_numpy_writes_what_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,18 @@ def test_weights_of_another_run_are_where_a_new_one_begins(tmp_path: Path) -> No
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.parametrize("bound", ["max_steps", "epochs", "max_minutes"])
+def test_a_run_that_has_ended_says_so_when_it_is_resumed(tmp_path: Path, bound: str) -> None:
+    limits = {"max_steps": "null", "epochs": "null", "max_minutes": "null", bound: "0.0001" if "min" in bound else "1"}
+    ended = settings(tmp_path, *(f"training.{name}={value}" for name, value in limits.items()))
+    first, *_ = events_of(ended, tmp_path / "a")
+    again, *_ = events_of(ended, tmp_path / "a", resume=True)
+    assert isinstance(first, RunStarted)
+    assert isinstance(again, RunStarted)
+    assert not any("nothing is left" in note for note in first.notes)
+    assert f"training.{bound}" in next(note for note in again.notes if "nothing is left to train" in note)
+
+
 def test_a_stop_ends_it_after_a_step(tmp_path: Path) -> None:
     stop = StopFlag(stop_requested=True)
     finished = events_of(settings(tmp_path), tmp_path / "a", stop=stop)[-1]

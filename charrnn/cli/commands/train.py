@@ -232,10 +232,12 @@ def _saved_settings(folder: Path, overrides: list[str]) -> Config:
     from charrnn.errors import SettingsError
     from charrnn.runs.checkpoint import load_checkpoint
     from charrnn.runs.directory import RunDirectory
+    from charrnn.runs.reading import run_meant
 
     last = RunDirectory(folder).last
     if not last.is_file():
-        raise SettingsError(f"{folder}: no run to resume (no last.npz)", hint="start it without --resume")
+        hint = run_meant(folder, "start it without --resume")
+        raise SettingsError(f"{folder}: no run to resume (no last.npz)", hint=hint)
     return parse_config(dump_config(load_checkpoint(last).config), where=str(last), overrides=overrides)
 
 
