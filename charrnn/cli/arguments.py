@@ -28,7 +28,10 @@ OneCheckpoint = Annotated[
     ),
 ]
 RunDirectories = Annotated[
-    list[Path], typer.Argument(metavar="RUN...", autocompletion=completion.runs, help="Run directories.")
+    list[Path] | None,
+    typer.Argument(
+        metavar="[RUN...]", autocompletion=completion.runs, help="Run directories; default: the newest run."
+    ),
 ]
 CONFIG = typer.Option(
     "--config",
@@ -41,6 +44,11 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=V", autocompletion=completion.overrides, help="Override a setting; repeatable."),
 ]
+
+
+def chosen_runs(runs: Sequence[Path] | None) -> list[Path]:
+    """The run directories that are meant; see `chosen`."""
+    return list(runs or ()) or [path.parent for path in chosen(None)]
 
 
 def chosen(checkpoints: Sequence[Path | None] | None, *, quiet: bool = False) -> list[Path]:

@@ -192,10 +192,11 @@ class _Choice:
         size = float(f"{_parameters(cell, units, layers, text.symbols):.2g}")
         bears = self.small_text and "model.hidden_size" not in self.fixed
         dropped = [f"{p.partition('.')[2]} {c[p]:g}" for p in ("model.dropout", "model.weight_dropout") if c[p]]
+        apart = "corpus.split" in c
         seconds, passes = self.total / self.per_second, self.total * columns * steps / train
         return (
             f"text: {text.name}, {text.characters:,} characters of {text.symbols} symbols, {self.validated:,.0f} of "
-            "them to validate on",
+            "them to validate on" + ("; its sorted lines are shuffled, each a document of its own" if apart else ""),
             f"network: {cell.upper()} {layers}x{units}, about {size:,.0f} parameters"
             + (", as many as so small a text bears; " if bears else "; ")
             + (f"{' and '.join(dropped)} against learning it by heart" if dropped else "no dropout, for lack of time"),

@@ -116,10 +116,11 @@ class Vocabulary:
         if missing.size and unknown == "error":
             first = int(missing[0])
             named = [describe_symbol(int(v), self.encoding) for v in np.unique(values[missing])[:5]]
-            more = f" and {missing.size - 1} more unknown" if missing.size > 1 else ""
+            more = f" and {missing.size - 1:,} more are" if missing.size > 1 else " is"
+            listed = f" (unknown: {', '.join(named)})" if len(named) > 1 else ""
             raise DataError(
                 f"{what}: {describe_symbol(int(values[first]), self.encoding)} at position {first}{more} "
-                f"is not among the model's {len(self)} symbols (unknown: {', '.join(named)})",
+                f"not among the model's {len(self)} symbols{listed}",
                 hint=self._normal_form_hint(text)
                 or "use `unknown` skip or `unknown` replace, or train on a text that has it",
             )

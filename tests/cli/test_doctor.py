@@ -48,9 +48,10 @@ def test_a_run_that_needs_advice_gets_it_everywhere(charrnn_here: Run, config_fi
     assert SIZE in text.stdout
     assert text.stdout.count("advice: ") == 3
     assert len(text.stderr.splitlines()) == 1
-    page = charrnn_here("report", "checkpoints/a", "--no-activations", "--json")
+    page = charrnn_here("report", "--no-activations", "--json")  # of the newest run, too
     assert any(SIZE in line for line in json.loads(page.stdout)["runs"][0]["advice"])
     assert SIZE in (tmp_path / "report.html").read_text()
+    assert [run["name"] for run in json.loads(charrnn_here("plot", "--json").stdout)["runs"]] == ["a"]
 
 
 def test_a_run_that_goes_on_is_diagnosed_from_its_text(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:

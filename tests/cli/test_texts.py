@@ -118,7 +118,7 @@ def test_files_and_primes_are_read_as_the_text_was(charrnn_here: Run, folder: Pa
     decomposed = unicodedata.normalize("NFD", "Noël,\r\n")
     assert charrnn_here("sample", "run", "--prime", decomposed, "--length", 0, "--seed", 1).stdout == "Noël,\n\n"
     filled = charrnn_here("sample", "run", "--fill", "-", "--seed", 1, stdin="L'été {{3}}")
-    assert_one_line_error(filled, 3, "is not among the model's")  # UTF-8, read as Latin-1 like everything else
+    assert_one_line_error(filled, 3, "not among the model's")  # UTF-8, read as Latin-1 like everything else
     ranked = charrnn_here("rank", "more.txt", "run", "--json")
     assert {row["text"] for row in json.loads(ranked.stdout)["candidates"]} == {"Noël,", "été"}
 

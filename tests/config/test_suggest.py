@@ -96,7 +96,9 @@ def test_what_the_user_sets_stays_and_the_rest_is_made_to_fit() -> None:
 
 def test_sorted_lines_are_drawn_from_all_over_unless_the_user_says_what_a_document_is() -> None:
     assert config(chosen(20_000, 1.0)).corpus.split == "tail"
-    c = config(chosen(20_000, 1.0, sorted_lines=True)).corpus
+    apart = chosen(20_000, 1.0, sorted_lines=True)
+    c = config(apart).corpus
     assert (c.documents, c.split, c.document_separator) == ("lines", "shuffled", "\n")
+    assert apart.lines[0].endswith("to validate on; its sorted lines are shuffled, each a document of its own")
     own = chosen(20_000, 1.0, sorted_lines=True, fixed={"corpus.split": "tail"})
     assert "documents" not in own.settings["corpus"]

@@ -76,7 +76,7 @@ def test_a_changed_text_is_encoded_anew(tmp_path: Path) -> None:
 
 def test_unknown_symbols_are_named_with_their_place() -> None:
     vocabulary = Vocabulary.of("abc ")
-    with pytest.raises(DataError, match=r"'é' \(U\+00E9\) at position 2 and 1 more unknown"):
+    with pytest.raises(DataError, match=r"'é' \(U\+00E9\) at position 2 and 1 more are not"):
         vocabulary.encode("abéx")
     assert vocabulary.decode(vocabulary.encode("abéx", unknown="skip")) == "ab"
     assert vocabulary.decode(vocabulary.encode("abéx", unknown="replace")) == "ab  "

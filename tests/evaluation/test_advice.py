@@ -222,6 +222,11 @@ def test_the_end_is_explained() -> None:
     once = parse_config("corpus: {source: unused}\ntraining: {epochs: 1, max_minutes: 0.5}\n", where="test")
     assert why_ended("epochs", once) == "ended after 1 epoch (training.epochs)"
     assert why_ended("max_minutes", once) == "ended after 0.5 minutes of training (training.max_minutes)"
+    odd = parse_config(
+        "corpus: {source: unused}\ntraining: {max_steps: 12345, max_minutes: 0.08333333}\n", where="test"
+    )
+    assert why_ended("max_minutes", odd) == "ended after 0.0833 minutes of training (training.max_minutes)"
+    assert why_ended("max_steps", odd) == "ended after 12,345 steps (training.max_steps)"
 
 
 def test_better_networks_are_expected_to_write_better() -> None:

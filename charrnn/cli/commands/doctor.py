@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import chosen
+from charrnn.cli.arguments import chosen_runs
 from charrnn.cli.completion import runs
 from charrnn.cli.text_options import Corpus
 
@@ -30,7 +30,7 @@ def doctor(
     from charrnn.evaluation.diagnosis import diagnose
     from charrnn.runs.history import read_history
 
-    found = diagnose(read_history(run or chosen(None)[0].parent), corpus=corpus or [])
+    found = diagnose(read_history(chosen_runs([run] if run else None)[0]), corpus=corpus or [])
     if as_json:
         write_json(asdict(found))
         return

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import RunDirectories
+from charrnn.cli.arguments import RunDirectories, chosen_runs
 
 EXAMPLE = "Example: charrnn plot checkpoints/quickstart --x seconds --output loss.png"
 
@@ -24,7 +24,7 @@ class XAxis(str, Enum):
 
 
 def plot(
-    runs: RunDirectories,
+    runs: RunDirectories = None,
     x: Annotated[
         XAxis, typer.Option("--x", help="Horizontal axis: steps, characters or seconds of training.")
     ] = XAxis.steps,
@@ -42,7 +42,7 @@ def plot(
     from charrnn.inspection.plots.curves import curve_data, draw_curves, draw_in_terminal
     from charrnn.runs.history import read_history
 
-    histories = [read_history(path) for path in runs]
+    histories = [read_history(path) for path in chosen_runs(runs)]
     if as_json:
         write_json({"runs": curve_data(histories)})
         return

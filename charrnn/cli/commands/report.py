@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import RunDirectories
+from charrnn.cli.arguments import RunDirectories, chosen_runs
 from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus
 
@@ -31,7 +31,7 @@ _POINTS = 1000  # of a curve; as many as a page is wide
 
 
 def report(
-    runs: RunDirectories,
+    runs: RunDirectories = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML page to write.")] = Path("report.html"),
     length: Annotated[int, typer.Option(min=2, help="Number of characters of coloured text, at most.")] = 1200,
     activations: Annotated[
@@ -57,7 +57,7 @@ def report(
     from charrnn.inspection.report import finite, render
     from charrnn.runs.history import read_history
 
-    histories = [read_history(path) for path in runs]
+    histories = [read_history(path) for path in chosen_runs(runs)]
     shown = [_run(history) for history in histories]
     groups = _by_text(histories)
     texts = [_text_name(group[0]) for group in groups]
