@@ -214,7 +214,7 @@ class _Leads:
                 nats.append(self._before.read(first + begin, _BLOCK, state))
         # The predictions of a frozen network, or of one that reads worse because of where it started, do not count.
         last = np.mean(nats, axis=(0, 1))
-        in_order = last < last.min() + 1.0
+        in_order = ~(last > last.min() + 1.0)  # the best always is, huge or no number as its loss may be
         state = _past_last(self._before, [np.ascontiguousarray(layer[:, :, in_order]) for layer in state])
         self.longest = [layer[:, :, :1].copy() for layer in state]
         if np.count_nonzero(in_order) <= _LEADS // 4:

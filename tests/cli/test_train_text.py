@@ -110,6 +110,10 @@ def test_texts_that_teach_nothing(
     assert not (folder / "checkpoints").exists()
 
 
+def test_a_run_is_not_continued_and_replaced_at_once(charrnn_here: Run) -> None:
+    assert_one_line_error(charrnn_here("train", "--resume", "checkpoints/a", "--overwrite"), 2, "give one of the two")
+
+
 def test_suggested_settings_go_to_standard_output_and_train(charrnn_here: Run, folder: Path) -> None:
     done = charrnn_here("config", "suggest", "my.txt", "--minutes", "20", "--set", "model.num_layers=2")
     assert done.returncode == 0, done.stderr

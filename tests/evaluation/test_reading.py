@@ -127,6 +127,15 @@ def test_what_the_text_before_said_long_ago_is_known(flips: tuple[int, ...]) -> 
     np.testing.assert_allclose(state_before(model, ids, before)[0], state[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("bias", [1e10, np.inf, np.nan])
+def test_a_network_that_predicts_with_huge_losses_or_none_is_read_all_the_same(bias: float) -> None:
+    model = network()
+    model.params["head.bias"][0] = bias
+    before, ids = symbols(5000), symbols(500, seed=1)
+    with np.errstate(all="ignore"):
+        assert state_before(model, ids, before)[0].shape == model.zero_state(1)[0].shape
+
+
 def test_a_network_that_freezes_from_zero_is_not_read_so() -> None:
     """A unit that falls into a state with useless predictions, unless it is kept out of it from the start."""
     model = latch()

@@ -18,7 +18,7 @@ from charrnn.errors import CheckpointError, DataError
 from charrnn.files import atomic_writer
 from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from charrnn.runs.npz import write_arrays
-from charrnn.runs.reading import read_rows
+from charrnn.runs.reading import read_rows, run_meant
 from tests.checkpoints import make
 
 
@@ -176,6 +176,15 @@ def test_a_run_is_suggested_where_its_name_alone_was_given(
     with pytest.raises(DataError) as none:
         list(read_rows(Path(given) / "history.jsonl"))
     assert none.value.hint == caught.value.hint
+
+
+def test_a_name_with_a_dot_is_not_taken_for_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("gru", "gru.25", "gru.5"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+        save_checkpoint(tmp_path / "checkpoints" / name / "last.npz", make())
+    assert run_meant(Path("gru.25"), None) == f"did you mean {Path('checkpoints/gru.25')}?"
+    assert run_meant(Path("checkpoints/gru"), None) is None
 
 
 def test_no_run_is_suggested_where_none_is_like_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

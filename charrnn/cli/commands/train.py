@@ -185,6 +185,8 @@ def _chosen(
     from charrnn.errors import SettingsError
     from charrnn.runs.directory import fresh_directory
 
+    if resume and overwrite:
+        raise SettingsError("--resume continues a run and --overwrite replaces it", hint="give one of the two")
     if resume:
         return _resumed(texts, config, overrides, run_dir, minutes, corpus)
     if corpus:

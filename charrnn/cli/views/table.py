@@ -50,7 +50,8 @@ def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "
         text: heading of a column of prose, whose end may be cut off.
     """
     if not on_terminal():
-        write("".join("\t".join(map(_cell, row)) + "\n" for row in (columns, *rows)))
+        lines = (columns, *rows) if any(columns) else rows
+        write("".join("\t".join(map(_cell, row)) + "\n" for row in lines))
         return
     width = shutil.get_terminal_size((80, 24)).columns
     laid = layout(columns, rows, width, text=text)
