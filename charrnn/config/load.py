@@ -366,6 +366,11 @@ def _files_near(path: Path) -> str | None:
         names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
     except OSError:
         return f"there is no folder {path.parent}"
+    if path.suffix == "" and path.parent == Path():
+        from charrnn.config.builtin import recipes
+
+        if close := nearest(path.name, recipes()):
+            return f"did you mean {close}?"
     close = nearest(path.name, names) or nearest(path.name + ".yaml", names)
     if close:
         return f"did you mean {path.parent / close}?"

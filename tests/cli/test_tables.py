@@ -87,3 +87,5 @@ def test_elsewhere_it_is_tab_separated_and_whole(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "".join("\t".join(row) + "\n" for row in [HEADS, *RUNS])
     print_table("one run", ("name", "loss"), [("a\tb\n\x1b[31m", "0.5")])
     assert capsys.readouterr().out == "name\tloss\na\\tb\\n\\x1b[31m\t0.5\n"
+    print_table("facts", ("", ""), [("lines", "3")])
+    assert capsys.readouterr().out == "lines\t3\n"

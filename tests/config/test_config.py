@@ -286,7 +286,9 @@ def test_a_wrong_override_is_blamed_on_the_option(override: str, problem: str) -
     assert refusal(MINIMAL, override).message == f"`overrides` {override}{problem}"
 
 
-def test_a_file_is_read_and_a_missing_one_answered_with_near_names(tmp_path: Path) -> None:
+def test_a_file_is_read_and_a_missing_one_answered_with_near_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "tiny.yaml").write_text(MINIMAL, encoding="utf-8")
     assert load_config(tmp_path / "tiny.yaml", ["training.seed=5"]).training.seed == 5
     with pytest.raises(SettingsError) as caught:
@@ -299,6 +301,11 @@ def test_a_file_is_read_and_a_missing_one_answered_with_near_names(tmp_path: Pat
     with pytest.raises(SettingsError) as caught:
         load_config(tmp_path / "no" / "a.yaml")
     assert caught.value.hint == f"there is no folder {tmp_path / 'no'}"
+    monkeypatch.chdir(tmp_path)
+    for wrong, right in (("lsmt", "lstm"), ("quikstart", "quickstart"), ("tinny", "tiny.yaml")):
+        with pytest.raises(SettingsError) as caught:
+            load_config(Path(wrong))
+        assert caught.value.hint == f"did you mean {right}?"
 
 
 def test_what_is_no_readable_text_file_is_refused(tmp_path: Path) -> None:

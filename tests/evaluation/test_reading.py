@@ -131,7 +131,7 @@ def test_what_the_text_before_said_long_ago_is_known(flips: tuple[int, ...]) -> 
 def test_a_network_that_predicts_with_huge_losses_or_none_is_read_all_the_same(bias: float) -> None:
     model = network()
     model.params["head.bias"][0] = bias
-    before, ids = symbols(5000), symbols(500, seed=1)
+    before, ids = symbols(20_000), symbols(500, seed=1)
     with np.errstate(all="ignore"):
         assert state_before(model, ids, before)[0].shape == model.zero_state(1)[0].shape
 
