@@ -178,9 +178,6 @@ def _outcome(error: Exception) -> Outcome:
 def _usage_error(error: Any) -> Outcome:
     # Newer Typers pass on the words of a validator, which repeat themselves.
     message = re.sub(r"Value error, |, unable to parse .*", "", error.format_message())
-    if type(error).__name__ == "NoArgsIsHelpError":
-        typer.echo(message, err=True)  # our own help page
-        return Outcome(2)
     context = getattr(error, "ctx", None)
     return Outcome(2, message, f"see {context.command_path} --help" if context else None)
 
