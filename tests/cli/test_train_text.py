@@ -95,7 +95,6 @@ def test_the_recipe_of_a_corpus_gives_way_to_the_corpus_where_minutes_are_given(
         ("few.txt", b"too short", 3, "a longer text"),
         ("--config=verse.txt", None, 2, "to train on a text: charrnn train verse.txt"),
         ("--config=.", None, 2, "not a settings file"),
-        ("--minutes=abc", None, 2, "Invalid value for '--minutes'"),
     ],
 )
 def test_texts_that_teach_nothing(
@@ -108,6 +107,14 @@ def test_texts_that_teach_nothing(
         (folder / text).write_bytes(content)
     assert_one_line_error(charrnn_here("train", text), code, message)
     assert not (folder / "checkpoints").exists()
+
+
+def test_a_wrong_value_is_refused_in_few_words(charrnn_here: Run) -> None:
+    for words in (("train", "my.txt", "--minutes", "abc"), ("export", "--to", "hmtl")):
+        done = charrnn_here(*words)
+        assert_one_line_error(done, 2, f"Invalid value for '{words[-2]}'")
+        assert "Value error" not in done.stderr
+        assert "unable to parse" not in done.stderr
 
 
 def test_a_run_is_not_continued_and_replaced_at_once(charrnn_here: Run) -> None:
