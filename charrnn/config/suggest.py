@@ -223,4 +223,6 @@ def _round(steps: float) -> int:
 
 
 def _duration(seconds: float) -> str:
+    if round(seconds) == 1:
+        return "1 second"
     return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.3g} minutes"

@@ -34,7 +34,8 @@ def run_meant(path: Path, otherwise: str | None, *, runs_dir: Path = Path("check
         names = [entry.name for entry in runs_dir.iterdir() if (entry / "last.npz").is_file()]
     except OSError:
         names = []
-    close = nearest(path.name, names) or nearest(path.stem, names)
+    exact = next((name for name in (path.name, path.stem) if name in names), None)
+    close = exact or (None if path.exists() else nearest(path.name, names))  # what exists is no slip of the pen
     return f"did you mean {runs_dir / close}?" if close and runs_dir / close != path else otherwise
 
 

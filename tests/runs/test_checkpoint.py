@@ -185,6 +185,8 @@ def test_a_name_with_a_dot_is_not_taken_for_another_run(tmp_path: Path, monkeypa
         save_checkpoint(tmp_path / "checkpoints" / name / "last.npz", make())
     assert run_meant(Path("gru.25"), None) == f"did you mean {Path('checkpoints/gru.25')}?"
     assert run_meant(Path("checkpoints/gru"), None) is None
+    (tmp_path / "grue.txt").touch()
+    assert run_meant(Path("grue.txt"), None) is None
 
 
 def test_no_run_is_suggested_where_none_is_like_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
