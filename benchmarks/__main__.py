@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import control, encoding, evaluation, learning, live, memory, mpi, startup, sweeps
+from benchmarks import control, encoding, evaluation, learning, live, memory, mixture, mpi, startup, sweeps
 from benchmarks.contestants import Size
 from benchmarks.race import race
 
@@ -103,6 +103,7 @@ SUITES = {
     "memory": memory.measure,
     "learning": learning.measure,
     "evaluation": evaluation.measure,
+    "mixture": mixture.measure,
 }
 
 
@@ -113,7 +114,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="number of turns per contestant; the median is shown")
     parser.add_argument("--turn", type=float, default=0.6, help="seconds per turn")
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    parser.add_argument("--text", default="tiny-shakespeare", help="corpus or file for learning, evaluation and mpi")
+    parser.add_argument("--text", default="tiny-shakespeare", help="corpus or file for some suites, such as learning")
     parser.add_argument("--output", type=Path, default=Path("benchmarks.json"), help="JSON file with every figure")
     args = parser.parse_args()
     if unknown := set(args.suites) - set(SUITES):
