@@ -33,7 +33,7 @@ def main() -> None:
     from charrnn.blas import choose_kernel
 
     # Like the program itself: one BLAS thread per replica; otherwise all cores.
-    choose_kernel(threads=1 if kind == "charrnn" else count)
+    choose_kernel(threads=1 if kind in ("numpy", "compiled") else count)
     from benchmarks.contestants import Size, make
 
     step = make(kind, Size(cell, layers, hidden, batch, steps, symbols), count)

@@ -41,25 +41,36 @@ class Size:
         return 3 * 2 * weights
 
 
+def _keep_machine_code() -> None:
+    """Compile once for all contestants, as the program itself does."""
+    from charrnn.nn.compiled import keep_machine_code
+    from charrnn.runs.kernels import kept_code
+
+    keep_machine_code(kept_code())
+
+
 def ids_of(size: Size) -> np.ndarray:
     """The same ids for all contestants."""
     return np.random.default_rng(0).integers(0, size.V, size.B * (4 * size.T) + 1).astype(np.uint8)
 
 
-def charrnn_step(size: Size, replicas: int) -> Step:
-    """Forward, backward, clip and Adam, through the trainer's own replicas."""
+def charrnn_step(size: Size, kernels: str, replicas: int) -> Step:
+    """Forward, backward, clip and Adam, through the trainer's own replicas: processes, or threads where compiled."""
+    from charrnn.nn.cells import CELLS
     from charrnn.nn.clip import clip_by_norm, global_norm
     from charrnn.nn.optim import Adam
     from charrnn.training.group import ReplicaSpec, group_of
 
+    if kernels == "compiled":
+        _keep_machine_code()
     path = Path(tempfile.mkdtemp()) / "ids"
     ids = ids_of(size)
     ids.tofile(path)
     sizes = {"cell": size.cell, "hidden_size": size.H, "num_layers": size.L}
     plan = ReplicaSpec(
-        vocab_size=size.V, sizes=sizes, network=sizes, offsets=False, ids_path=str(path),
-        ids_dtype=ids.dtype.str, train_size=len(ids), separator=None, batch_size=size.B, seq_length=size.T,
-        count=replicas, state_reset=0.0, cell_module=f"charrnn.nn.cells.{size.cell}",
+        vocab_size=size.V, sizes=sizes, network=sizes, cell_module=CELLS[size.cell].__module__, offsets=False,
+        ids_path=str(path), ids_dtype=ids.dtype.str, train_size=len(ids), separator=None, batch_size=size.B,
+        seq_length=size.T, state_reset=0.0, count=replicas, kernels=kernels,
     )  # fmt: skip
     group = group_of(plan, plan.stream())
     group.model.init(np.random.default_rng(0))
@@ -109,7 +120,7 @@ def torch_step(size: Size, threads: int) -> Step:
     return step
 
 
-def charrnn_sampler(size: Size) -> Step:
+def charrnn_sampler(size: Size, kernels: str, threads: int) -> Step:
     """One character for each of `size.B` streams: step, temperature, draw."""
     from charrnn.nn.network import CharRNN
     from charrnn.sampling.generate import generate_ids
@@ -117,6 +128,9 @@ def charrnn_sampler(size: Size) -> Step:
 
     model = CharRNN(size.V, cell=size.cell, hidden_size=size.H, num_layers=size.L, fuse_one_hot=False)
     model.init(np.random.default_rng(0))
+    if kernels == "compiled":
+        _keep_machine_code()
+        model.use_compiled(threads=threads)
     options = SamplingOptions(temperature=0.8)
     ids = generate_ids(
         model, np.zeros(1, np.uint8), length=1 << 40, seed=0, num_samples=size.B, options=options
@@ -182,13 +196,13 @@ def textbook_step(size: Size) -> Step:
 
 
 def make(kind: str, size: Size, count: int) -> Step:
-    """A contestant's step: charrnn with `count` replicas, torch or gemm with `count` threads, or textbook."""
-    if kind == "charrnn":
-        return charrnn_step(size, count)
+    """A contestant's step: charrnn on one of its kernels with `count` replicas, torch or gemm with `count` threads."""
+    if kind in ("numpy", "compiled"):
+        return charrnn_step(size, kind, count)
     if kind == "torch":
         return torch_step(size, count)
-    if kind == "charrnn-sample":
-        return charrnn_sampler(size)
+    if kind in ("numpy-sample", "compiled-sample"):
+        return charrnn_sampler(size, kind.partition("-")[0], count)
     if kind == "torch-sample":
         return torch_sampler(size, count)
     if kind == "gemm":

@@ -30,8 +30,6 @@ class Contestant:
         )
         self.steps = 1
         self.seconds: list[float] = []
-        if self._read() != "ready":
-            raise RuntimeError(f"{kind}: did not start")
 
     def _read(self) -> str:
         line = self._process.stdout.readline()
@@ -46,7 +44,9 @@ class Contestant:
         return float(self._read())
 
     def warm_up(self, turn_seconds: float) -> None:
-        """Find the number of steps that fills a turn."""
+        """Wait until it is ready, then find the number of steps that fills a turn."""
+        if self._read() != "ready":
+            raise RuntimeError("a contestant did not start")
         self.ask(1)
         taken = self.ask(1)
         if taken < turn_seconds / 20:
@@ -83,7 +83,8 @@ def race(kinds: dict[str, tuple[str, int]], size: Size, *, repeats: int, turn_se
     try:
         for name, (kind, count) in kinds.items():
             runners[name] = Contestant(kind, size, count)
-            runners[name].warm_up(turn_seconds)
+        for contestant in runners.values():
+            contestant.warm_up(turn_seconds)
         for _ in range(repeats):
             for contestant in runners.values():
                 contestant.turn()

@@ -66,7 +66,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "nn/ema.py": ("nn/test_ema.py",),
     "nn/matmul.py": ("nn/test_matmul.py",),
     "nn/embedding.py": ("nn/test_embedding.py",),
-    "nn/params.py": ("nn/test_optim.py", "nn/test_dropout.py"),
+    "nn/params.py": ("nn/test_optim.py", "nn/test_dropout.py", "nn/test_network.py"),
     "nn/dropout.py": ("nn/test_dropout.py",),
     "nn/buffers.py": ("nn/test_matmul.py", *_NETWORKS),
     "nn/optim.py": ("nn/test_optim.py",),

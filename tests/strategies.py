@@ -15,9 +15,6 @@ from charrnn.nn.network import CharRNN, State
 from charrnn.runs.kernels import kept_code
 
 # How a network can be run: NumPy's kernels, which take one-hot inputs into a product or gather, and compiled ones.
-WAYS: dict[str, dict[str, Any]] = {
-    "fused": {"fuse_one_hot": True}, "gathered": {"fuse_one_hot": False}, "compiled": {"kernels": "compiled"},
-}  # fmt: skip
 every_way = pytest.mark.parametrize(
     "way", ["fused", "gathered", pytest.param("compiled", marks=pytest.mark.extras)]
 )  # fmt: skip
@@ -47,17 +44,19 @@ def make_case(
     L: int = 1,
     dropout: float = 0.0,
     dtype: type = np.float64,
-    way: str | None = None,
+    way: str = "",
+    threads: int = 1,
     seed: int = 0,
     noise: float = 0.2,
     **options: Any,
 ) -> Case:
-    """The case in one of the `WAYS`; `noise` is added to weights and biases (much makes wide ones chaotic)."""
+    """The case in one of the ways above; `noise` is added to weights and biases (much makes wide ones chaotic)."""
     rng = np.random.default_rng(seed)
+    options |= {"fused": {"fuse_one_hot": True}, "gathered": {"fuse_one_hot": False}}.get(way, {})
+    model = CharRNN(V, cell=cell, hidden_size=H, num_layers=L, dropout=dropout, dtype=dtype, **options)
     if way == "compiled":
         keep_machine_code(kept_code())
-    ways = WAYS[way] if way else {}
-    model = CharRNN(V, cell=cell, hidden_size=H, num_layers=L, dropout=dropout, dtype=dtype, **ways, **options)
+        model.use_compiled(threads=threads)
     model.init(rng)
     model.params.flat += rng.normal(0.0, noise, model.params.size).astype(dtype)
     inputs, targets = rng.integers(0, V, (2, T, B))

@@ -60,6 +60,7 @@ def make_page() -> str:
     vocabulary = Vocabulary.of(text)
     model = CharRNN(len(vocabulary), cell="lstm", hidden_size=8)
     model.init(np.random.default_rng(0))
+    model.params.flat *= 6.0  # units that use their whole range
     trace = trace_text(model, vocabulary.encode(text))
     curve = [1.0 / k for k in range(1, 50)]
     run = {
@@ -76,7 +77,10 @@ def make_page() -> str:
     errors = [{"name": "a", "tables": {"kind": table}}]
     texts = [units_data("a", text, trace)]
     title = f"report {HOSTILE}"
-    return render({"title": title, "runs": [run], "texts": texts, "memory": memory, "errors": errors})
+    found = [{"name": HOSTILE, "nats": 2.0}, {"name": "next", "nats": 2.01}]
+    ranking = {"text": HOSTILE, "names": [HOSTILE], "runs": found, "baselines": {"gzip": 4.0, "order-6 n-grams": 2.1}}
+    data = {"title": title, "runs": [run], "texts": texts, "memory": memory, "errors": errors, "rankings": [ranking]}
+    return render(data)
 
 
 @pytest.mark.extras
@@ -89,15 +93,25 @@ def test_the_report_in_chromium(browser: Any, tmp_path: Path) -> None:
         browser.get(f"http://127.0.0.1:{server.server_port}/report.html")
         assert browser.title == f"report {HOSTILE}".strip()  # shown, not run
         colours = "return [...document.querySelectorAll('#coloured0 span')].map(s => s.style.backgroundColor)"
+        verdict = browser.find_element("class name", "verdict").text
+        assert verdict.startswith(HOSTILE.strip())
+        assert "predicts this text best: 2.885 bits per character (2.000 nats, perplexity 7.39)" in verdict
+        assert "0.014 bits (0.5%) fewer than next, which may be chance." in verdict
+        assert verdict.endswith("It beats gzip, but not order-6 n-grams.")
+        bars = browser.execute_script("return [...document.querySelectorAll('.bars b')].map(b => b.textContent)")
+        assert bars == ["2.100", "2.885", "2.900", "4.000"]
+        assert "b\\x1b[31m" in browser.find_element("css selector", ".first pre").text
         first = browser.execute_script(colours)
         assert len(first) == len(HOSTILE) * 4
         assert len(set(first)) > 10
         slider = browser.find_element("id", "unit0")
+        found = int(slider.get_attribute("value"))
         slider.send_keys("\ue014")  # arrow right: the keyboard moves it
         browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
         second = browser.execute_script(colours)
         assert first != second
-        assert "unit 1 of 8" in browser.find_element("id", "told0").text
+        moved = (found + 1) % 8 if found < 7 else 7
+        assert f"unit {moved} of 8" in browser.find_element("id", "told0").text
         pick = "const s = document.getElementById('what0'); s.value = 'nats'; s.dispatchEvent(new Event('change'))"
         browser.execute_script(pick)
         browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
@@ -114,6 +128,11 @@ def test_the_report_in_chromium(browser: Any, tmp_path: Path) -> None:
             "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert wide <= 0, "the page scrolls sideways on a phone"
+        browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        small = browser.execute_script(  # as tall as they are drawn for, whatever the width
+            "return [...document.querySelectorAll('svg')].filter(s => s.getScreenCTM().a < 0.95).length"
+        )
+        assert small == 0, "the charts' words shrink with the page"
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
         assert set(server.asked) == {"/report.html"}
         browser.save_screenshot(str(tmp_path / "phone.png"))

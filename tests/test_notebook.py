@@ -1,18 +1,24 @@
-"""The notebook is committed as it ran, and runs again."""
+"""The notebook is committed as it ran, in two languages of one source, and runs again."""
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT
 
-NOTEBOOK = ROOT / "notebooks" / "rnn_from_scratch.ipynb"
-PLOTS = 8
+PLOTS = 10
+_spec = importlib.util.spec_from_file_location("build_notebooks", ROOT / "notebooks" / "build.py")
+assert _spec is not None
+assert _spec.loader is not None
+build = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(build)
+languages = pytest.mark.parametrize("language", ["en", "fr"])
 
 
 def outputs(notebook: dict[str, Any]) -> list[dict[str, Any]]:
@@ -23,31 +29,76 @@ def pictures(notebook: dict[str, Any]) -> int:
     return sum(len(output.get("data", {}).get("image/png", "")) > 5000 for output in outputs(notebook))
 
 
-def test_the_notebook_is_committed_as_it_ran() -> None:
-    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+def code(language: str) -> list[str]:
+    return [text for kind, text in build.cells(language) if kind == "code"]
+
+
+@languages
+def test_the_notebook_is_committed_as_it_ran(language: str) -> None:
+    text = build.NOTEBOOKS[language].read_text(encoding="utf-8")
+    notebook = json.loads(text)
+    found = [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
+    assert found == build.cells(language), "run: python notebooks/build.py"
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     assert pictures(notebook) == PLOTS
-    assert all(output["output_type"] != "error" for output in outputs(notebook))
+    assert {output["output_type"] for output in outputs(notebook)} == {"stream", "display_data"}
+    assert {output.get("name", "stdout") for output in outputs(notebook)} == {"stdout"}  # no warnings
     assert all(len("".join(cell["source"]).splitlines()) <= 32 for cell in cells)
-    text = NOTEBOOK.read_text(encoding="utf-8")
     assert not re.search(r"/(home|root|tmp|work|usr)/", text)
+    assert len(text) < 700_000
     printed = "".join("".join(output.get("text", [])) for output in outputs(notebook))
-    differences = [float(x) for x in re.findall(r"largest difference of a gradient: (\S+)", printed)]
+    said = r"(?:largest difference of a gradient:|plus grande différence d'un gradient :) (\S+)"
+    differences = [float(x) for x in re.findall(said, printed)]
     assert len(differences) == 2  # PyTorch's and charrnn's
     assert max(differences) < 1e-10
 
 
+def test_both_languages_have_the_same_code_but_for_its_words() -> None:
+    def shape(source: str) -> str:
+        tree = ast.parse(source)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                node.value = ""
+        return ast.dump(tree)
+
+    assert [shape(text) for text in code("en")] == [shape(text) for text in code("fr")]
+    kinds = [[kind for kind, _ in build.cells(language)] for language in ("en", "fr")]
+    assert kinds[0] == kinds[1]
+    pairs = zip(build.cells("en"), build.cells("fr"), strict=True)
+    assert not [text for (kind, text), other in pairs if kind == "markdown" and text == other[1]]
+    for language in ("en", "fr"):  # formulas are the same in both, but for words in them
+        text = "\n".join(text for kind, text in build.cells(language) if kind == "markdown")
+        formulas = re.findall(r"\$\$(.*?)\$\$", text.replace("cible", "target"), re.DOTALL)
+        assert len(formulas) == 9
+        if language == "en":
+            english = formulas
+    assert formulas == english
+
+
+def test_text_that_is_said_to_be_unseen_is_unseen() -> None:
+    made: dict[str, Any] = {}
+    cells = code("en")
+    exec("import math\nimport numpy as np\nrng = np.random.default_rng(0)", made)
+    exec(next(text for text in cells if "unseen_text" in text), made)
+    known = {text for text, _ in made["seen"]}
+    assert len(made["unseen"]) == 100
+    assert not known & {text for text, _ in made["unseen"]}
+    manual = next(text for text in cells if "topics" in text)
+    exec(manual.partition("ngram, _")[0], made)
+    train = set(made["text_of"](made["train"]).split("\n\n"))
+    whole = made["text_of"](made["test"]).split("\n\n")[1:-1]
+    assert not train & set(whole)
+
+
 @pytest.mark.extras
 @pytest.mark.filterwarnings("ignore")
-def test_the_notebook_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    pytest.importorskip("ipykernel")
-    pytest.importorskip("matplotlib")
+@languages
+def test_the_notebook_runs_again(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nbclient", "nbformat", "ipykernel", "matplotlib"):
+        pytest.importorskip(name)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    nbclient.NotebookClient(notebook, timeout=170, kernel_name="python3").execute()  # raises where a cell does
-    assert pictures(notebook) == PLOTS
+    made = build.run(language)  # raises where a cell does
+    assert pictures(made) == PLOTS
+    errors = [output for output in outputs(made) if output.get("name") == "stderr"]
+    assert not errors

@@ -22,6 +22,8 @@ from charrnn.cli.streams import open_standard_streams, settle
 from charrnn.errors import CharRNNError, printable
 from charrnn.files import unusable
 
+_STOPPED = (129, 130, 143)  # exit codes after a signal
+
 
 class Root(Group):
     """`charrnn` itself, which loads a command when it is called."""
@@ -45,7 +47,7 @@ app = CommandGroup(
     "`charrnn help COMMAND` or `charrnn COMMAND -h` shows the options of a command.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: charrnn train --config quickstart; charrnn sample --temperature 0.7",
+    epilog="Example: charrnn train my.txt; charrnn sample --temperature 0.7",
 )
 
 
@@ -121,10 +123,12 @@ def attempt(arguments: Sequence[str]) -> Outcome:
         outcome = replace(
             outcome, message=with_flags(outcome.message, arguments), hint=with_flags(outcome.hint or "", arguments)
         )
-        hint = f"  hint: {printable(outcome.hint)}\n" if outcome.hint else ""
-        sys.stderr.write(f"charrnn: error: {printable(outcome.message)}\n{hint}")
+        # A stop that was asked for is no error.
+        error, remedy = ("", "") if outcome.code in _STOPPED else ("error: ", "hint: ")
+        hint = f"  {remedy}{printable(outcome.hint)}\n" if outcome.hint else ""
+        sys.stderr.write(f"charrnn: {error}{printable(outcome.message)}\n{hint}")
     mpi = sys.modules.get("charrnn.training.mpi")
-    if mpi is not None and outcome.code not in (0, 129, 130, 143):  # a stop that was asked for is the same on all ranks
+    if mpi is not None and outcome.code not in (0, *_STOPPED):  # a stop is the same on all ranks
         settle()
         sys.stderr.flush()
         mpi.abort(outcome.code)

@@ -32,6 +32,15 @@ def recipes(incomplete: str) -> list[tuple[str, str]]:
     return found + _paths(incomplete, (".yaml", ".yml"))
 
 
+def texts(incomplete: str) -> list[tuple[str, str]]:
+    """Files and folders that may hold a text, named corpora, built-in settings, and runs to resume."""
+    from charrnn.data.corpora import catalogue
+
+    named = [(name, "corpus") for name in catalogue() if name.startswith(incomplete)]
+    found = named + recipes(incomplete) + [(run, "") for run in runs(incomplete)] + _paths(incomplete, ("",))
+    return list(dict(reversed(found)).items())[::-1]
+
+
 def overrides(incomplete: str) -> list[str]:
     """Keys as in ``model.cell=``; behind a key that is complete, its values."""
     key, equals, value = incomplete.partition("=")

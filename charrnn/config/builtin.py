@@ -25,3 +25,9 @@ def settings_path(name: str, *, beside: Path = Path()) -> Path:
         built_in = bundled_path(f"configs/{name}.yaml")
         return built_in if os.path.exists(built_in) else path
     return path
+
+
+def recipes() -> dict[str, str]:
+    """The built-in settings: name -> what they are for, as the first line of the file says."""
+    paths = sorted(bundled_path("configs").glob("*.yaml"))
+    return {path.stem: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for path in paths}

@@ -81,17 +81,29 @@ def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Con
     return _build({} if obj is None else obj, where, overrides)
 
 
-def config_from_dict(obj: object, *, where: str) -> Config:
+def config_from_dict(
+    obj: object, *, where: str, overrides: Sequence[str] = (), base: Mapping[str, Mapping[str, object]] | None = None
+) -> Config:
     """Check settings given as nested dicts, as `config_to_dict` returns them and checkpoints store them.
 
     Args:
         obj: sections of settings; not changed.
         where: its name in errors.
+        overrides: as in `load_config`.
+        base: values, instead of the defaults, of what neither of them gives.
 
     Raises:
         SettingsError: a setting that is unknown, missing or impossible.
     """
-    return _build(obj, where, ())
+    return _build(obj, where, overrides, base)
+
+
+def given_settings(obj: object, *, where: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Path -> value of what settings and overrides give by themselves, without the defaults; see `config_from_dict`."""
+    sections = _checked_names(obj, where)
+    for item in overrides:
+        _override(sections, item)
+    return dict(_leaves(sections))
 
 
 def config_of_names(settings: Mapping[str, object], base: Config | None = None) -> Config:
@@ -208,13 +220,17 @@ def _paths() -> list[str]:
     return [*_sections(), *_kinds()]
 
 
-def _build(obj: object, where: str, overrides: Sequence[str]) -> Config:
+def _build(
+    obj: object, where: str, overrides: Sequence[str], base: Mapping[str, Mapping[str, object]] | None = None
+) -> Config:
     """Check `obj` and its overrides, in the order of the most helpful errors: names, then values, then sums."""
     sections = _checked_names(obj, where)
     origins: dict[str, str] = {}
     for item in overrides:
         path = _override(sections, item)
         origins[path] = f"`overrides` {one_line(item)}"
+    for section, settings in (base or {}).items():
+        sections[section] = {**settings, **sections.get(section, {})}
     kinds = _kinds()
 
     def where_of(path: str) -> str:

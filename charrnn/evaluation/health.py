@@ -20,6 +20,7 @@ from charrnn.nn.stepper import Stepper
 
 SAMPLES = 64  # fewer where the vocabulary is so large that they would take more than a few seconds
 _MOST_LOGITS, _FEWEST_SAMPLES = 50_000_000, 4
+FEW_STEPS = 200  # of a network that is hardly trained
 _LENGTH = 200
 _SPAN = 50  # characters whose mean surprise tells a derailed sample from a surprising word
 _READ, _READERS, _SETTLED = 256, 8, 64
@@ -41,20 +42,28 @@ class Health:
     still_units: float
     saturated_units: float
 
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know, and do; nothing where the network is in order."""
-        slower = "lower training.learning_rate or set training.grad_clip"
-        found = []
+    def findings(self, steps: int | None = None) -> dict[str, str]:
+        """What is wrong, by a name for it; nothing where the network is in order.
+
+        Args:
+            steps: that it was trained for; units of a network that has hardly begun are still without being sick.
+        """
+        found = {}
         if self.derailed_samples * SAMPLES > 1:  # one may have found a rare place of the text
-            found.append(
-                f"{self.derailed_samples:.0%} of samples that start from the zero state derail into noise; {slower}, "
-                "or raise training.state_reset"
+            found["derailing"] = (
+                f"{self.derailed_samples:.0%} of samples that start from the zero state derail into noise"
             )
-        if self.still_units > 0.2:
-            found.append(f"{self.still_units:.0%} of the units never move while the network reads; {slower}")
+        if self.still_units > 0.2 and (steps is None or steps >= FEW_STEPS):
+            found["still-units"] = f"{self.still_units:.0%} of the units never move while the network reads"
         if self.saturated_units > 0.5:
-            found.append(f"{self.saturated_units:.0%} of the units are saturated most of the time; {slower}")
-        return tuple(found)
+            found["saturated-units"] = f"{self.saturated_units:.0%} of the units are saturated most of the time"
+        return found
+
+    def notes(self, steps: int | None = None) -> tuple[str, ...]:
+        """The findings with what to do about them."""
+        slower = "lower training.learning_rate or set training.grad_clip"
+        more = {"derailing": ", or raise training.state_reset"}
+        return tuple(f"{text}; {slower}{more.get(key, '')}" for key, text in self.findings(steps).items())
 
 
 def check_health(model: CharRNN, ids: IdArray, *, loss: float, seed: int = 0) -> Health:

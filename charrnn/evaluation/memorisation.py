@@ -23,6 +23,7 @@ LENGTHS = (8, 12, 16, 24, 32, 50)
 
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
 _CHUNK = 1 << 20
+_TOP_BITS = 18
 _HASHES = npt.NDArray[np.uint64]
 
 
@@ -76,12 +77,15 @@ def occurrences(text: IdArray, source: IdArray, n: int) -> npt.NDArray[np.int64]
         return places
     wanted, which = np.unique(_hashes(text, n), return_inverse=True)
     found = np.full(len(wanted), -1, np.int64)
+    wanted_tops = np.zeros(1 << _TOP_BITS, np.bool_)  # most of the source is ruled out by a look at these
+    wanted_tops[wanted >> np.uint64(64 - _TOP_BITS)] = True
     for start in range(0, len(source) - n + 1, _CHUNK):
         hashes = _hashes(source[start : start + _CHUNK + n - 1], n)
-        slots = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
-        hits = np.flatnonzero(wanted[slots] == hashes)
-        fresh = hits[found[slots[hits]] < 0]
-        found[slots[fresh[::-1]]] = fresh[::-1] + start  # the first of equal ones is written last
+        near = np.flatnonzero(wanted_tops[hashes >> np.uint64(64 - _TOP_BITS)])
+        slots = np.minimum(np.searchsorted(wanted, hashes[near]), len(wanted) - 1)
+        hit = (wanted[slots] == hashes[near]) & (found[slots] < 0)
+        fresh, slots = near[hit], slots[hit]
+        found[slots[::-1]] = fresh[::-1] + start  # the first of equal ones is written last
     places = found[which]
     window = np.arange(n)
     for index in np.flatnonzero(places >= 0):  # two texts with the same hash: never seen yet, but possible

@@ -1,10 +1,12 @@
-"""One HTML file that samples in a browser: weights and a small forward pass in plain JavaScript, no network."""
+"""One HTML file that writes in a browser: weights and a small forward pass in plain JavaScript, no network."""
 
 from __future__ import annotations
 
 import base64
 import html
 import json
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -32,20 +34,34 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
         "layers": m.num_layers,
         "symbols": meta["vocabulary"]["symbols"],
         "encoding": meta["vocabulary"]["encoding"],
-        "source": Path(checkpoint.config.corpus.sources[0]).name,  # no local folder names on a page for others
         "start": start_facts(checkpoint),
         "shapes": {name: list(values.shape) for name, values in params.items()},
     }
     flat = np.concatenate([values.ravel() for values in params.values()]).astype("<f4")
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    title = f"{facts['source']}: {m.cell.upper()}, {m.num_layers} x {m.hidden_size}"
-    # `<` never occurs in the data, so that no text in it can end the script.
-    page = page.replace("__EQUATIONS__", unit_script(cell))
-    page = page.replace("__TITLE__", html.escape(title))
-    page = page.replace("__FACTS__", json.dumps(facts).replace("<", "\\u003c"))
-    page = page.replace("__WEIGHTS__", base64.b64encode(flat.tobytes()).decode())
+    source = Path(checkpoint.config.corpus.sources[0]).name  # no local folder names on a page for others
+    filled = {
+        "SOURCE": html.escape(source),
+        "ABOUT": html.escape(_about(checkpoint, source, flat.size)),
+        "EQUATIONS": unit_script(cell),
+        "FACTS": json.dumps(facts).replace("<", "\\u003c"),  # so that no text in it can end the script
+        "WEIGHTS": base64.b64encode(flat.tobytes()).decode(),
+    }
+    page = re.sub(r"__([A-Z]+)__", lambda mark: filled[mark[1]], page)
     write_output(output, page.encode())
     return [output]
+
+
+def _about(checkpoint: Checkpoint, source: str, parameters: int) -> str:
+    """What the page says it is: the text, the cell, the size, and the loss if it is known."""
+    m, loss = checkpoint.config.model, checkpoint.counters.get("best_val_loss")
+    layers = "1 layer" if m.num_layers == 1 else f"{m.num_layers} layers"
+    size = f"{m.cell.upper()}, {layers} of {m.hidden_size} units, {parameters:,} parameters"
+    said = f"A recurrent network ({size}) taught to guess the next character of {source}."
+    if not isinstance(loss, float) or not math.isfinite(loss):
+        return said
+    bits = loss / math.log(2)
+    return f"{said} Lowest loss on unseen text: {loss:.3f} nats ({bits:.2f} bits) per character."
 
 
 class _JavaScript:

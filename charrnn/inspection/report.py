@@ -9,10 +9,13 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from charrnn.inspection.trace import Trace
+from charrnn.nn.params import Array
 
-_BUDGET = 3_000_000  # bytes of activations in a page, before base64
+_BUDGET = 440_000  # bytes of a text's activations in a page, before base64, so that a run takes less than 1 MB
+_LEAST = 200  # characters of text, however large the network
 MARK = "__DATA__"
 
 
@@ -38,23 +41,35 @@ def finite(value: Any) -> Any:
 
 
 def units_data(name: str, text: str, trace: Trace) -> dict[str, Any]:
-    """A text with all activations that fit, as signed bytes in base64.
+    """A text with all activations that fit, of 4 bits in base64: h of every layer, tanh(c), gates from shut to open.
+
+    The text is cut where not even the states of all layers would fit.
 
     Returns:
-        `name`, `text`, `nats` (N-1,) and `units`: for each layer and each state or gate `layer`, `of`, `size` (H) and
-        `data`, (H, N) bytes from -127 to 127: h, tanh(c), and gates from shut to open.
+        `name`, `text`, `nats` (N-1,) and `units`: for each layer and each state or gate `layer`, `of`, `size` (H),
+        `first`, the unit that varies most, and `data`, (H, N) values from 1 (-1) over 8 (0) to 15 (+1), two per byte.
     """
-    layers = len(trace.layers)
-    names = ("h", *trace.unbounded, *trace.sigmoid_gates)
-    wanted = [(layer, of) for of in names for layer in range(layers)]
+    layers = range(len(trace.layers))
+    states = ("h", *trace.unbounded)
+    per_char = sum(trace.activation(of, layer).shape[1] for of in states for layer in layers) / 2
+    length = min(len(text), max(_LEAST, int(_BUDGET / per_char)))
     kept: list[dict[str, Any]] = []
     used = 0
-    for layer, of in wanted:
-        values = trace.signed(of, layer)
-        if kept and used + values.size > _BUDGET:
-            break
-        used += values.size
-        data = np.round(values.T * 127.0).astype(np.int8)
-        packed = base64.b64encode(np.ascontiguousarray(data).tobytes()).decode("ascii")
-        kept.append({"layer": layer, "of": of, "size": values.shape[1], "data": packed})
-    return {"name": name, "text": text, "nats": [round(float(n), 4) for n in trace.nats], "units": kept}
+    for of in (*states, *trace.sigmoid_gates):
+        for layer in layers:
+            values = trace.signed(of, layer)[:length]
+            used += -(-values.size // 2)
+            if kept and used > _BUDGET:
+                break
+            packed = base64.b64encode(_packed(values.T).tobytes()).decode("ascii")
+            first = int(values.std(axis=0).argmax())
+            kept.append({"layer": layer, "of": of, "size": values.shape[1], "first": first, "data": packed})
+    nats = [round(float(n), 4) for n in trace.nats[: length - 1]]
+    return {"name": name, "text": text[:length], "nats": nats, "units": kept}
+
+
+def _packed(values: Array) -> npt.NDArray[np.uint8]:
+    """Values from -1 to 1 as numbers from 1 to 15, two per byte, the first in the upper half."""
+    levels = (np.round(values.ravel() * 7.0) + 8.0).astype(np.uint8)
+    pairs = np.append(levels, np.zeros(levels.size % 2, np.uint8)).reshape(-1, 2)
+    return (pairs[:, 0] * 16 + pairs[:, 1]).astype(np.uint8)

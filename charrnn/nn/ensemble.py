@@ -7,14 +7,17 @@ cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import Array, IntArray
-from charrnn.nn.stepper import Stepper
+from charrnn.nn.stepper import Stepper, stepper_of
+
+if TYPE_CHECKING:
+    from charrnn.nn.compiled.stepper import CompiledStepper
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -45,7 +48,7 @@ class EnsembleStepper:
         self.columns, self.vocab_size = columns, models[0].vocab_size
         self._companion = companion
         self._memory = None if companion is None else companion.memory(columns)
-        self._steppers = [Stepper(model, columns) for model in models]
+        self._steppers = [stepper_of(model, columns) for model in models]
         self._sum = np.empty((self.vocab_size, columns))
 
     @property
@@ -82,7 +85,7 @@ class EnsembleStepper:
 
 def make_stepper(
     models: Sequence[CharRNN], columns: int = 1, companion: Companion | None = None
-) -> Stepper | EnsembleStepper:
+) -> Stepper | CompiledStepper | EnsembleStepper:
     """A stepper of one or several models."""
     alone = len(models) == 1 and companion is None
-    return Stepper(models[0], columns) if alone else EnsembleStepper(models, columns, companion)
+    return stepper_of(models[0], columns) if alone else EnsembleStepper(models, columns, companion)

@@ -41,8 +41,6 @@ class CharRNN:
         dtype: float32; float64 to check gradients.
         params: storage to use (shared memory, say); zeros if omitted, to be filled by `init`.
         fuse_one_hot: see `RecurrentCell`.
-        kernels: "numpy" or "compiled"; see `charrnn.nn.compiled`.
-        threads: over which compiled kernels share out columns.
 
     Example:
         >>> model = CharRNN(vocab_size=65, cell="gru", hidden_size=32)
@@ -67,8 +65,6 @@ class CharRNN:
         dtype: npt.DTypeLike = np.float32,
         params: FlatParams | None = None,
         fuse_one_hot: bool | None = None,
-        kernels: str = "numpy",
-        threads: int = 1,
     ) -> None:
         self.vocab_size, self.hidden_size, self.num_layers = vocab_size, hidden_size, num_layers
         self.cell_name, self.dropout = cell, dropout
@@ -95,13 +91,19 @@ class CharRNN:
         ]
         self.head = SoftmaxHead(self.params.under("head"))
         self.engine: Engine | None = None
-        if kernels == "compiled":
-            each = [layer.params for layer in self.layers]
-            self.engine = make_engine(cell, each, self.head.params, threads=threads)
         self._grads: FlatParams | None = None
         self.state_grads: State = []
         self._arena = Arena(self.dtype, on_growth=self._forget_workspaces)
         self._workspaces: dict[tuple[int, int], list[Workspace]] = {}
+
+    def use_compiled(self, *, threads: int = 1) -> None:
+        """Run windows and steps on compiled kernels, which share columns out over threads; see `charrnn.nn.compiled`.
+
+        Raises:
+            ValueError: they cannot be used.
+        """
+        each = [layer.params for layer in self.layers]
+        self.engine = make_engine(self.cell_name, each, self.head.params, threads=threads)
 
     @staticmethod
     def param_shapes(

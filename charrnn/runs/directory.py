@@ -59,13 +59,18 @@ class RunDirectory:
     def _files(self) -> tuple[Path, ...]:
         return (self.config, self.last, self.best, self.rollback, self.history, self.samples, self.summary)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether there is no run in it, nor half of one."""
+        return not any(file.exists() for file in self._files())
+
     def check_free(self) -> None:
         """There is no run in it.
 
         Raises:
             SettingsError: there is.
         """
-        if any(file.exists() for file in self._files()):
+        if not self.is_free:
             raise SettingsError(
                 f"{self.path}: the directory holds a run already",
                 hint="continue it with `resume`, replace it with `overwrite`, or choose another `run_dir`",
@@ -167,6 +172,15 @@ class RunDirectory:
                         file.truncate(size)
         except OSError as error:
             raise unwritable(path, error) from None
+
+
+def fresh_directory(path: Path) -> Path:
+    """`path`, or where it holds a run already, the first of path-2, path-3 and so on that holds none."""
+    number, fresh = 1, path
+    while not RunDirectory(fresh).is_free:
+        number += 1
+        fresh = path.with_name(f"{path.name}-{number}")
+    return fresh
 
 
 def finite(facts: dict[str, Any]) -> dict[str, Any]:

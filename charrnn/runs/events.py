@@ -85,6 +85,22 @@ class SampleMade:
 
 
 @dataclass(frozen=True)
+class FirstLook:
+    """What the network does seconds after its start, before the first validation and sample that the settings ask for.
+
+    Attributes:
+        val_loss: nats per character over the first characters of the validation split; NaN where there is none.
+        characters: how many those are.
+        text: a sample; "" where the settings want none.
+    """
+
+    step: int
+    val_loss: float
+    characters: int
+    text: str
+
+
+@dataclass(frozen=True)
 class CheckpointSaved:
     """A checkpoint is on the disk."""
 
@@ -117,6 +133,33 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Advice:
+    """One thing to change in the run, or in the next one.
+
+    Attributes:
+        key: a name for it that does not change between versions.
+        text: what was seen and what it means, in one sentence without a full stop.
+        settings: what to change, as in "model.dropout=0.2".
+    """
+
+    key: str
+    text: str
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Advised:
+    """What can be said about the run now has changed.
+
+    Attributes:
+        advice: all of it, most important first.
+    """
+
+    step: int
+    advice: tuple[Advice, ...]
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """The run is over.
 
@@ -129,4 +172,7 @@ class RunFinished:
     summary: dict[str, Any]
 
 
-Event = RunStarted | StepReport | Evaluated | SampleMade | CheckpointSaved | RolledBack | Note | RunFinished
+Event = (
+    RunStarted | StepReport | Evaluated | SampleMade | FirstLook | CheckpointSaved | RolledBack | Note | Advised
+    | RunFinished
+)  # fmt: skip

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from charrnn.config.schema import Config
-from charrnn.runs.reading import Note, Row, read_rows, read_run_config
+from charrnn.errors import DataError
+from charrnn.runs.reading import Note, Row, read_rows, read_run_config, read_text
+
+_SAMPLE_BYTES = 20_000  # of the end of samples.txt
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class History:
         measured = [(row.val_loss, k) for k, row in enumerate(self.rows) if row.val_loss is not None]
         return self.rows[min(measured)[1]] if measured else None
 
+    @property
+    def rollbacks(self) -> int:
+        """Returns to an older checkpoint after a divergence."""
+        return sum(note.event == "rollback" for note in self.events)
+
     def config(self) -> Config:
         """The run's resolved settings.
 
@@ -59,3 +67,12 @@ def read_history(path: Path) -> History:
         else:
             history.rows.append(row)
     return history
+
+
+def last_sample(path: Path) -> str | None:
+    """The newest sample of a run directory; None where it has none that can be read."""
+    try:
+        text = read_text(path / "samples.txt", limit=_SAMPLE_BYTES, end=True) or ""
+    except DataError:
+        return None
+    return text.rpartition(" ---\n")[2].rstrip("\n") or None

@@ -60,6 +60,16 @@ class Summary(Record):
     val_loss: Number | None = None
     best_val_loss: Number | None = None
     parameters: Count | None = None
+    derailed_samples: Number | None = None
+    still_units: Number | None = None
+    saturated_units: Number | None = None
+    train_chars: Count | None = None
+    val_chars: Count | None = None
+    repeated_share: Number | None = None
+    val_pair_nats: Number | None = None
+    train_pair_nats: Number | None = None
+    train_pair_spread: Number | None = None
+    space_share: Number | None = None
 
     @property
     def loss(self) -> float | None:

@@ -76,6 +76,7 @@ class Sampler:
             plain = SamplingOptions()  # all else is in the chain
         self._plain, self._temperature = plain, max(plain.temperature, LOWEST_TEMPERATURE)
         self._scores = np.empty((vocab_size, batch_size))
+        self._whole = self._scores[-1]  # of cumulative weights, the last
         self._passed = np.empty((vocab_size, batch_size), bool)
         self._row, self._below = np.empty(batch_size), np.empty(batch_size)
         self._ids = np.empty(batch_size, np.intp)
@@ -101,15 +102,16 @@ class Sampler:
             scores[...] = keep_top_k(scores, options.top_k)
         if options.top_p < 1.0:
             scores[...] = keep_top_p(scores, options.top_p)
-        np.max(scores, axis=0, out=row)
+        # The ufuncs' own methods: for one stream, `np.max` and its like cost more than what they compute.
+        np.maximum.reduce(scores, axis=0, out=row)
         np.subtract(scores, row, out=scores)
         np.divide(scores, self._temperature, out=scores)
         np.exp(scores, out=scores)
-        np.cumsum(scores, axis=0, out=scores)
+        np.add.accumulate(scores, axis=0, out=scores)
         # The count of cumulative weights at or below the draw is the index; a draw that rounds up to the whole weight
         # would point past the last symbol with any weight, hence nextafter.
-        np.nextafter(scores[-1], 0.0, out=self._below)
-        np.multiply(uniforms, scores[-1], out=row)
+        np.nextafter(self._whole, 0.0, out=self._below)
+        np.multiply(uniforms, self._whole, out=row)
         np.minimum(row, self._below, out=row)
         np.less_equal(scores, row, out=self._passed)
-        return np.sum(self._passed, axis=0, out=self._ids)
+        return np.add.reduce(self._passed, axis=0, dtype=np.intp, out=self._ids)

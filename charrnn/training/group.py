@@ -169,9 +169,9 @@ class Share:
     ) -> None:
         self.columns = columns_of(plan.rank, plan.count, stream.columns)
         self.stream, self._state_reset = stream, plan.state_reset
-        self.model = CharRNN(
-            plan.vocab_size, **plan.network, dtype=plan.dtype, params=params, kernels=plan.kernels, threads=threads
-        )
+        self.model = CharRNN(plan.vocab_size, **plan.network, dtype=plan.dtype, params=params)
+        if plan.kernels == "compiled":
+            self.model.use_compiled(threads=threads)
         if grads is not None:
             self.model.grads = grads
         self.state = self.model.zero_state(stream.columns) if state is None else state

@@ -13,7 +13,8 @@ from charrnn.config.schema import Config
 from charrnn.data.windows import WindowStream
 from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.runs.kernels import NUMPY_SPEED, Kernels, Tick, choose_kernels, operations_per_symbol
+from charrnn.runs.kernels import NUMPY_SPEED, Kernels, Tick, choose_kernels, operations_of_steps
+from charrnn.training.group import choose_replicas
 from charrnn.training.pace import most_steps
 
 Compiling = Callable[[], AbstractContextManager[Tick]]
@@ -45,8 +46,10 @@ def kernels_of_run(
     t, m = config.training, config.model
     _check_room(config, vocab_size)
     steps = most_steps(t, stream.windows_per_epoch)
-    symbols = math.inf if steps is None else float(steps) * stream.columns * t.seq_length
-    operations = 3.0 * operations_per_symbol(m, vocab_size) * symbols
+    operations, replicas = math.inf, choose_replicas(t.replicas, stream.columns)
+    if steps is not None:
+        each = operations_of_steps(m, vocab_size, t.seq_length, -(-stream.columns // replicas), learning=True)
+        operations = float(steps) * each
     if t.max_minutes is not None:
         operations = min(operations, 60.0 * t.max_minutes * NUMPY_SPEED)
     before = resume_from.kernel if resume_from else ""

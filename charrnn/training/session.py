@@ -19,11 +19,14 @@ from charrnn.data.encode import EncodedText
 from charrnn.data.sources import STDIN
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import SettingsError
+from charrnn.evaluation.text_facts import look_at_text
+from charrnn.files import writing
 from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from charrnn.runs.directory import RunDirectory
-from charrnn.runs.events import Event, Note, RunStarted
+from charrnn.runs.events import Event, Note, RunFinished, RunStarted
 from charrnn.runs.text import Bar, Origin, encode_corpus, no_bar
 from charrnn.runs.transfer import check_transferable
+from charrnn.training.adviser import Adviser
 from charrnn.training.group import GroupMaker, group_of
 from charrnn.training.kernels import Compiling
 from charrnn.training.progress import StopFlag
@@ -80,12 +83,19 @@ def train(
         begin = _resumed if resume else partial(_begun, init_from=init_from, overwrite=overwrite)
         trainer = begin(config, run_dir, stop, bar, ranks)
         log = _Log(config, run_dir)
-        for event in trainer.run():
+        facts = look_at_text(trainer.stream.ids, trainer.val_ids, trainer.text.vocabulary)
+        adviser = Adviser(config, run_dir, facts)
+        for happened in trainer.run():
+            event = adviser.hear(happened)
             if isinstance(event, RunStarted) and not lock.held:
                 event = replace(event, notes=(*event.notes, _NO_LOCK))
+            elif isinstance(event, RunFinished) and event.reason != "stopped":
+                with writing(run_dir.path, "the run directory"):
+                    run_dir.write_summary(event.reason, event.summary)
             log.show(event)
             yield event
             yield from log.notes()
+            yield from adviser.news()
 
 
 def leads() -> bool:

@@ -40,13 +40,12 @@ from charrnn.runs.events import (
     SampleMade,
     StepReport,
 )
-from charrnn.runs.start import TextModel, make_start, opening_of
+from charrnn.runs.start import opening_of
 from charrnn.runs.text import separator_ids, split_parts
 from charrnn.runs.transfer import transplant
-from charrnn.sampling.generate import Request, StopConditions, generate_texts
-from charrnn.sampling.options import SamplingOptions
 from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
 from charrnn.training.kernels import Compiling, kernels_of_run, unseen
+from charrnn.training.look import first_look, is_first_look_due, sample_now
 from charrnn.training.pace import is_due, learning_rate, most_steps, reason_to_end
 from charrnn.training.progress import Counters, StopFlag
 from charrnn.training.snapshot import capture, check_text, health_summary, restore, summarise
@@ -111,7 +110,7 @@ class Trainer:
         self.group = make_group(plan, self.stream)
         self.counters.replicas = self.group.count
         self._stopping, self._last_seconds, self._told = False, 0.0, False
-        self._saved_step = self.counters.step
+        self._saved_step, self._looked = self.counters.step, resume_from is not None
         self.model, self.state = self.group.model, self.group.state
         options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
         self.optimizer = OPTIMIZERS[t.optimizer](self.model.params.size, self.model.dtype, OptimizerOptions(**options))
@@ -169,7 +168,6 @@ class Trainer:
                 ids = self.val_ids if len(self.val_ids) > 1 else self.stream.ids
                 look = partial(health_summary, self.model, ids, self.counters, self.config.training.seed)
                 summary |= self.group.once(ignore_float_warnings(look))
-            self._write(self.run_dir.write_summary, self._reason, summary)
         yield RunFinished(self._reason, summary)
 
     def _advance(self, happened: list[Event]) -> None:
@@ -195,6 +193,8 @@ class Trainer:
             happened.append(self._measured(evaluated=False))  # to be seen; a stop leaves nothing in the history
         if is_due(step, t.sample_every) or (at_end and t.sample_every):
             happened.append(self._sample())
+        if reason is None and not self._looked and is_first_look_due(self.counters):
+            happened.extend(self._first_look())
         if reason or is_due(step, t.checkpoint_every):
             happened.append(self._save_last(only_for_stop=not (at_end or is_due(step, t.checkpoint_every))))
         self._reason = reason
@@ -315,16 +315,19 @@ class Trainer:
         )
 
     def _sample(self) -> SampleMade:
-        t, vocabulary = self.config.training, self.text.vocabulary
         if not self.group.leads:
             return SampleMade(self.counters.step, "")
         with self._averaged():
-            start = make_start(self.model, vocabulary, self.opening, self.state, self.separator)
-            writer = TextModel([self.model], vocabulary, [start])
-            wanted = Request(seed=t.seed, stop=StopConditions(t.sample_length), options=SamplingOptions(0.8))
-            (text,) = generate_texts(writer, wanted)
+            text = sample_now(self)
         self.run_dir.append_sample(self.counters.step, text)
         return SampleMade(self.counters.step, text)
+
+    def _first_look(self) -> Iterator[Event]:
+        """To be seen alone: when it comes depends on the machine, so nothing of it is counted or kept."""
+        self._looked, n, t = True, self.counters, self.config.training
+        if n.val_loss is None or n.step < (t.sample_every or 0):
+            with self._averaged():
+                yield self.group.once(ignore_float_warnings(partial(first_look, self)))
 
     def _write(self, write: Callable[..., T], *arguments: Any) -> T | None:
         """Write to the run directory, if that is this process's to do."""

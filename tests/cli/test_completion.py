@@ -12,6 +12,7 @@ import pytest
 
 from charrnn.cli import completion
 from charrnn.cli.app import app
+from charrnn.nn.cells import CELLS
 from tests.conftest import ROOT
 
 
@@ -44,13 +45,10 @@ def test_recipes_and_settings_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_keys_and_values_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(completed(monkeypatch, "train", "--set", "model.num")) == {"model.num_layers=1"}
     assert {"model.cell=", "model.dropout="} < set(completed(monkeypatch, "compare", "rnn", "--set", "model."))
-    assert completed(monkeypatch, "train", "--set", "model.cel") == [
-        "model.cell=lstm",
-        "model.cell=gru",
-        "model.cell=rnn",
-    ]
+    others = [cell for cell in sorted(CELLS) if cell != "lstm"]  # the default comes first
+    assert completed(monkeypatch, "train", "--set", "model.cel") == [f"model.cell={c}" for c in ("lstm", *others)]
     # bash divides words at the equals sign, and replaces only what comes after it
-    assert completed(monkeypatch, "train", "--set", "model.cell", "=") == ["lstm", "gru", "rnn"]
+    assert completed(monkeypatch, "train", "--set", "model.cell", "=") == ["lstm", *others]
     assert completed(monkeypatch, "train", "--set", "model.cell", "=", "g") == ["gru"]
     assert completed(monkeypatch, "train", "--set", "training.random_offsets", "=") == ["false", "true"]
     assert completed(monkeypatch, "train", "--set", "training.patience", "=") == ["null"]

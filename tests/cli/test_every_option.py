@@ -78,6 +78,7 @@ LINES = {
         "swept --sort loss --reverse --where model.hidden_size>4 --columns loss,steps --top 1 --csv",
         "swept --effects --json", "swept --paths",
     ],
+    "charrnn doctor": ["a --corpus text.txt --json"],
     "charrnn watch": ["a --once --wait --interval 0.1"],
     "charrnn plot": ["a b --x chars --json"],
     "charrnn report": [

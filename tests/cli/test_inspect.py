@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from charrnn.cli.commands.inspected import inspected
+from charrnn.cli.views import progress as progress_view
+from charrnn.cli.views.progress import Progress
 from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
 from tests.conftest import SENTENCES, Run, assert_one_line_error
@@ -107,10 +111,20 @@ def page_data(page: str) -> dict[str, object]:
     return json.loads(found[1])  # type: ignore[no-any-return]
 
 
-def test_a_report_holds_its_numbers_and_no_markup_of_the_text(charrnn_here: Run, run: Path, tmp_path: Path) -> None:
+def test_a_report_holds_its_numbers_and_no_markup_of_the_text(
+    charrnn_here: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[int, int | None]] = []
+
+    @contextlib.contextmanager
+    def progress(label: str, unit: str = "B") -> Iterator[Progress]:
+        yield lambda done, total: steps.append((done, total))
+
+    monkeypatch.setattr(progress_view, "byte_progress", progress)
     output = tmp_path / "r.html"
     done = charrnn_here("report", run, "-o", output, "--length", 300)
     assert done.returncode == 0, done.stderr
+    assert steps == [(k, 5) for k in range(1, 6)]
     page = output.read_text(encoding="utf-8")
     assert "alert(" in page  # the text is there
     assert "<script>alert" not in page
@@ -126,8 +140,17 @@ def test_a_report_holds_its_numbers_and_no_markup_of_the_text(charrnn_here: Run,
     (text,) = data["texts"]
     seen = inspected(run, None, 0, len(text["text"]))
     h = trace_text(seen.model, seen.ids, **seen.around).activation("h")
-    packed = np.frombuffer(base64.b64decode(text["units"][0]["data"]), np.int8).reshape(12, -1)
-    np.testing.assert_allclose(packed.T / 127.0, h, atol=0.005)
+    packed = np.frombuffer(base64.b64decode(text["units"][0]["data"]), np.uint8)
+    levels = np.stack([packed >> 4, packed & 15], axis=1).ravel().reshape(12, -1)
+    np.testing.assert_allclose((levels.T - 8.0) / 7.0, h, atol=0.5 / 7 + 1e-6)
+    assert text["units"][0]["first"] == h.std(axis=0).argmax()
+    (ranking,) = data["rankings"]
+    assert ranking["text"] == "text.txt"
+    assert ranking["runs"] == [{"name": run.name, "nats": shown["best"]}]
+    assert [name.partition("-")[0] for name in ranking["baselines"]] == ["gzip", "xz", "bz2", "order"]
+    assert len(shown["sample"]["text"]) == 500
+    assert shown["settings"]["corpus.source"] == "text.txt"
+    assert str(run.parent) not in page  # a page for others
     plain = charrnn_here("report", run, "-o", output, "--no-activations", "--json")
     assert json.loads(plain.stdout)["texts"] == []
     units = charrnn_here("inspect", "units", run, "--length", 100, "-o", tmp_path / "units.html")
@@ -149,3 +172,41 @@ def test_large_networks_fit_into_a_page() -> None:
     data = units_data("x", "a" * 2500, trace_text(model, np.zeros(2500, np.uint8)))
     assert sum(len(u["data"]) for u in data["units"]) < 4_200_000
     assert data["units"][0]["of"] == "h"
+
+
+def test_runs_are_ranked_on_their_own_text_alone(charrnn_here: Run, tmp_path: Path) -> None:
+    for name, corpus, loss in (
+        ("worse", "source: /somewhere/private/a.txt", 2.5),
+        ("better", "source: /somewhere/private/a.txt", 2.0),
+        ("unmeasured", "source: /somewhere/private/a.txt", None),
+        ("more", "source: /somewhere/private/a.txt, val_fraction: 0.2", 1.0),  # of another part of the text
+        ("other", "source: [a.txt, 'C:\\Users\\me\\b.txt', ~/c.txt]", 1.5),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(f"corpus: {{{corpus}}}\n", encoding="utf-8")
+        row = {"step": 1, "train_loss": 3.0, "val_loss": loss}
+        (tmp_path / name / "history.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    done = charrnn_here("report", "worse", "better", "unmeasured", "more", "other", "--no-activations", "--json")
+    assert done.returncode == 0, done.stderr
+    first, second, third = json.loads(done.stdout)["rankings"]
+    assert [run["name"] for run in first["runs"]] == ["better", "worse"]
+    assert first["names"] == ["better", "worse", "unmeasured"]
+    assert second["names"] == ["more"]
+    assert third["text"] == "a.txt, b.txt, c.txt"
+    for private in ("private", "Users", "~/"):
+        assert private not in done.stdout
+        assert private not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_takes_less_than_a_megabyte(tmp_path: Path) -> None:
+    from charrnn.data.vocabulary import Vocabulary
+    from charrnn.nn.network import CharRNN
+
+    text = SENTENCES * 12
+    vocabulary = Vocabulary.of(text)
+    model = CharRNN(len(vocabulary), cell="lstm", hidden_size=512, num_layers=3)
+    found = units_data("a", text[:400], trace_text(model, vocabulary.encode(text[:400])))
+    assert {(unit["layer"], unit["of"]) for unit in found["units"]} >= {(k, of) for k in range(3) for of in "hc"}
+    assert 200 <= len(found["text"]) < 400
+    assert len(found["nats"]) == len(found["text"]) - 1
+    assert len(json.dumps(found)) < 700_000

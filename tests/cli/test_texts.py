@@ -204,8 +204,8 @@ def test_a_run_continues_without_its_settings_file(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("train",), "give --config FILE, or --resume RUN"),
-        (("train", "run"), "a run can only be named to continue it"),
+        (("train",), "charrnn train my.txt; or --config FILE, or --resume RUN"),
+        (("train", "--resume"), "charrnn train --resume RUN"),
         (("train", "run", "--resume", "--run-dir", "other"), "give the run's directory once"),
         (("train", "--resume", "nowhere"), "no run to resume"),
         (("train", "-c", "c.yaml", "--corpus", "x"), "--corpus is for the text of a resumed run"),

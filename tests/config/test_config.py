@@ -22,6 +22,7 @@ from charrnn.config.load import (
     config_from_dict,
     config_to_dict,
     dump_config,
+    given_settings,
     json_schema,
     load_config,
     parse_config,
@@ -94,10 +95,10 @@ def test_every_default_name_is_registered_and_every_registered_name_is_allowed(p
         ("training: {val_fraction: 0}", "training.val_fraction: unknown setting (did you mean corpus.val_fraction?)"),
         ("model: {zzzz: 3}", "model.zzzz: unknown setting"),
         ('model: {"a\\nb": 3}', "model.'a\\nb': unknown setting"),
-        ("model: {cell: ltsm}", "model.cell: found 'ltsm', allowed: gru, lstm, rnn (did you mean 'lstm'?)"),
-        ("model: {cell: LSTM}", "model.cell: found 'LSTM', allowed: gru, lstm, rnn (did you mean 'lstm'?)"),
-        ("model: {cell: 3}", "model.cell: found 3, allowed: gru, lstm, rnn"),
-        ("model: {cell: null}", "model.cell: found null, allowed: gru, lstm, rnn"),
+        ("model: {cell: ltsm}", "model.cell: found 'ltsm', allowed: gru, lstm, milstm, rnn (did you mean 'lstm'?)"),
+        ("model: {cell: LSTM}", "model.cell: found 'LSTM', allowed: gru, lstm, milstm, rnn (did you mean 'lstm'?)"),
+        ("model: {cell: 3}", "model.cell: found 3, allowed: gru, lstm, milstm, rnn"),
+        ("model: {cell: null}", "model.cell: found null, allowed: gru, lstm, milstm, rnn"),
         ("training: {batch_size: 0}", "training.batch_size: found 0, allowed: integer >= 1"),
         ("training: {batch_size: 64.0}", "training.batch_size: found 64.0, allowed: integer >= 1"),
         ("training: {batch_size: '12'}", "training.batch_size: found '12', allowed: integer >= 1"),
@@ -273,7 +274,7 @@ def test_overrides_win_over_the_file_and_later_over_earlier() -> None:
         ("training.batch_size=0", ": training.batch_size: found 0, allowed: integer >= 1"),
         ("training.batch_size=nan", ": training.batch_size: found 'nan', allowed: integer >= 1"),
         ("training.epochs=.nan", ": training.epochs: found nan, allowed: finite number > 0, or null"),
-        ("model.cell=ltsm", ": model.cell: found 'ltsm', allowed: gru, lstm, rnn (did you mean 'lstm'?)"),
+        ("model.cell=ltsm", ": model.cell: found 'ltsm', allowed: gru, lstm, milstm, rnn (did you mean 'lstm'?)"),
         ("corpus.source=", ": corpus.source: found null, allowed: text, not empty"),
         ("training.batch_size", ": no '=' found"),
         ("training={batch_size: 3}", ": training is a section"),
@@ -459,3 +460,14 @@ def test_a_damaged_file_gives_settings_or_an_error_of_one_line(edits: list[tuple
     else:
         assert problem.startswith("f: ")
         assert len(problem.splitlines()) == 1
+
+
+def test_a_base_stands_in_for_defaults_and_gives_way_to_everything_else() -> None:
+    base = {"model": {"cell": "gru", "hidden_size": 99}, "training": {"seed": 5}}
+    own = {"corpus": {"source": "x"}, "model": {"hidden_size": 7}}
+    config = config_from_dict(own, where="test", overrides=["training.seed=6"], base=base)
+    assert (config.model.cell, config.model.hidden_size, config.training.seed) == ("gru", 7, 6)
+    assert own == {"corpus": {"source": "x"}, "model": {"hidden_size": 7}}
+    assert given_settings(own, where="test", overrides=["training.seed=6"]) == {
+        "corpus.source": "x", "model.hidden_size": 7, "training.seed": 6,
+    }  # fmt: skip

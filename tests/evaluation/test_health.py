@@ -57,7 +57,8 @@ def test_units_that_stand_still_or_are_saturated_are_counted() -> None:
 
 def test_one_surprising_sample_is_no_alarm() -> None:
     assert Health(1 / SAMPLES, 0.1, 0.4).notes() == ()
-    assert len(Health(2 / SAMPLES, 0.3, 0.6).notes()) == 3
+    assert len(Health(2 / SAMPLES, 0.3, 0.6).notes()) == len(Health(2 / SAMPLES, 0.3, 0.6).notes(200)) == 3
+    assert not Health(0.0, 0.7, 0.0).notes(20)  # it has hardly begun
 
 
 def test_a_derailed_sample_is_one_with_a_span_of_surprises() -> None:
@@ -91,6 +92,7 @@ def test_notes_begin_beyond_a_fifth_still_and_half_saturated() -> None:
     still, saturated = (*Health(0.0, 0.21, 0.5).notes(), *Health(0.0, 0.2, 0.51).notes())
     assert "21% of the units never move" in still
     assert "51% of the units are saturated" in saturated
+    assert all(note.endswith("; lower training.learning_rate or set training.grad_clip") for note in (still, saturated))
     assert "3% of samples" in Health(2 / SAMPLES, 0.0, 0.0).notes()[0]
 
 
@@ -116,7 +118,7 @@ def test_the_end_of_training_and_eval_tell_the_user(charrnn_here: Run, config_fi
     summary = json.loads(done.stdout)
     assert summary["saturated_units"] > 0.5
     assert any("saturated" in note for note in summary["notes"])
-    assert "units are saturated most of the time; lower training.learning_rate" in done.stderr
+    assert "units are saturated most of the time; try --set training.learning_rate=7.5" in done.stderr
     report = charrnn_here("eval", "a/last.npz", "--json", "--no-baselines")
     health = json.loads(report.stdout)["health"]
     assert health["saturated_units"] == pytest.approx(summary["saturated_units"], abs=0.15)

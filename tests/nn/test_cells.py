@@ -123,7 +123,7 @@ def test_large_vocabularies_gather_instead_of_multiplying(cell: str) -> None:
 
 
 def test_every_cell_starts_with_open_memory() -> None:
-    for cell, gate in (("lstm", "f"), ("gru", "z")):
+    for cell, gate in (("lstm", "f"), ("gru", "z"), ("milstm", "f")):
         model = make_case(cell).model
         model.init(np.random.default_rng(0), forget_bias=1.0)
         layer = model.layers[0]

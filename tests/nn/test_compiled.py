@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.network import CharRNN
+from charrnn.nn.stepper import Stepper, stepper_of
 from tests.conftest import ROOT
 from tests.strategies import Case, make_case
 
@@ -162,10 +163,37 @@ def test_weights_that_are_changed_are_seen_unless_one_says_they_are_not(cell: st
     assert abs(case.model.loss(case.inputs, case.targets, case.fresh_state()) - before).max() > 0.01
 
 
+@every_cell
+@pytest.mark.parametrize("threads", [1, 3])
+def test_single_steps_are_numpy_s_over_more_of_them_than_the_ring_has(
+    cell: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.nn.compiled.stepper._WORTH_THREADS", 0.0)
+    case = make_case(cell, L=2, B=5, H=20, way="compiled", threads=threads)
+    compiled, numpy = stepper_of(case.model, 5), Stepper(case.model, 5)
+    compiled.state = numpy.state = case.fresh_state()
+    for t in range(70):
+        ids = (np.arange(5) * t) % 7
+        np.testing.assert_allclose(compiled.step(ids), numpy.step(ids), rtol=1e-9, atol=1e-12)
+    for found, expected in zip(compiled.state, numpy.state, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_machine_code_is_for_calls_of_the_same_types_alone() -> None:
+    from charrnn.nn.compiled.jit import code_for
+    from tests.nn import vector_functions
+
+    x, y = np.zeros(64), np.full(64, 2.0)
+    code_for(vector_functions.tanh, [(y, x), (x, y)])(y, x)
+    np.testing.assert_allclose(x, np.tanh(2.0))
+    with pytest.raises(TypeError, match="different types"):
+        code_for(vector_functions.tanh, [(y, x), (y[::2], x)])
+
+
 def test_a_network_without_kernels_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.nn.compiled.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="Numba is not installed"):
-        CharRNN(5, hidden_size=4, kernels="compiled")
+        CharRNN(5, hidden_size=4).use_compiled()
 
 
 # --- machine code -----------------------------------------------------------------------------------------------------
@@ -175,7 +203,7 @@ import sys
 from pathlib import Path
 from charrnn.nn.compiled import is_kept, keep_machine_code
 folder = Path(sys.argv[1])
-print(is_kept(folder))
+print(is_kept(folder, 'vector_functions'))
 keep_machine_code(folder)
 import numpy as np
 from tests.nn import vector_functions

@@ -78,3 +78,7 @@ def test_what_is_no_equation_is_refused(equation: str) -> None:
     with pytest.raises(ValueError, match="not"):
         read()
     assert isinstance(parse(["h = a"])[0][1], ast.Name)
+
+
+def test_a_number_stands_for_itself() -> None:
+    assert translate(ast.parse("2", mode="eval").body, Numbers({})) == 2.0

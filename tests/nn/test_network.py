@@ -170,9 +170,8 @@ class Recorder:
 def test_compiled_kernels_get_all_that_decides_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "make_engine", Recorder)
     rates = {"dropout": 0.25, "variational_dropout": True, "weight_dropout": 0.5}
-    model = CharRNN(
-        5, cell="gru", hidden_size=4, num_layers=2, embedding_size=3, kernels="compiled", threads=2, **rates
-    )
+    model = CharRNN(5, cell="gru", hidden_size=4, num_layers=2, embedding_size=3, **rates)
+    model.use_compiled(threads=2)
     model.init(np.random.default_rng(0))
     engine: Any = model.engine
     (cell, each, head), options = engine.made
@@ -226,3 +225,4 @@ def test_a_network_is_by_default_an_lstm_of_256_in_float32() -> None:
     assert (model.dropout, model.weight_dropout, model.embedding, model.engine) == (0.0, 0.0, None, None)
     (state,) = model.zero_state(3)
     assert (state.shape, state.dtype, state.any()) == ((2, 256, 3), np.float32, False)
+    assert CharRNN(5, dtype=np.float64).grads.dtype == np.float64

@@ -69,6 +69,7 @@ def test_marks_and_line_ends_are_reported(charrnn_here: Run, tmp_path: Path) -> 
     assert "CR/LF" in done.stderr
 
 
+@pytest.mark.extras  # takes long
 def test_a_hundred_thousand_symbols(charrnn_here: Run, tmp_path: Path) -> None:
     text = "".join(chr(c) for c in range(0x20, 0x20 + 101_000) if not 0xD800 <= c < 0xE000)
     path = tmp_path / "text.txt"

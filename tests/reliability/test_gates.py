@@ -116,7 +116,7 @@ def check_history(folder: Path, data: bytes) -> None:
     render({"runs": [report._run(history)]})
     console = Console(file=io.StringIO(), width=100, height=40)
     view = RichView(console, live=False)
-    watch._feed(view, history, 0)
+    watch._feed(view.show, history, 0)
     view.print_once()
     show(found)
 

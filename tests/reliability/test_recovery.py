@@ -229,8 +229,10 @@ def test_a_second_interrupt_stops_at_once_without_damage(tmp_path: Path) -> None
     time.sleep(0.3)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
+    assert f"charrnn: stopped at once; saved before: {last}\n" in errors
+    assert errors.endswith(f"  continue with: charrnn train --resume {tmp_path / 'run'}\n")
     resumed = train(settings, tmp_path / "run", "--resume", "-q", "--set", "training.sample_length=10")
     resumed.communicate()
     whole = train(settings, tmp_path / "whole", "-q")

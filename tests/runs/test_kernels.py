@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from charrnn.config.load import parse_config
 from charrnn.errors import MissingExtraError, SettingsError
+from charrnn.nn.compiled import keep_machine_code
+from charrnn.nn.network import CharRNN
 from charrnn.runs import kernels
-from charrnn.runs.kernels import choose_kernels, operations_of_steps, operations_per_symbol
+from charrnn.runs.kernels import (
+    choose_kernels,
+    kept_code,
+    operations_of_steps,
+    operations_per_symbol,
+    speed_up_reading,
+    speed_up_writing,
+)
+from charrnn.runs.start import text_model
+from charrnn.sampling.generate import Request, StopConditions, generate_texts
+from tests.checkpoints import make
 from tests.conftest import ROOT, Run, assert_one_line_error
 
 LONG = 1e15  # operations: hours
@@ -47,11 +61,10 @@ def test_the_choice(compiler: list[str], wanted: str, operations: float, before:
 
 
 def test_kept_machine_code_lowers_the_bar(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "numba", raising=False)
     operations = 10 * kernels.NUMPY_SPEED  # ten seconds
-    monkeypatch.setattr(kernels, "is_kept", lambda folder: False)
+    monkeypatch.setattr(kernels, "is_kept", lambda folder, cell: False)
     assert choose_kernels("auto", "gru", operations).name == "numpy"
-    monkeypatch.setattr(kernels, "is_kept", lambda folder: True)
+    monkeypatch.setattr(kernels, "is_kept", lambda folder, cell: True)
     assert choose_kernels("auto", "gru", operations).name == "compiled"
 
 
@@ -99,6 +112,66 @@ def test_operations_are_two_for_each_weight_that_multiplies() -> None:
     weights = 4 * 10 * 10 * 3 + 4 * 10 * 2 + 7 * 10 + 7
     assert operations_per_symbol(model, 7) == 2 * weights
     assert operations_of_steps(model, 7, 100, 8) > 100 * 8 * 2 * weights
+    more = operations_of_steps(model, 7, 100, 8, learning=True) - operations_of_steps(model, 7, 100, 8)
+    assert more == 2 * 100 * 8 * 2 * weights
+
+
+# --- networks that are not trained ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def taken(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> list[CharRNN]:
+    """The networks that were put on compiled kernels; no machine code is kept from earlier runs."""
+    out: list[CharRNN] = []
+    monkeypatch.setattr(CharRNN, "use_compiled", lambda model, threads: out.append(model))
+    monkeypatch.setattr(kernels, "is_kept", lambda folder, cell: False)
+    return out
+
+
+def test_a_long_text_is_read_and_written_on_compiled_kernels(taken: list[CharRNN]) -> None:
+    saved = make()
+    model = saved.build_model()
+    speed_up_reading([saved], [model], 1000)
+    speed_up_writing([saved], [model], 1000, 1)
+    assert taken == []
+    speed_up_reading([saved], [model], 10**13)
+    assert taken == [model]
+    speed_up_writing([saved], [model], 10**9, 1)
+    assert taken == [model, model]
+
+
+def test_what_is_written_does_not_depend_on_the_machine_code_that_is_kept(
+    taken: list[CharRNN], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = make()
+    model = saved.build_model()
+    steps = int(10 * kernels.NUMPY_SPEED / operations_of_steps(saved.config.model, model.vocab_size, 1, 1))
+    monkeypatch.setattr(kernels, "is_kept", lambda folder, cell: True)
+    speed_up_writing([saved], [model], steps, 1)  # ten seconds, which are enough for reading
+    assert taken == []
+
+
+def test_a_model_whose_settings_say_numpy_stays_there(taken: list[CharRNN]) -> None:
+    saved = make()
+    training = msgspec.structs.replace(saved.config.training, kernels="numpy")
+    saved = replace(saved, config=msgspec.structs.replace(saved.config, training=training))
+    speed_up_reading([saved], [saved.build_model()], 10**13)
+    speed_up_writing([saved], [saved.build_model()], 10**9, 1)
+    assert taken == []
+
+
+@pytest.mark.extras
+def test_samples_of_both_kernels_are_alike_and_come_out_again() -> None:
+    pytest.importorskip("numba", reason="compiled kernels need the extra [fast]")
+    saved = make()
+    numpy, compiled = saved.build_model(), saved.build_model()
+    keep_machine_code(kept_code())
+    compiled.use_compiled(threads=2)
+    request = Request(seed=3, stop=StopConditions(80), num_samples=3)
+    first, again, expected = (
+        generate_texts(text_model([saved], [model]), request) for model in (compiled, compiled, numpy)
+    )
+    assert first == again == expected
 
 
 def test_the_command_line_names_the_extra(

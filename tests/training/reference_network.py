@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-GATES = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}  # in the order of their rows in the stored weights
+GATES = {"rnn": "h", "lstm": "ifgo", "gru": "rzn", "milstm": "ifgo"}  # in the order of their rows in the stored weights
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ class Layer:
         }
         if self.b_hn is not None:
             grads["bias_hn"] = db_hn
-        return dx, grads, np.stack((dh_next, dc_next) if self.cell == "lstm" else (dh_next,))
+        return dx, grads, np.stack((dh_next, dc_next) if "lstm" in self.cell else (dh_next,))
 
     def _a(self, gate: str, step: Arrays) -> np.ndarray:
         return self.W[gate] @ step["x"] + self.b[gate][:, None] + self.U[gate] @ step["h_prev"]
@@ -103,6 +103,20 @@ class Layer:
             "o": dh * np.tanh(s["c"]) * s["o"] * (1.0 - s["o"]),
         }
         return da, da, np.zeros_like(dh), dc * s["f"]
+
+    def _milstm(self, step: Arrays, state: np.ndarray) -> None:
+        x = {g: self.W[g] @ step["x"] + self.b[g][:, None] for g in "ifgo"}
+        u = {g: self.U[g] @ step["h_prev"] for g in "ifgo"}
+        step |= {f"x_{g}": x[g] for g in "ifgo"} | {f"u_{g}": u[g] for g in "ifgo"}
+        step |= {g: sigmoid(x[g] + u[g] + x[g] * u[g]) for g in "ifo"}
+        step |= {"g": np.tanh(x["g"] + u["g"] + x["g"] * u["g"]), "c_prev": state[1].copy()}
+        state[1] = step["c"] = step["f"] * step["c_prev"] + step["i"] * step["g"]
+        state[0] = step["h"] = step["o"] * np.tanh(step["c"])
+
+    def _milstm_back(self, s: Arrays, dh: np.ndarray, dc: np.ndarray) -> tuple[Arrays, Arrays, np.ndarray, np.ndarray]:
+        da, _, direct, dc = self._lstm_back(s, dh, dc)
+        from_x, from_u = ({g: da[g] * (1.0 + s[f"{other}_{g}"]) for g in "ifgo"} for other in "ux")
+        return from_x, from_u, direct, dc
 
     def _gru(self, step: Arrays, state: np.ndarray) -> None:
         assert self.b_hn is not None
@@ -135,7 +149,7 @@ class Network:
 
     @property
     def states(self) -> int:
-        return 2 if self.cell == "lstm" else 1
+        return 2 if "lstm" in self.cell else 1
 
     def _symbols(self, params: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
         table = np.eye(self.vocab_size) if self.embedding is None else params[self.embedding]

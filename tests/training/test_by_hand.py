@@ -185,8 +185,8 @@ def test_health_is_judged_by_the_last_loss(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(snapshot, "check_health", check)
     nothing: Any = None
-    found = health_summary(nothing, nothing, Counters(train_loss=2.0), 7)
-    assert found == asdict(Health(0.0, 0.3, 0.1)) | {"notes": list(Health(0.0, 0.3, 0.1).notes())}
+    found = health_summary(nothing, nothing, Counters(step=500, train_loss=2.0), 7)
+    assert found == asdict(Health(0.0, 0.3, 0.1)) | {"notes": list(Health(0.0, 0.3, 0.1).notes(500))}
     health_summary(nothing, nothing, Counters(train_loss=2.0, val_loss=1.0), 8)
     assert health_summary(nothing, nothing, Counters(), 9) == {}
     assert asked == [(2.0, 7), (1.0, 8)]

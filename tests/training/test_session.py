@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +16,12 @@ import pytest
 
 from charrnn.config.schema import Config
 from charrnn.errors import CharRNNError, SettingsError
+from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.runs.directory import RunDirectory
 from charrnn.runs.events import Event, Note, RunFinished, RunStarted
 from charrnn.training import session
-from charrnn.training.group import replica_spec
+from charrnn.training.group import Share, group_of, replica_spec
 from charrnn.training.progress import StopFlag
 from charrnn.training.session import train
 from tests.training.small_runs import config
@@ -95,6 +97,7 @@ def test_a_stop_ends_it_after_a_step(tmp_path: Path) -> None:
     finished = events_of(settings(tmp_path), tmp_path / "a", stop=stop)[-1]
     assert isinstance(finished, RunFinished)
     assert (finished.reason, finished.summary["steps"]) == ("stopped", 1)
+    assert "still_units" not in finished.summary  # only a run that has come to its end is examined
     assert events_of(settings(tmp_path), tmp_path / "a", resume=True, stop=stop)[-1].summary["steps"] == 2  # type: ignore[union-attr]
 
 
@@ -140,17 +143,35 @@ def test_tensorboard_is_given_up_with_a_note_once_it_cannot_be_written(
     assert [note.text for note in notes] == [
         "the files for TensorBoard cannot be written, and are given up: No space left on device"
     ]
-    assert events.index(notes[0]) == 2
+    assert events.index(notes[0]) == events.index(shown[1]) + 1
 
 
 def test_another_process_makes_the_windows_of_this_one(tmp_path: Path) -> None:
     found = settings(tmp_path, "training.random_offsets=true", "training.batch_size=3", "training.seq_length=7")
     text = session.read_corpus(found)
     separator = np.array([1, 2], np.uint8)
-    stream = replica_spec(found, text, 500, separator, 2).stream()
+    spec = replica_spec(found, text, 500, separator, 2)
+    assert (spec.kernels, spec.state_reset, spec.count) == ("numpy", found.training.state_reset, 2)
+    stream = spec.stream()
     np.testing.assert_array_equal(stream.ids, text.ids[:500])
     assert stream.ids.dtype == text.ids.dtype
     assert (stream.columns, stream.window_steps(0)) == (3, 7)
     assert (stream.offset(1, 0), stream.offset(1, 1)) != (0, 0)
     assert stream.separator.tolist() == [1, 2]  # type: ignore[union-attr]
     assert replica_spec(found, text, 500, None, 2).stream().separator is None
+    with pytest.raises(SettingsError, match="the program itself"):
+        group_of(replace(spec, cell_module="__main__"), stream)
+
+
+def test_a_gradient_is_of_the_mean_over_the_window(tmp_path: Path) -> None:
+    found = settings(tmp_path, "model.dropout=0", "training.state_reset=0")
+    text = session.read_corpus(found)
+    spec = replace(replica_spec(found, text, 500, None, 1), dtype="float64")
+    stream, params = spec.stream(), CharRNN(len(text.vocabulary), **found.model.network(), dtype=np.float64).params
+    share = Share(spec, stream, params=params)
+    assert share.model.params is params
+    share.model.init(np.random.default_rng(0))
+    share.run(0, 0, 1, 2)
+    first, window = share.model.grads.flat.copy(), stream.window(0)
+    share.model.loss_and_grad(window.inputs, window.targets, share.model.zero_state(stream.columns))
+    np.testing.assert_allclose(first, share.model.grads.flat, rtol=1e-12)

@@ -99,6 +99,7 @@ ROWS = [
     Row("corpus.document_separator", r'"á"', "weights report", "corpus.encoding=bytes"),
     Row("model.cell", "rnn", "first weights report"),
     Row("model.cell", "gru", "first weights report"),
+    Row("model.cell", "milstm", "weights report"),
     Row("model.hidden_size", "6", "first weights report"),
     Row("model.num_layers", "3", "first weights report"),
     Row("model.embedding_size", "4", "first weights report"),
@@ -270,9 +271,9 @@ def differs(a: Any, b: Any) -> bool:
 def assert_first(first: dict[str, np.ndarray], settings: Config) -> None:
     """The parameters before the first step follow the rules for them."""
     m = settings.model
-    gates, H = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}[m.cell], m.hidden_size
+    gates, H = {"rnn": "h", "lstm": "ifgo", "gru": "rzn", "milstm": "ifgo"}[m.cell], m.hidden_size
     bound = 1.0 / np.sqrt(H)
-    remembering = {"rnn": "", "lstm": "f", "gru": "z"}[m.cell]
+    remembering = {"rnn": "", "lstm": "f", "gru": "z", "milstm": "f"}[m.cell]
     for name, values in first.items():
         kind = name.rpartition(".")[2]
         if kind == "weight_hh":

@@ -9,11 +9,44 @@ from typing import Annotated
 import typer
 
 from charrnn.cli.arguments import Overrides
+from charrnn.cli.choosing import Minutes
 from charrnn.cli.completion import recipes
 from charrnn.cli.help import CommandGroup
 from charrnn.cli.output import write
 
-app = CommandGroup(help="Show and check the settings of a run.")
+app = CommandGroup(help="Choose, list, show and check settings.")
+
+
+@app.command("list", epilog="Example: charrnn config list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False) -> None:
+    """List the built-in recipes and what they are for."""
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views.table import print_table
+    from charrnn.config.builtin import recipes as built_in
+
+    found = built_in()
+    if as_json:
+        write_json({"recipes": [{"name": name, "what": what} for name, what in found.items()]})
+        return
+    print_table("built-in recipes", ("name", "what it is for"), list(found.items()), text="what it is for")
+
+
+@app.command(epilog="Example: charrnn config suggest my.txt --minutes 20 > my.yaml")
+def suggest(
+    texts: Annotated[
+        list[str],
+        typer.Argument(metavar="TEXT...", help="Files, a directory, a glob, a named corpus, or - for standard input."),
+    ],
+    minutes: Minutes = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write a commented settings file for a text and this machine to standard output.
+
+    Nothing is trained. What is set with --set stays, and the rest is made to fit.
+    """
+    from charrnn.cli.choosing import chosen
+
+    write(chosen(texts, None, overrides or [], minutes, quiet=False).as_yaml())
 
 
 @app.command(epilog="Example: charrnn config show quickstart --set model.cell=gru --set training.max_steps=100")

@@ -84,6 +84,8 @@ def evaluate(
     """
     from charrnn.api import load
     from charrnn.cli.output import write_json
+    from charrnn.cli.views.progress import byte_progress
+    from charrnn.runs.kernels import speed_up_reading
     from charrnn.runs.text import file_ids, separator_ids, text_before
 
     _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
@@ -102,6 +104,8 @@ def evaluate(
     if ngram:
         model = with_ngram(model, corpus)
     around: Around = {"separator": separator_ids(loaded.config.corpus, loaded.vocabulary), "before": before}
+    with byte_progress("compiling kernels", "kernel") as tick:
+        speed_up_reading(model.checkpoints, model.models, len(ids), tick=tick)
     if per_char or per_line or surprising:
         _closely(model, ids, around, per_char, surprising, as_json=as_json)
         return
@@ -122,7 +126,9 @@ def evaluate(
 
         report["memorisation"] = memorised(loaded, parts or parts_of(loaded, corpus))
     if baselines:
-        report["baselines"] = _baselines(ids, loaded, parts)
+        from charrnn.evaluation.baselines import baselines as measured
+
+        report["baselines"] = measured(ids, loaded.vocabulary, parts)
     if as_json:
         write_json(report)
     else:
@@ -152,7 +158,7 @@ def _closely(
     from charrnn.cli.views import scores as scored
     from charrnn.evaluation.scoring import character_nats
 
-    nats = character_nats([c.build_model() for c in model.checkpoints], ids, **around)
+    nats = character_nats(model.models, ids, **around)
     if model.mixture is not None:
         nats[1:] = model.mixture.nats(nats[1:], ids)
     if per_char is not None:
@@ -175,7 +181,7 @@ def _scores(model: TrainedModel, ids: IdArray, around: Around, *, weighed_here: 
     from charrnn.evaluation.loss import Score, evaluate, mixed_surprisals
     from charrnn.evaluation.mixture import cross_fitted
 
-    built, mixture = [checkpoint.build_model() for checkpoint in model.checkpoints], model.mixture
+    built, mixture = model.models, model.mixture
     if len(built) == 1 and mixture is None:
         return evaluate(built[0], ids, **around), None
     nats = mixed_surprisals(built, ids, **around)
@@ -198,7 +204,8 @@ def _health(model: TrainedModel, ids: IdArray, loss: float) -> dict[str, Any]:
 
     found = [asdict(check_health(network, ids, loss=loss)) for network in model.models]
     worst = Health(**{name: max(health[name] for health in found) for name in found[0]})
-    return {**asdict(worst), "notes": list(worst.notes())}
+    steps = [n for c in model.checkpoints if isinstance(n := c.counters.get("step"), int) and n > 0]
+    return {**asdict(worst), "notes": list(worst.notes(max(steps, default=None)))}
 
 
 def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
@@ -224,9 +231,9 @@ def _dynamic(loaded: Checkpoint, ids: IdArray, around: Around, rate: float | Non
     from charrnn.evaluation.dynamic import RATE, dynamic_evaluate
 
     rate = RATE if rate is None else rate
-    score = dynamic_evaluate(
-        loaded.build_model(), ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around
-    )
+    # On NumPy's kernels: the others copy all weights at every step, which takes as long as they save in 20 characters.
+    model = loaded.build_model()
+    score = dynamic_evaluate(model, ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around)
     return _numbers(score) | {"rate": rate}
 
 
@@ -238,25 +245,6 @@ def _check_length(ids: IdArray, name: str) -> None:
             f"{name}: has {len(ids)} characters, but at least 2 are needed to predict one",
             hint="choose another --split, or a longer --text",
         )
-
-
-def _baselines(ids: IdArray, loaded: Checkpoint, parts: dict[str, IdArray] | None) -> dict[str, Any]:
-    """Bits per character of compressors and of the n-gram model whose order does best on the validation part."""
-    import math
-
-    from charrnn.evaluation.compressors import compressed_bits_per_char
-    from charrnn.evaluation.ngram import choose_order
-
-    text = loaded.vocabulary.decode(ids)
-    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    out: dict[str, Any] = dict(compressed_bits_per_char(data, len(ids)))
-    if parts is not None and len(parts["train"]) > 1:
-        chosen_on = parts["val"] if len(parts["val"]) > 1 else parts["train"]
-        model, _ = choose_order(parts["train"], chosen_on, len(loaded.vocabulary))
-        nats, count = model.log_loss(ids)
-        out["ngram"] = nats / count / math.log(2)
-        out["ngram_order"], out["ngram_chars"] = model.order, model.used_chars
-    return out
 
 
 def _show(report: dict[str, Any]) -> None:

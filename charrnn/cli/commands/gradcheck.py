@@ -30,12 +30,13 @@ def gradcheck(
 
     The differences are central and in float64. Exits with 1 if an error is above the tolerance.
     """
-    from charrnn.cli.commands.train import _settings
     from charrnn.cli.output import write_json
     from charrnn.cli.views.table import print_table
+    from charrnn.config.builtin import settings_path
+    from charrnn.config.load import load_config
     from charrnn.nn.gradcheck import check_gradients
 
-    settings, _ = _settings(config, overrides or [])
+    settings = load_config(settings_path(str(config)), overrides or [])
     errors = check_gradients(
         settings.model.network(), forget_bias=settings.model.forget_bias, seed=settings.training.seed,
         entries=entries, seq_length=seq_length, batch_size=batch_size, vocab_size=vocab_size,

@@ -70,7 +70,7 @@ def runs(
     elif as_csv:
         write(table.as_csv(found, shown))
     else:
-        table.show_table(f"{folder}: {len(found)} runs", found, shown)
+        table.show_table(f"{folder}: {len(found)} run{'' if len(found) == 1 else 's'}", found, shown)
 
 
 def _show_effects(found, *, as_json: bool, as_csv: bool) -> None:  # type: ignore[no-untyped-def]

@@ -177,6 +177,8 @@ def sample(
         include_prime=include_prompt, raw=raw, output_encoding=encoding,
         colour=None if colour is None else colour.value, keep=memorisation,
     )  # fmt: skip
+    if not interactive:
+        jobs.speed_up(job)
     if num_items is not None:
         from charrnn.cli.commands.sampling.items import write_items
 

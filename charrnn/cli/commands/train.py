@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import CONFIG, Overrides
-from charrnn.cli.completion import runs
+from charrnn.cli import completion
+from charrnn.cli.arguments import Overrides
+from charrnn.cli.choosing import Minutes, new_run
 from charrnn.cli.text_options import Corpus, at_home, naming_corpus
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from charrnn.runs.directory import RunDirectory
     from charrnn.runs.events import RunFinished
 
-EXAMPLE = "Example: charrnn train --config quickstart --set model.cell=gru --set training.max_minutes=2"
+EXAMPLE = (
+    "Example: charrnn train my.txt; charrnn train my.txt --minutes 20 --set model.cell=lstm; charrnn train quickstart"
+)
 
 
 class ProgressKind(str, Enum):
@@ -35,23 +39,38 @@ class ProgressKind(str, Enum):
 
 
 def train(
-    run: Annotated[
-        Path | None,
+    texts: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="[RUN]",
-            callback=at_home,
-            autocompletion=runs,
-            help="With --resume: the run directory to continue, with its own settings.",
+            metavar="[TEXT...]",
+            autocompletion=completion.texts,
+            help="What to learn from: files, a directory, a glob, a named corpus, or - for standard input; settings "
+            "are chosen for it. Also a built-in recipe (charrnn config list), or with --resume a run directory.",
         ),
     ] = None,
-    config: Annotated[Path | None, CONFIG] = None,
+    minutes: Minutes = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="FILE",
+            autocompletion=completion.recipes,
+            help="Settings file (YAML), or the name of a recipe; wins over what is chosen for TEXT.",
+        ),
+    ] = None,
     overrides: Overrides = None,
     run_dir: Annotated[
         Path | None,
-        typer.Option("--run-dir", callback=at_home, help="Directory for the run. Default: checkpoints/<config name>."),
+        typer.Option(
+            "--run-dir",
+            callback=at_home,
+            help="Directory for the run. Default: checkpoints/ and the name of TEXT, with a number if that is taken, "
+            "or the name of the settings file.",
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run RUN, or the one in the run directory.")
+        bool, typer.Option("--resume", help="Continue a run: train --resume RUN, or the one in --run-dir.")
     ] = False,
     corpus: Corpus = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the run directory.")] = False,
@@ -68,7 +87,11 @@ def train(
         bool, typer.Option("--json", help="Write a JSON summary to standard output at the end.")
     ] = False,
 ) -> None:
-    """Train a network on a text. Under mpirun, ranks share each batch (docs/scaling.md)."""
+    """Train a network on a text.
+
+    Settings that you do not give are chosen to fit the text, the time and this machine. Under mpirun, ranks share each
+    batch (docs/scaling.md).
+    """
     from charrnn.cli.output import write_json
     from charrnn.runs.directory import RunDirectory
     from charrnn.training.session import leads
@@ -76,7 +99,11 @@ def train(
     if not leads():
         _follow()
         return
-    settings, path = _chosen(run, config, overrides or [], run_dir, resume=resume, corpus=corpus or [])
+    with _interrupted():
+        settings, path = _chosen(
+            texts or [], config, overrides or [], run_dir, minutes,
+            resume=resume, overwrite=overwrite, init_from=init_from, corpus=corpus or [], quiet=quiet,
+        )  # fmt: skip
     folder = RunDirectory(path)
     with naming_corpus(corpus):
         train_here(
@@ -125,7 +152,7 @@ def train_here(
         settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, stop=stop,
         bar=partial(byte_progress, quiet=quiet),
     )  # fmt: skip
-    with contextlib.closing(events):
+    with contextlib.closing(events), _interrupted(folder):
         started = next(events)  # until then there is nothing to save, and Ctrl-C ends at once
         with stop_signals(stop) as caught, train_view("none" if quiet else progress) as show:
             show(started)
@@ -141,42 +168,61 @@ def train_here(
         announce(finished.summary)
 
 
-def _settings(config: Path, overrides: list[str]) -> tuple[Config, str]:
-    from charrnn.config.builtin import settings_path
-    from charrnn.config.load import load_config
-
-    path = settings_path(str(config))
-    return load_config(path, overrides), path.stem
-
-
 def _chosen(
-    run: Path | None,
+    texts: list[str],
     config: Path | None,
     overrides: list[str],
     run_dir: Path | None,
+    minutes: float | None,
     *,
     resume: bool,
+    overwrite: bool,
+    init_from: Path | None,
     corpus: list[str],
-) -> tuple[Config, Path]:  # fmt: skip
+    quiet: bool,
+) -> tuple[Config, Path]:
     """Settings and directory of the run selected by the arguments."""
     from charrnn.errors import SettingsError
+    from charrnn.runs.directory import fresh_directory
 
-    if run is not None and run_dir is not None:
-        raise SettingsError(f"{run}: give the run's directory once, here or as --run-dir")
-    if run is not None and not resume:
-        raise SettingsError(
-            f"{run}: a run can only be named to continue it", hint="add --resume, or use --config and --run-dir"
-        )
-    if corpus and not resume:
-        raise SettingsError("--corpus is for the text of a resumed run", hint="set corpus.source for a new run")
-    folder = run or run_dir
+    if resume:
+        return _resumed(texts, config, overrides, run_dir, minutes, corpus)
+    if corpus:
+        raise SettingsError("--corpus is for the text of a resumed run", hint="name the text of a new run as TEXT")
+    if len(texts) == 1 and (Path(texts[0]) / "history.jsonl").is_file():
+        raise SettingsError(f"{texts[0]}: a run can only be named to continue it", hint="add --resume")
+    if not texts and config is None:
+        raise SettingsError("no text given", hint="charrnn train my.txt; or --config FILE, or --resume RUN")
+    settings, name = new_run(texts, config, overrides, minutes, init_from=init_from, quiet=quiet)
+    if run_dir is not None:
+        return settings, run_dir
+    folder = Path("checkpoints") / name
+    return settings, fresh_directory(folder) if texts and not overwrite else folder
+
+
+def _resumed(
+    texts: list[str],
+    config: Path | None,
+    overrides: list[str],
+    run_dir: Path | None,
+    minutes: float | None,
+    corpus: list[str],
+) -> tuple[Config, Path]:
+    """Settings and directory of the run to continue."""
+    from charrnn.errors import SettingsError
+
+    if len(texts) > 1 or (texts and run_dir):
+        raise SettingsError(f"{texts[-1]}: give the run's directory once, here or as --run-dir")
+    folder = at_home(Path(texts[0])) if texts else run_dir
+    if minutes is not None:
+        overrides = [f"training.max_minutes={minutes:g}", *overrides]
     if config is not None:
-        settings, name = _settings(config, overrides)
+        settings, name = new_run((), config, overrides, None, quiet=True)
         folder = folder or Path("checkpoints") / name
-    elif resume and folder is not None:
+    elif folder is not None:
         settings = _saved_settings(folder, overrides)
     else:
-        raise SettingsError("no settings given", hint="give --config FILE, or --resume RUN to continue a run")
+        raise SettingsError("no run given", hint="charrnn train --resume RUN; see charrnn runs")
     return _with_corpus(settings, corpus), folder
 
 
@@ -189,7 +235,7 @@ def _saved_settings(folder: Path, overrides: list[str]) -> Config:
 
     last = RunDirectory(folder).last
     if not last.is_file():
-        raise SettingsError(f"{folder}: no run to resume (no last.npz)", hint="start it with --config")
+        raise SettingsError(f"{folder}: no run to resume (no last.npz)", hint="start it without --resume")
     return parse_config(dump_config(load_checkpoint(last).config), where=str(last), overrides=overrides)
 
 
@@ -222,11 +268,25 @@ def _follow() -> None:
         raise typer.Exit(error.exit_code) from None
 
 
+@contextlib.contextmanager
+def _interrupted(folder: RunDirectory | None = None) -> Iterator[None]:
+    """Make of a Ctrl-C before the first step, or of the second one after it, a line that says what is saved."""
+    from charrnn.errors import InterruptedRun
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder is None or not folder.last.is_file():
+            raise InterruptedRun("stopped before anything was saved") from None
+        raise InterruptedRun(f"stopped at once; saved before: {folder.last}", hint=_continue(folder)) from None
+
+
+def _continue(folder: RunDirectory) -> str:
+    return f"continue with: charrnn train --resume {shlex.quote(str(folder.path))}"
+
+
 def _stopped(caught: list[int], finished: RunFinished, folder: RunDirectory) -> Exception:
     from charrnn.cli.signals import stopped_by
 
-    return stopped_by(
-        caught,
-        f"stopped after step {finished.summary['steps']}; saved in {folder.last}",
-        hint=f"continue with the same command and --resume (run directory {folder.path})",
-    )
+    steps = f"{finished.summary['steps']:,}"
+    return stopped_by(caught, f"stopped after step {steps}; saved in {folder.last}", hint=_continue(folder))

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: charrnn watch checkpoints/quickstart; charrnn watch checkpoints/quickstart --once"
 
-_SAMPLE_BYTES = 20_000  # of the end of samples.txt
-
 
 def watch(
     run: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=runs, help="Run directory.")],
@@ -83,7 +81,9 @@ def _feed(show: Callable[[Event], None], history: History, shown: int) -> int:
 
 def _events(history: History, shown: int) -> Iterator[Event]:
     """What the trainer reported, as far as the files have it."""
-    from charrnn.runs.events import Evaluated, RunStarted, SampleMade, StepReport
+    from charrnn.evaluation.diagnosis import diagnose
+    from charrnn.runs.events import Advised, Evaluated, RunStarted, SampleMade, StepReport
+    from charrnn.runs.history import last_sample
 
     if shown == 0:
         t = history.config().training
@@ -97,17 +97,7 @@ def _events(history: History, shown: int) -> Iterator[Event]:
         # Another version may have written fewer numbers; those that are missing are shown as such.
         missing = {k: float("nan") for k in row.keys() if row[k] is None and k not in ("val_loss", "chars")}  # noqa: SIM118
         yield StepReport(**{**row, "chars": row.chars or 0, **missing})
-    sample = _last_sample(history.path / "samples.txt")
+    yield Advised(history.rows[-1].step if history.rows else 0, diagnose(history, look=False).advice)
+    sample = last_sample(history.path)
     if sample is not None:
         yield SampleMade(0, sample)
-
-
-def _last_sample(path: Path) -> str | None:
-    from charrnn.errors import DataError
-    from charrnn.runs.reading import read_text
-
-    try:
-        text = read_text(path, limit=_SAMPLE_BYTES, end=True) or ""
-    except DataError:
-        return None
-    return text.rpartition(" ---\n")[2].rstrip("\n") or None

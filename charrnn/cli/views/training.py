@@ -15,13 +15,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from charrnn.cli.output import tell, visible
+from charrnn.cli.views.advice import NewAdvice, closing_advice, fitting
 from charrnn.cli.views.progress import clock, sparkline
 from charrnn.errors import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console, RenderableType
 
-    from charrnn.runs.events import Event, Note, RolledBack, RunFinished, RunStarted, StepReport
+    from charrnn.runs.events import (
+        Advice,
+        Event,
+        FirstLook,
+        Note,
+        RolledBack,
+        RunFinished,
+        RunStarted,
+        StepReport,
+    )
 
 
 class View(Protocol):
@@ -106,6 +118,7 @@ class PlainView:
 
     def __init__(self) -> None:
         self._begun, self._last, self._shown = time.monotonic(), -math.inf, 0
+        self._advice = NewAdvice()
 
     def show(self, event: Event) -> None:
         """Write the event's line, if it has one."""
@@ -119,10 +132,14 @@ class PlainView:
             if event.val_loss is not None or self._shown < 3 or now - self._last >= wait:
                 self._last, self._shown = now, self._shown + 1
                 self._say(_report_line(event))
+        elif isinstance(event, events.FirstLook) and not math.isnan(event.val_loss):
+            self._say(_first_look(event))
         elif isinstance(event, events.RolledBack):
             self._say(_rolled_back(event))
         elif isinstance(event, events.Note):
             self._say(_note(event))
+        elif isinstance(event, events.Advised):
+            self._say(*self._advice.lines(event))
         elif isinstance(event, events.RunFinished):
             self._say(*_closing(event))
 
@@ -159,6 +176,9 @@ class TqdmView(PlainView):
             self._bar.write(printable(_rolled_back(event)), file=sys.stderr)
         elif isinstance(event, events.Note):
             self._bar.write(printable(_note(event)), file=sys.stderr)
+        elif isinstance(event, events.Advised):
+            for line in self._advice.lines(event):
+                self._bar.write(printable(line), file=sys.stderr)
         elif isinstance(event, events.RunFinished):
             self._bar.close()
             self._say(*_closing(event))
@@ -193,6 +213,7 @@ class RichView:
         self._finished: RunFinished | None = None
         self._val = self._best = math.nan
         self._sample = ""
+        self._advice: tuple[Advice, ...] = ()
         self._losses: deque[float] = deque(maxlen=2000)
 
     def update(self) -> None:
@@ -217,6 +238,8 @@ class RichView:
 
         if isinstance(event, events.RunStarted):
             self._started = event
+            if event.step:
+                self._recall(event.run_dir)
             for note in event.notes:
                 self._print(f"note: {note}")
         elif isinstance(event, events.StepReport):
@@ -227,12 +250,28 @@ class RichView:
             self._best = event.val_loss if event.best else self._best
         elif isinstance(event, events.SampleMade):
             self._sample = event.text
+        elif isinstance(event, events.FirstLook):
+            self._val = event.val_loss if math.isnan(self._val) else self._val
+            self._sample = self._sample or event.text
         elif isinstance(event, events.RolledBack):
             self._print(_rolled_back(event))
         elif isinstance(event, events.Note):
             self._print(_note(event))
+        elif isinstance(event, events.Advised):
+            self._advice = event.advice
         elif isinstance(event, events.RunFinished):
             self._finished = event
+
+    def _recall(self, run: Path) -> None:
+        """Show what a resumed run had when it stopped."""
+        from charrnn.runs.history import last_sample, read_history
+
+        history = read_history(run)
+        self._losses.extend(history.column("train_loss"))
+        self._sample = last_sample(run) or ""
+        if history.best:
+            self._best = history.best["val_loss"]
+            self._val = next(v for v in reversed(history.column("val_loss")) if not math.isnan(v))
 
     def close(self) -> None:
         """Leave the last state on the screen, then say where the files are."""
@@ -272,18 +311,23 @@ class RichView:
             grid.add_row(*cells[k : k + beside])
         size = "" if start.parameters is None else f"  {start.parameters:,} parameters"
         title = f"charrnn  {visible(str(start.run_dir))}{size}"
-        of = f" of {start.total_steps:,}" if start.total_steps else ""
         share, left = _progress(start, row)
-        steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {clock(left)} left")
+        # The steps that a run could take are of interest where they, not minutes, end it.
+        of = f" of {start.total_steps:,}" if start.total_steps and share <= done / start.total_steps else ""
+        end = self._finished and ("stopped" if self._finished.reason == "stopped" else "finished")
+        ahead = end or ("finishing" if left < 1 else f"{clock(left)} left")
+        steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {ahead}")
         bar = Table.grid()  # a bar by itself does not end its line
         bar.add_row(ProgressBar(total=1.0, completed=share, width=width - 4))
-        room = max(3, min(10, self._console.height - 12))
+        advice = fitting(self._advice, width - 4, self._console.height - 15)
+        room = max(3, min(10, self._console.height - 12 - len(advice)))
         shown = Text(visible(self._sample)[-width * room :], overflow="fold")
         parts: list[RenderableType] = [
             steps,
             bar,
             grid,
             Text(sparkline(list(self._losses), width - 4), style="cyan"),
+            *(Text(line, style="yellow") for line in advice),
             Panel(shown, title="the model writes", title_align="left", height=room + 2),
         ]
         return Panel(Group(*parts), title=Text(title), title_align="left", width=width)
@@ -322,6 +366,10 @@ def _report_line(row: StepReport) -> str:
     )
 
 
+def _first_look(event: FirstLook) -> str:
+    return f"step {event.step:>6}  val {event.val_loss:.4f} on its first {event.characters:,} characters"
+
+
 def _rolled_back(event: RolledBack) -> str:
     return f"{event.reason}; back to step {event.to_step}, learning rate times {event.lr_scale:g} from here (rollback)"
 
@@ -332,9 +380,10 @@ def _note(event: Note) -> str:
 
 def _closing(event: RunFinished) -> list[str]:
     s = event.summary
-    loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}"
+    best = "" if s.get("best_step") is None else f" at step {s['best_step']:,}"
+    loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}{best}"
     lines = [f"{s['steps']:,} steps in {clock(s['seconds'])} ({s['chars_per_second']:,.0f} chars/s){loss}"]
-    lines += [f"note: {note}" for note in s.get("notes", ())]
     if event.reason != "stopped":
+        lines += closing_advice(s)
         lines.append(f"saved in {s['run_dir']}; now: charrnn sample {s['run_dir']} --temperature 0.7")
     return lines

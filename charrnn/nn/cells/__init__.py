@@ -10,10 +10,11 @@ from importlib import import_module
 
 from charrnn.nn.cells.gru import GRU
 from charrnn.nn.cells.lstm import LSTM
+from charrnn.nn.cells.milstm import MultiplicativeLSTM
 from charrnn.nn.cells.recurrent import RecurrentCell
 from charrnn.nn.cells.rnn import RNN
 
-__all__ = ["CELLS", "GRU", "LSTM", "RNN", "RecurrentCell", "find_cell", "register"]
+__all__ = ["CELLS", "GRU", "LSTM", "RNN", "MultiplicativeLSTM", "RecurrentCell", "find_cell", "register"]
 
 
 class _Cells(dict[str, type[RecurrentCell]]):
@@ -28,7 +29,7 @@ class _Cells(dict[str, type[RecurrentCell]]):
         raise KeyError(name)
 
 
-CELLS = _Cells({cls.name: cls for cls in (RNN, LSTM, GRU)})
+CELLS = _Cells({cls.name: cls for cls in (RNN, LSTM, GRU, MultiplicativeLSTM)})
 
 
 def register(cls: type[RecurrentCell]) -> type[RecurrentCell]:

@@ -62,6 +62,10 @@ class LSTM(RecurrentCell):
     def step_forward(self, s: Any) -> None:
         """Gates, then c = f c_prev + i g, then h = o tanh(c)."""
         np.tanh(s.a, out=s.a)
+        self.step_from_tanh(s)
+
+    def step_from_tanh(self, s: Any) -> None:
+        """The same from the tanh of the pre-activations."""
         np.multiply(s.oif, self.half, out=s.oif)  # σ(a) = (1 + tanh(a/2)) / 2; the weights' rows are halved
         np.add(s.oif, self.half, out=s.oif)
         np.multiply(s.i, s.g, out=s.tmp)

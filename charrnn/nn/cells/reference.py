@@ -1,8 +1,8 @@
 """Each cell in ten plain lines; start reading here.
 
 One step forward and one step back of every cell, and backpropagation through time over a window, as in a
-textbook: no buffers, no fused weights, no tricks. The cells used in training (`rnn`, `lstm`, `gru`) compute the same
-numbers faster; the tests compare them with these functions in float64, and the benchmarks measure the speed-up.
+textbook: no buffers, no fused weights, no tricks. The cells used in training (`rnn`, `lstm`, `gru`, `milstm`) compute
+the same numbers faster; the tests compare them with these functions in float64, the benchmarks measure the speed-up.
 
 Shapes: K inputs, H units, B parallel columns. x (K, B); a state is a tuple of (H, B) arrays, h first. A layer's
 parameters `p` are `weight_ih` W (G*H, K), `weight_hh` U (G*H, H), `bias` b (G*H,) and the GRU's `bias_hn` (H,), with
@@ -65,6 +65,30 @@ def lstm_backward(p: Params, kept: Any, dstate: State, grads: MutableMapping[str
     return p["weight_ih"].T @ da, (p["weight_hh"].T @ da, dc * f)
 
 
+def milstm(p: Params, x: Array, state: State) -> tuple[State, Any]:
+    """Wu et al. (2016), an LSTM of sum and product: the new state, and what the backward pass needs."""
+    h_prev, c_prev = state
+    own, recurrent = p["weight_ih"] @ x + p["bias"][:, None], p["weight_hh"] @ h_prev
+    a_i, a_f, a_g, a_o = np.split(own + recurrent + own * recurrent, 4)
+    i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
+    c = f * c_prev + i * g
+    h = o * np.tanh(c)
+    return (h, c), (x, h_prev, own, recurrent, (c_prev, i, f, g, o, c))
+
+
+def milstm_backward(p: Params, kept: Any, dstate: State, grads: MutableMapping[str, Array]) -> tuple[Array, State]:
+    """Add to `grads`; the gradients of x and of the state before."""
+    x, h_prev, own, recurrent, (c_prev, i, f, g, o, c) = kept
+    dh, dc = dstate
+    dc = dc + dh * o * (1 - np.tanh(c) ** 2)
+    da_i, da_f = dc * g * i * (1 - i), dc * c_prev * f * (1 - f)
+    da_g, da_o = dc * i * (1 - g**2), dh * np.tanh(c) * o * (1 - o)
+    da = np.concatenate((da_i, da_f, da_g, da_o))
+    da_x, da_h = da * (1 + recurrent), da * (1 + own)
+    add_gradients(grads, da_x, x, da_h, h_prev)
+    return p["weight_ih"].T @ da_x, (p["weight_hh"].T @ da_h, dc * f)
+
+
 def gru(p: Params, x: Array, state: State) -> tuple[State, Any]:
     """Cho et al. (2014), the reset gate after the product: the new state, and what the backward pass needs."""
     (h_prev,) = state
@@ -94,6 +118,7 @@ STEPS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "rnn": (rnn, rnn_backward),
     "lstm": (lstm, lstm_backward),
     "gru": (gru, gru_backward),
+    "milstm": (milstm, milstm_backward),
 }
 
 

@@ -3,7 +3,7 @@
 `charrnn.nn.cells` stays the reference; this package computes the same to rounding. Start with `cells/lstm.py`; what its
 lines are written in is in `vector`, `functions` and `product`, and `engine` runs a network with it.
 
-Nothing here imports Numba until a network is made with `kernels="compiled"`.
+Nothing here imports Numba until a network is to use it: `CharRNN.use_compiled`.
 """
 
 from __future__ import annotations
@@ -47,13 +47,7 @@ def compiled_cell(name: str) -> CompiledCell:
     return found
 
 
-def make_engine(
-    cell: str,
-    layers: Sequence[Mapping[str, Array]],
-    head: Mapping[str, Array],
-    *,
-    threads: int,
-) -> Engine:
+def make_engine(cell: str, layers: Sequence[Mapping[str, Array]], head: Mapping[str, Array], *, threads: int) -> Engine:
     """See `Engine`.
 
     Raises:
@@ -104,9 +98,9 @@ def _load_numba() -> None:
     config._config_fname = ""  # it is looked for again at every compilation
 
 
-def is_kept(folder: Path) -> bool:
-    """Whether machine code of these sources is in a folder; found out without Numba."""
-    return (folder / sources_hash()).is_dir()
+def is_kept(folder: Path, cell: str) -> bool:
+    """Whether machine code of a cell, made from these sources, is in a folder; found out without Numba."""
+    return any(folder.glob(f"{sources_hash()}/*/*/{cell}.*.nbi"))
 
 
 def sources_hash() -> str:

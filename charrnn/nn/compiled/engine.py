@@ -72,12 +72,12 @@ class Engine:
                 layer.pack(share, backward=backward, recurrent=recurrent[index] if recurrent else None)
             self.head.pack(share, backward=backward)
 
-        self._on_threads(pack, self.threads)
+        self.on_threads(pack, self.threads)
 
     def loss(self, inputs: IntArray, targets: IntArray, state: Sequence[Array], *, resets: IntArray | None) -> Array:
         """(T, B) nats; see `CharRNN.loss`."""
         nats = np.empty(inputs.shape, self.head.dtype)
-        shares = self._shares(inputs.shape[1])
+        shares = self.shares(inputs.shape[1])
 
         def run(k: int) -> None:
             columns, part = shares[k], self._parts[k]
@@ -85,7 +85,7 @@ class Engine:
             top = part.forward(inputs[:, columns], mine, resets=resets_of(resets, columns), dropping=None)
             nats[:, columns] = part.loss(top, targets[:, columns])
 
-        self._on_threads(run, len(shares))
+        self.on_threads(run, len(shares))
         return nats
 
     def loss_and_grad(
@@ -110,7 +110,7 @@ class Engine:
             dropping: rate and key of dropout; None for none.
             grads: of each layer and of the head; overwritten.
         """
-        shares = self._shares(inputs.shape[1])
+        shares = self.shares(inputs.shape[1])
 
         def run(k: int) -> tuple[float, list[Array]]:
             columns, part = shares[k], self._parts[k]
@@ -120,7 +120,7 @@ class Engine:
             top = part.forward(inputs[:, columns], mine, resets=resets_of(resets, columns), dropping=drop)
             return part.backward(top, targets[:, columns], scale, dropping=drop)
 
-        found = self._on_threads(run, len(shares))
+        found = self.on_threads(run, len(shares))
         self._unpack(len(shares), grads)
         before = [np.concatenate(layer, axis=2) for layer in zip(*(gradients for _, gradients in found), strict=True)]
         return sum(nats for nats, _ in found), before
@@ -144,17 +144,18 @@ class Engine:
             self.head.unpack(total["head.weight"], grads[-1], (k, count))
 
         if count > 1:
-            self._on_threads(add, count)
-        self._on_threads(unpack, count)
+            self.on_threads(add, count)
+        self.on_threads(unpack, count)
         for index, layer in enumerate(self.layers):
             layer.unpack_bias(gradients_of(total, index), grads[index])
         self.head.unpack_bias(total["head.bias"], grads[-1])
 
-    def _shares(self, columns: int) -> list[slice]:
-        count = max(1, min(self.threads, columns))
+    def shares(self, columns: int, at_most: int | None = None) -> list[slice]:
+        """Columns of each thread; they differ by one at most."""
+        count = max(1, min(self.threads if at_most is None else at_most, columns))
         return [slice(k * columns // count, (k + 1) * columns // count) for k in range(count)]
 
-    def _on_threads(self, run: Callable[[int], R], count: int) -> list[R]:
+    def on_threads(self, run: Callable[[int], R], count: int) -> list[R]:
         """run(0), run(1), ... at once; this thread takes the first."""
         if count == 1:
             return [run(0)]

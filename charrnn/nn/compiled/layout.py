@@ -24,6 +24,7 @@ class CompiledCell:
         recurrent: index of the first that the recurrent weights meet.
         other_bias: block -> the parameter that is its bias, where that is not a part of `bias`; such a block has the
             recurrent weights of `stored_as`.
+        unbiased: blocks without a bias.
         stored_as: block -> gate.
         pairs: a panel has one gate of two blocks of units, rather than all gates of one.
     """
@@ -36,6 +37,7 @@ class CompiledCell:
     states: int = 1
     recurrent: int = 0
     other_bias: tuple[tuple[str, str], ...] = ()
+    unbiased: str = ""
     stored_as: tuple[tuple[str, str], ...] = ()
     pairs: bool = False
 
@@ -68,7 +70,8 @@ class Rows:
         rows = np.where(panels >= 0, panels + starts, -1)
         others = dict(cell.other_bias)
         own = np.array([len(cell.gates) * size if block in others else 0 for block in cell.blocks])[:, None]
-        self.bias = np.where(panels < 0, -1, np.where(own > 0, panels + own, rows))
+        none = np.array([block in cell.unbiased for block in cell.blocks])[:, None]
+        self.bias = np.where((panels < 0) | none, -1, np.where(own > 0, panels + own, rows))
         self.input = np.ascontiguousarray(rows[:, : cell.inputs])
         self.recurrent = np.ascontiguousarray(rows[:, cell.recurrent :])
 

@@ -50,8 +50,10 @@ def pack_transposed(weight: Any, rows: Any, out: Any, share: Any) -> None:
             for lane in range(rows.shape[2]):
                 row, m = rows[p, v, lane], (p * rows.shape[1] + v) * rows.shape[2] + lane
                 if row >= 0:
-                    for k in range(weight.shape[1]):
-                        out[k // (2 * width), m, k // width % 2, k % width] = weight[row, k]
+                    for block in range(2 * out.shape[0]):
+                        start = block * width
+                        for k in range(min(width, weight.shape[1] - start)):
+                            out[block // 2, m, block % 2, k] = weight[row, start + k]
 
 
 @kernel

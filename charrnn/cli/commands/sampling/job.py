@@ -81,6 +81,16 @@ class Job:
         return write_raw if self.raw else write
 
 
+def speed_up(job: Job) -> None:
+    """Take compiled kernels for a long text."""
+    from charrnn.cli.views.progress import byte_progress
+    from charrnn.runs.kernels import speed_up_writing
+
+    with byte_progress("compiling kernels", "kernel") as tick:
+        loaded, streams = job.model, max(job.count, job.best_of)
+        speed_up_writing(loaded.checkpoints, loaded.models, job.stop.length, streams, tick=tick)
+
+
 def stream(job: Job) -> None:
     """One sample, each character as soon as it is certain."""
     from charrnn.sampling.generate import generate

@@ -1,0 +1,156 @@
+"""The text, settings and directory of a new run, from what `train` and `config suggest` are given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from charrnn.cli.output import tell
+
+if TYPE_CHECKING:
+    from charrnn.config.schema import Config
+    from charrnn.training.choice import Choice
+
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes", min=0.01, metavar="M", help="Minutes of training; settings are chosen to fit (default 3)."
+    ),
+]
+
+
+class NewRun(NamedTuple):
+    """A run to begin: its settings, and its name where it is given no directory."""
+
+    settings: Config
+    name: str
+
+
+def new_run(
+    texts: Sequence[str],
+    config: Path | None,
+    overrides: Sequence[str],
+    minutes: float | None,
+    *,
+    init_from: Path | None = None,
+    quiet: bool,
+) -> NewRun:
+    """Settings of a run: those of a file or recipe, chosen ones for a text, or both.
+
+    The network that a run starts from (`init_from`) is not chosen anew.
+
+    Raises:
+        CharRNNError: no such text, file or setting.
+    """
+    from charrnn.config.builtin import settings_path
+    from charrnn.config.load import load_config
+
+    if config is None and len(texts) == 1 and is_recipe(texts[0], minutes):
+        config, texts = Path(texts[0]), ()
+    if config is not None and not texts:
+        path = settings_path(str(config))
+        limit = () if minutes is None else (f"training.max_minutes={minutes:g}",)
+        return NewRun(load_config(path, (*limit, *overrides)), path.stem)
+    if init_from is not None:
+        overrides = [*_network_of(init_from), *overrides]
+    choice = chosen(texts, config, overrides, minutes, quiet=quiet)
+    if not quiet:
+        tell(*choice.suggestion.lines)
+    return NewRun(choice.config, name_of(texts[0]))
+
+
+def chosen(
+    texts: Sequence[str], config: Path | None, overrides: Sequence[str], minutes: float | None, *, quiet: bool
+) -> Choice:
+    """Settings chosen for a text, but for those that a file or the command line gives.
+
+    Raises:
+        CharRNNError: no such text, file or setting.
+    """
+    from functools import partial
+
+    from charrnn.cli.views.progress import byte_progress
+    from charrnn.config.builtin import settings_path
+    from charrnn.config.load import read_settings
+    from charrnn.config.yaml import load_yaml
+    from charrnn.data.decoding import EncodingError
+    from charrnn.errors import DataError
+    from charrnn.training.choice import choose_settings
+
+    _check_known(texts)
+    path = None if config is None else settings_path(str(config))
+    given: Any = {} if path is None else load_yaml(read_settings(path), where=str(path)) or {}
+    where = "the settings" if path is None else str(path)
+    bar = partial(byte_progress, quiet=quiet)
+    try:
+        return choose_settings(texts, minutes=minutes, given=given, where=where, overrides=overrides, bar=bar)
+    except EncodingError as error:
+        hint = f"add --set corpus.encoding={error.likely or 'NAME'}, or =bytes to learn single bytes"
+        raise DataError(error.message, hint=hint) from None
+
+
+def _network_of(checkpoint: Path) -> list[str]:
+    from charrnn.errors import shown
+    from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
+
+    model = load_checkpoint(find_checkpoint(checkpoint)).config.model
+    sizes = {name: getattr(model, name) for name in ("cell", "hidden_size", "num_layers")}
+    sizes |= {"embedding_size": model.embedding_size, "tie_weights": model.tie_weights}
+    return [f"model.{name}={shown(value)}" for name, value in sizes.items()]
+
+
+def is_recipe(name: str, minutes: float | None) -> bool:
+    """Whether a word means settings rather than a text: a settings file, or the name of a built-in one.
+
+    A name that is a corpus as well means the corpus only where minutes are given, because the built-in settings for it
+    are the better ones for their own time.
+    """
+    from charrnn.config.builtin import recipes
+    from charrnn.data.corpora import catalogue
+
+    path = Path(name)
+    if path.exists():
+        return path.suffix in (".yaml", ".yml") and path.is_file()
+    return name in recipes() and not (minutes is not None and name in catalogue())
+
+
+def name_of(text: str) -> str:
+    """What a run on a text is called."""
+    if text == "-":
+        return "stdin"
+    path = Path(text)
+    if any(letter in path.name for letter in "*?["):  # a glob: the folder it looks in
+        path = path.parent
+    name = (path if path.name else path.resolve()).name
+    for packed in (".gz", ".bz2", ".xz"):
+        name = name.removesuffix(packed)
+    return Path(name).stem.lstrip(".") or "text"
+
+
+def _check_known(texts: Sequence[str]) -> None:
+    """A name that is nothing at all is refused with all that it could have been."""
+    import glob
+
+    from charrnn.config.builtin import recipes
+    from charrnn.config.messages import nearest
+    from charrnn.data.corpora import catalogue
+    from charrnn.data.sources import STDIN, expand
+    from charrnn.errors import DataError
+
+    for text in texts:
+        if text == STDIN or text in catalogue() or Path(expand(text)).exists() or glob.has_magic(text):
+            continue
+        close = nearest(text, [*catalogue(), *recipes(), *_beside(text)])
+        hint = f"did you mean {close}?" if close else "see charrnn corpus list and charrnn config list"
+        raise DataError(f"{text}: no such file, directory, named corpus or recipe", hint=hint)
+
+
+def _beside(text: str) -> list[str]:
+    folder = Path(text).parent
+    try:
+        return [str(folder / entry.name) for entry in folder.iterdir()]
+    except OSError:
+        return []

@@ -1,0 +1,40 @@
+"""`charrnn doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.arguments import chosen
+from charrnn.cli.completion import runs
+from charrnn.cli.text_options import Corpus
+
+EXAMPLE = "Example: charrnn doctor checkpoints/quickstart; charrnn doctor checkpoints/gru --json"
+
+
+def doctor(
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN]", autocompletion=runs, help="Run directory; default: the newest run."),
+    ] = None,
+    corpus: Corpus = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+) -> None:
+    """Say what is wrong with a run and which settings to change. It may be running or have ended."""
+    from dataclasses import asdict
+
+    from charrnn.cli.output import tell, write, write_json
+    from charrnn.cli.views.advice import advice_line, facts_lines
+    from charrnn.evaluation.diagnosis import diagnose
+    from charrnn.runs.history import read_history
+
+    found = diagnose(read_history(run or chosen(None)[0].parent), corpus=corpus or [])
+    if as_json:
+        write_json(asdict(found))
+        return
+    lines = [f"{found.name}: {line}" for line in facts_lines(found)]
+    lines += [advice_line(piece) for piece in found.advice] or ["nothing to advise"]
+    write("".join(f"{line}\n" for line in lines))
+    tell(*(f"note: {note}" for note in found.notes))

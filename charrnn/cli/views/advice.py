@@ -1,0 +1,75 @@
+"""Advice as lines of text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.output import visible
+
+if TYPE_CHECKING:
+    from charrnn.evaluation.diagnosis import Diagnosis
+    from charrnn.runs.events import Advice, Advised
+
+SHOWN = 3  # pieces of advice at a time
+
+
+def advice_line(piece: Advice) -> str:
+    """A piece of advice as a line of a log."""
+    return f"advice: {with_options(piece)}"
+
+
+def with_options(piece: Advice) -> str:
+    """A piece of advice with the options that follow it."""
+    options = " ".join(f"--set {setting}" for setting in piece.settings)
+    return piece.text + (f"; try {options}" if options else "")
+
+
+def closing_advice(summary: Mapping[str, Any]) -> list[str]:
+    """What a run says at its own end, from its summary: why it ended, what it writes, what to change."""
+    from charrnn.runs.events import Advice
+
+    advice = [Advice(**piece) for piece in summary.get("advice", ())]
+    lines = [summary["ended"]] if summary.get("ended") else []
+    lines += [f"it writes {summary['expectation']}"] if summary.get("expectation") else []
+    lines += [advice_line(piece) for piece in advice[:SHOWN]]
+    if len(advice) > SHOWN:
+        lines.append(f"more advice: charrnn doctor {summary['run_dir']}")
+    return lines
+
+
+def facts_lines(found: Diagnosis) -> list[str]:
+    """How far a run got, why it ended, where it was best and what it writes."""
+    best, last = found.best, found.last
+    if last is None:
+        return ["nothing reported yet"]
+    lines = [f"{last.step:,} steps, {last.epoch:.1f} epochs; {found.ended or 'running, or stopped before its end'}"]
+    if best is not None and best.val_loss is not None:
+        later = f"; {last.val_loss:.4f} at the end" if last.val_loss is not None and last.step > best.step else ""
+        lines.append(f"best at step {best.step:,} (epoch {best.epoch:.1f}): {best.val_loss:.4f} nats{later}")
+    return lines + ([f"it writes {found.expectation}"] if found.expectation else [])
+
+
+def fitting(pieces: Sequence[Advice], width: int, height: int) -> list[str]:
+    """The first few pieces in lines of `width` characters, as far as they fit into `height` lines."""
+    lines: list[str] = []
+    for piece in pieces[:SHOWN]:
+        more = textwrap.wrap(visible(advice_line(piece)), width, subsequent_indent="  ")
+        if len(lines) + len(more) > height:
+            break
+        lines += more
+    return lines
+
+
+class NewAdvice:
+    """Remembers what was said, so that a log says it once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def lines(self, event: Advised) -> list[str]:
+        """What is new in it."""
+        new = [piece for piece in event.advice if piece.key not in self._said]
+        self._said |= {piece.key for piece in new}
+        return [advice_line(piece) for piece in new]

@@ -1,0 +1,225 @@
+"""Settings for a text and a time: a rule fitted on measurements (docs/results.md), and nothing else.
+
+It knows no files and no clock. What it goes by is how large the text is, and how often this machine could read it in
+the time; the figures below say what follows from that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# The network whose speed stands for the machine's.
+REFERENCE = {
+    "model.cell": "gru", "model.hidden_size": 256, "model.num_layers": 1,
+    "training.batch_size": 32, "training.seq_length": 32,
+}  # fmt: skip
+
+# Passes over the text that a reference network makes in the time -> what keeps it from learning the text by heart.
+# In fewer than three passes it has no time to, and anything dropped is time lost.
+_DROPPED = ((3, 0.0, 0.0), (10, 0.2, 0.0), (40, 0.0, 0.4), (150, 0.2, 0.5), (math.inf, 0.3, 0.5))
+_FEW_PASSES = 3  # a larger batch makes more of them
+
+# Units of one layer: those that the time buys (by characters read in it), but no more than the text's characters bear.
+_TIME_UNITS, _TIME_POWER = 256 / 1.8e6**0.2, 0.2
+_TEXT_UNITS, _TEXT_POWER = 192 / 9e3**0.33, 0.33
+_TINY = 20_000  # characters: an LSTM overfits less on fewer, a GRU learns faster on more
+_SIZES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024)
+_FEWEST_UPDATES = 6  # per pass: so small a text is read in fewer streams
+
+_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+
+_MOST_PASSES = 100  # at which the smallest texts had stopped improving
+_VALIDATED = 200_000  # characters: more make a loss no surer than anyone needs
+_LOOKS = 25  # validations in a run, where they take less than a tenth of its time
+_EVALUATION_SPEED = 3.0  # times that of training
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """What the rule knows of a text.
+
+    Attributes:
+        name: for the reader.
+        characters: of the whole text, validation part included.
+        symbols: how many different ones.
+        sorted_lines: its lines are in alphabetical order, so that its end is unlike the rest.
+    """
+
+    name: str
+    characters: int
+    symbols: int
+    sorted_lines: bool = False
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Settings and why.
+
+    Attributes:
+        settings: section -> setting -> value; all others keep their defaults.
+        remarks: path of a setting -> why it is what it is.
+        lines: what was chosen and why, in three lines.
+    """
+
+    settings: dict[str, dict[str, Any]]
+    remarks: dict[str, str]
+    lines: tuple[str, str, str]
+
+
+def suggest(text: TextFacts, *, speed: float, minutes: float, fixed: Mapping[str, Any] | None = None) -> Suggestion:
+    """Choose the settings of a run.
+
+    Args:
+        text: what is learned from.
+        speed: characters per second on which this machine trains the `REFERENCE` network.
+        minutes: of training.
+        fixed: path of a setting -> value that the user has chosen; the rest is made to fit.
+    """
+    choice = _Choice(text, speed, 60.0 * minutes, fixed or {})
+    choice.part()
+    choice.network()
+    choice.steps()
+    choice.intervals()
+    return Suggestion(choice.sections(), choice.remarks, choice.lines())
+
+
+class _Choice:
+    """The settings as they are chosen, each from those before it."""
+
+    def __init__(self, text: TextFacts, speed: float, seconds: float, fixed: Mapping[str, Any]) -> None:
+        self.text, self.speed, self.seconds, self.fixed = text, speed, seconds, fixed
+        self.chosen: dict[str, Any] = {}
+        self.remarks: dict[str, str] = {}
+
+    def set(self, path: str, value: Any, remark: str) -> Any:
+        """Choose a setting, unless the user has; returns its value."""
+        self.chosen[path] = self.fixed.get(path, value)
+        self.remarks[path] = "as you set it" if path in self.fixed else remark
+        return self.chosen[path]
+
+    def part(self) -> None:
+        """What is kept for validation."""
+        size, fixed = self.text.characters, self.fixed
+        fraction = 0.1 if size <= 10 * _VALIDATED else float(f"{_VALIDATED / size:.2g}")
+        held_out = self.set(
+            "corpus.val_fraction", fraction, f"of the text, kept to validate on: {size * fraction:,.0f} characters"
+        )
+        self.validated = held_out * size
+        self.train = max(1.0, size - self.validated - fixed.get("corpus.test_fraction", 0.0) * size)
+        documents = ("corpus.documents", "corpus.document_separator", "corpus.split")
+        if self.text.sorted_lines and not any(path in fixed for path in documents):
+            self.set("corpus.documents", "lines", "they are in alphabetical order,")
+            self.set("corpus.split", "shuffled", "so the validation part is drawn from all of them")
+
+    def network(self) -> None:
+        """Its size, by the time and the text, and what is dropped, by how often the text is read."""
+        readable = self.speed * self.seconds
+        self.reference_passes = readable / self.train
+        bought, borne = _TIME_UNITS * readable**_TIME_POWER, _TEXT_UNITS * self.train**_TEXT_POWER
+        self.small_text = borne < bought
+        units = min(_SIZES, key=lambda size: abs(math.log(size / min(bought, borne))))
+        why = (
+            "more than such a text bears would learn it by heart"
+            if self.small_text
+            else "as many as learn most in the time"
+        )
+        cell, better = (
+            ("lstm", "overfits less than a GRU") if self.train < _TINY else ("gru", "learns faster than an LSTM")
+        )
+        self.set("model.cell", cell, f"on so much text it {better} of equal size")
+        self.set("model.hidden_size", units, f"units; {why}")
+        self.set("model.num_layers", 1, "a wide layer learns more in minutes than two narrow ones")
+        dropout, weight_dropout = next((d, w) for limit, d, w in _DROPPED if self.reference_passes < limit)
+        against = "against learning the text by heart" if dropout or weight_dropout else "no time to overfit"
+        self.set("model.dropout", dropout, f"of the units: {against}")
+        self.set("model.weight_dropout", weight_dropout, f"of the recurrent weights: {against}")
+
+    def steps(self) -> None:
+        """What an update reads, how far it goes, and when the run ends."""
+        t = self.set("training.seq_length", 32, "characters per update; the state is carried over")
+        most = max(1.0, self.train / (t * _FEWEST_UPDATES))
+        wanted = 32 if self.reference_passes < _FEW_PASSES else 16
+        columns = self.set(
+            "training.batch_size",
+            int(min(wanted, 2 ** round(math.log2(most)))),
+            "parallel streams; few, for many updates",
+        )
+        own = _operations(*self.network_size(), columns)
+        self.own_speed = self.speed * _operations("gru", 256, 1, self.text.symbols, 32) / own
+        many = self.own_speed * self.seconds / self.train > _MOST_PASSES / 2  # the estimate may be far off
+        limit = "passes at most; more teach nothing new" if many else "no limit of passes"
+        passes = self.set("training.epochs", _MOST_PASSES if many else None, limit)
+        self.set("training.max_minutes", self.seconds / 60.0, "of training at most")
+        units = self.chosen["model.hidden_size"]
+        rate = 0.0062 * (256 / units) ** 0.5 * (columns * t / 512) ** 0.5
+        self.set("training.learning_rate", float(f"{rate:.1g}"), "at its peak; larger networks need smaller ones")
+        self.set("training.schedule", "cosine", "down to a hundredth of it, by the share of the time that is used")
+        self.total = min(self.own_speed * self.seconds, (passes or math.inf) * self.train) / (columns * t)
+        self.per_second = self.own_speed / (columns * t)
+
+    def intervals(self) -> None:
+        """Steps between reports, samples, validations and checkpoints."""
+        evaluation = max(1e-9, self.validated / (_EVALUATION_SPEED * self.own_speed))
+        looks = max(2.0, min(_LOOKS, 0.1 * self.total / self.per_second / evaluation))
+        self.set("training.eval_every", _round(self.total / looks), "steps between validations")
+        self.set(
+            "training.checkpoint_every", _round(min(30 * self.per_second, self.total / 2)), "steps between checkpoints"
+        )
+        self.set("training.sample_every", _round(min(10 * self.per_second, self.total / 6)), "steps between samples")
+        self.set("training.log_every", _round(min(self.per_second / 2, self.total / 40)), "steps between reports")
+
+    def network_size(self) -> tuple[str, int, int, int]:
+        """Cell, units, layers, symbols."""
+        c = self.chosen
+        return c["model.cell"], c["model.hidden_size"], c["model.num_layers"], self.text.symbols
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """By section."""
+        found: dict[str, dict[str, Any]] = {}
+        for path, value in self.chosen.items():
+            section, _, name = path.partition(".")
+            found.setdefault(section, {})[name] = value
+        return found
+
+    def lines(self) -> tuple[str, str, str]:
+        """What was chosen and why."""
+        c, text, train = self.chosen, self.text, self.train
+        cell, units, layers, _ = self.network_size()
+        columns, steps = c["training.batch_size"], c["training.seq_length"]
+        size = float(f"{_parameters(cell, units, layers, text.symbols):.2g}")
+        bears = self.small_text and "model.hidden_size" not in self.fixed
+        dropped = [f"{p.partition('.')[2]} {c[p]:g}" for p in ("model.dropout", "model.weight_dropout") if c[p]]
+        seconds, passes = self.total / self.per_second, self.total * columns * steps / train
+        return (
+            f"text: {text.name}, {text.characters:,} characters of {text.symbols} symbols, {self.validated:,.0f} of "
+            "them to validate on",
+            f"network: {cell.upper()} {layers}x{units}, about {size:,.0f} parameters"
+            + (", as many as so small a text bears; " if bears else "; ")
+            + (f"{' and '.join(dropped)} against learning it by heart" if dropped else "no dropout, for lack of time"),
+            f"training: about {_duration(seconds)} for {passes:,.1f} passes at {self.own_speed:,.0f} characters per "
+            f"second; {columns} x {steps} characters per step, learning rate {c['training.learning_rate']:g}",
+        )
+
+
+def _operations(cell: str, units: int, layers: int, symbols: int, columns: int) -> float:
+    """Of a network, per character, relative to others: its products, and what calls cost, which all columns share."""
+    return _GATES.get(cell, 3) * units * units * (2 * layers - 1) + units * symbols + 5e5 * layers / columns
+
+
+def _parameters(cell: str, units: int, layers: int, symbols: int) -> int:
+    return _GATES.get(cell, 3) * units * (units * (2 * layers - 1) + symbols + 1) + symbols * (units + 1)
+
+
+def _round(steps: float) -> int:
+    """The nearest of 1, 2, 5, 10, 20, 50 and so on; at least 1."""
+    if steps <= 1:
+        return 1
+    power: int = 10 ** math.floor(math.log10(steps))
+    return min((power, 2 * power, 5 * power, 10 * power), key=lambda k: abs(math.log(k / steps)))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.3g} minutes"

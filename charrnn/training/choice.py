@@ -1,0 +1,137 @@
+"""Settings for a text that nobody has written any for: it is read, the machine is measured, the rule is asked."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from charrnn.config.load import config_from_dict, config_to_dict, given_settings
+from charrnn.config.schema import Config, CorpusSettings
+from charrnn.config.suggest import REFERENCE, Suggestion, TextFacts, suggest
+from charrnn.config.yaml import dump_yaml
+from charrnn.data.documents import alphabetical
+from charrnn.data.encode import EncodedText
+from charrnn.errors import printable
+from charrnn.runs.directory import RunDirectory
+from charrnn.runs.text import Bar, encode_corpus, no_bar
+from charrnn.training.trainer import Trainer
+
+_MEASURED_SECONDS = 0.8
+MINUTES = 3.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen.
+
+    Attributes:
+        config: all settings of the run.
+        suggestion: those that the rule chose, and why.
+    """
+
+    config: Config
+    suggestion: Suggestion
+
+    def as_yaml(self) -> str:
+        """A settings file with remarks: the text, what was chosen, and every other setting that is not the default."""
+        chosen, defaults = self.suggestion.settings, config_to_dict(Config(corpus=CorpusSettings(source="")))
+        lines = [f"# {printable(line)}" for line in self.suggestion.lines]
+        for section, settings in config_to_dict(self.config).items():
+            lines.append(f"{section}:")
+            for name, value in settings.items():
+                path = f"{section}.{name}"
+                if name in chosen.get(section, {}) or path == "corpus.source" or value != defaults[section][name]:
+                    remark = self.suggestion.remarks.get(path, "")
+                    lines.append(_yaml_line(name, value, remark))
+        return "\n".join(lines) + "\n"
+
+
+def _yaml_line(name: str, value: object, remark: str) -> str:
+    # A list on one line, as JSON, because YAML's own has a line for each item.
+    text = f"{name}: {json.dumps(value)}" if isinstance(value, list | tuple) else dump_yaml({name: value}).strip()
+    text = f"  {text}"
+    return f"{text:<32} # {remark}" if remark else text
+
+
+def choose_settings(
+    source: str | Sequence[str],
+    *,
+    minutes: float | None = None,
+    given: Mapping[str, Mapping[str, object]] | None = None,
+    where: str = "the settings",
+    overrides: Sequence[str] = (),
+    bar: Bar = no_bar,
+) -> Choice:
+    """Choose the settings for a text.
+
+    Args:
+        source: file, directory, glob, named corpus, a list of them, or - for standard input.
+        minutes: of training, the first of `overrides`; None: `training.max_minutes`, or else `MINUTES`.
+        given: settings that win over what is chosen.
+        where: the name of those in errors.
+        overrides: settings that win over both, ``section.name=value`` each.
+        bar: as in `charrnn.training.session.train`.
+
+    Raises:
+        SettingsError: one of the settings given.
+        DataError: no such text, or none to learn from.
+    """
+    places = [source] if isinstance(source, str) else list(source)
+    given = {} if given is None else given
+    if minutes is not None:
+        overrides = [f"training.max_minutes={minutes!r}", *overrides]
+    fixed = given_settings(given, where=where, overrides=overrides)
+    sections = dict(given)
+    sections["corpus"] = {**sections.get("corpus", {}), "source": places[0] if len(places) == 1 else places}
+    plain = config_from_dict(sections, where=where, overrides=overrides)
+    text = encode_corpus(plain.corpus, bar=bar)
+    minutes = plain.training.max_minutes or MINUTES
+    facts = facts_of(plain.corpus.title, text)
+    speed = measure_speed(plain, text, minutes, bar=bar)
+    suggestion = suggest(facts, speed=speed, minutes=minutes, fixed=fixed)
+    return Choice(config_from_dict(sections, where=where, overrides=overrides, base=suggestion.settings), suggestion)
+
+
+def measure_speed(
+    config: Config,
+    text: EncodedText,
+    minutes: float,
+    *,
+    bar: Bar = no_bar,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Characters per second on which the `REFERENCE` network is trained here, on the run's kernels and replicas.
+
+    Raises:
+        DataError: too short a text.
+    """
+    sections = msgspec.to_builtins(config)
+    for path, value in REFERENCE.items():
+        section, _, name = path.partition(".")
+        sections[section][name] = value
+    sections["training"] |= {"epochs": None, "max_steps": None, "max_minutes": minutes}
+    reference = msgspec.convert(sections, Config)
+    trainer = Trainer(
+        reference, text, RunDirectory(Path()), clock=clock, compiling=lambda: bar("compiling kernels", "kernel")
+    )
+    try:
+        trainer.group.start()
+        trainer.take_step()  # the first has to make its arrays
+        before = replace(trainer.counters)
+        while trainer.counters.seconds - before.seconds < _MEASURED_SECONDS:
+            trainer.take_step()
+    finally:
+        trainer.group.close()
+    return (trainer.counters.chars - before.chars) / (trainer.counters.seconds - before.seconds)
+
+
+def facts_of(name: str, text: EncodedText) -> TextFacts:
+    """What the rule wants to know of a text."""
+    newline = text.vocabulary.encode("\n", unknown="skip")
+    in_order = len(newline) > 0 and alphabetical(text, newline)
+    return TextFacts(name, len(text.ids), len(text.vocabulary), in_order)

@@ -1,0 +1,46 @@
+"""What a training sees of its network between two steps: a sample, and a first loss long before a validation is due."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from charrnn.config.schema import TrainingSettings
+from charrnn.evaluation.loss import evaluate
+from charrnn.runs.events import FirstLook
+from charrnn.runs.start import TextModel, make_start
+from charrnn.sampling.generate import Request, StopConditions, generate_texts
+from charrnn.sampling.options import SamplingOptions
+from charrnn.training.progress import Counters
+
+if TYPE_CHECKING:
+    from charrnn.training.trainer import Trainer
+
+_FIRST_SECONDS = 3.0  # of training before the first look; with what it takes itself, less than five
+_LEAST, _BEFORE = 500, 2000  # characters of a first loss, and of the text before them
+
+
+def is_first_look_due(n: Counters) -> bool:
+    """Whether the next step would end too late to be the one after which a run is first looked at."""
+    return n.seconds + n.seconds / max(1, n.step) > _FIRST_SECONDS
+
+
+def first_look(trainer: Trainer) -> FirstLook:
+    """A sample, and the loss over the beginning of the validation part: as much as is trained on in a second."""
+    n, ids = trainer.counters, trainer.val_ids[: max(_LEAST, int(trainer.counters.chars / trainer.counters.seconds))]
+    loss = math.nan
+    if len(ids) > 1:
+        before = trainer.stream.ids[-_BEFORE:]
+        loss = evaluate(trainer.model, ids, separator=trainer.separator, before=before).loss
+    return FirstLook(n.step, loss, len(ids), sample_now(trainer) if trainer.config.training.sample_every else "")
+
+
+def sample_now(trainer: Trainer) -> str:
+    """What the network writes now, as long as the settings say."""
+    t: TrainingSettings = trainer.config.training
+    vocabulary = trainer.text.vocabulary
+    start = make_start(trainer.model, vocabulary, trainer.opening, trainer.state, trainer.separator)
+    writer = TextModel([trainer.model], vocabulary, [start])
+    wanted = Request(seed=t.seed, stop=StopConditions(t.sample_length), options=SamplingOptions(0.8))
+    (text,) = generate_texts(writer, wanted)
+    return text

@@ -1,0 +1,106 @@
+"""Advice as a user meets it: in the log, in the summary, from `charrnn doctor`, in the report, in the display."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from charrnn.cli.views.advice import NewAdvice, fitting
+from charrnn.cli.views.training import RichView, TqdmView
+from charrnn.runs.events import Advice, Advised, RunStarted
+from tests.conftest import Run, assert_one_line_error
+
+WIDE = ("--set", "model.hidden_size=150", "--set", "training.max_steps=3")  # far too wide for 2,000 characters
+SIZE = "parameters learn 1,749 characters by heart"
+
+
+def pieces(count: int) -> tuple[Advice, ...]:
+    return tuple(
+        Advice(f"key-{k}", f"finding number {k} about the run", (f"model.dropout=0.{k}",)) for k in range(count)
+    )
+
+
+def test_a_run_that_needs_advice_gets_it_everywhere(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:
+    done = charrnn_here("train", "-c", config_file, "--run-dir", "a", "--progress", "plain", "--json", *WIDE)
+    lines = done.stderr.splitlines()
+    assert SIZE in next(line for line in lines if line.startswith("advice: "))
+    assert [SIZE in line for line in lines].index(True) < [line.startswith("step ") for line in lines].index(True)
+    assert "ended after 3 steps (training.max_steps)" in lines
+    assert any("best validation loss" in line and line.endswith("at step 3") for line in lines)
+    assert "; try --set model.hidden_size=" in done.stderr
+    assert any("3 steps are hardly a beginning" in line for line in lines[-4:])
+    summary = json.loads(done.stdout)
+    assert (summary["reason"], summary["best_step"]) == ("max_steps", 3)
+    assert [piece["key"] for piece in summary["advice"]] == ["text-too-small", "repeated-text", "underfitting"]
+    assert json.loads((tmp_path / "a" / "summary.json").read_text())["advice"] == summary["advice"]
+
+    (tmp_path / "text.txt").unlink()  # an ended run needs its own files alone
+    told = json.loads(charrnn_here("doctor", "a", "--json").stdout)
+    assert told["advice"] == summary["advice"]
+    assert (told["best"]["step"], told["ended"]) == (3, "ended after 3 steps (training.max_steps)")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "a").rename(tmp_path / "checkpoints" / "a")
+    text = charrnn_here("doctor")
+    assert "newest run: checkpoints/a" in text.stderr
+    assert SIZE in text.stdout
+    assert text.stdout.count("advice: ") == 3
+    assert len(text.stderr.splitlines()) == 1
+    page = charrnn_here("report", "checkpoints/a", "--no-activations", "--json")
+    assert any(SIZE in line for line in json.loads(page.stdout)["runs"][0]["advice"])
+    assert SIZE in (tmp_path / "report.html").read_text()
+
+
+def test_a_run_that_goes_on_is_diagnosed_from_its_text(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:
+    charrnn_here("train", "-c", config_file, "--run-dir", "a", "--quiet", *WIDE)
+    (tmp_path / "a" / "summary.json").unlink()  # as if it were running
+    found = charrnn_here("doctor", "a")
+    assert "running, or stopped before its end" in found.stdout
+    assert SIZE in found.stdout
+    assert "hardly a beginning" not in found.stdout
+    (tmp_path / "text.txt").rename(tmp_path / "moved.txt")
+    found = charrnn_here("doctor", "a")
+    assert SIZE not in found.stdout
+    assert found.stderr.startswith("note: nothing is said about the text: ")
+    assert SIZE in charrnn_here("doctor", "a", "--corpus", "moved.txt").stdout
+    assert_one_line_error(charrnn_here("doctor", "nowhere"), 3, "nowhere")
+
+
+def test_a_display_has_room_for_three_pieces_at_most(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(fitting(pieces(5), 200, 50)) == 3
+    lines = fitting(pieces(5), 40, 4)
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 40
+    assert fitting(pieces(5), 40, 1) == []
+    view = RichView(Console(width=80, height=40, force_terminal=True), live=False)
+    view.show(RunStarted(Path("a"), 10, 5, 100, 10, 1, 10, None, 0, ()))
+    view.show(Advised(0, pieces(5)))
+    view.print_once()
+    shown = capsys.readouterr().out
+    assert [f"finding number {k}" in shown for k in range(4)] == [True, True, True, False]
+    view.show(Advised(5, ()))
+    view.print_once()
+    assert "finding" not in capsys.readouterr().out
+
+
+def test_a_log_says_each_piece_once(capsys: pytest.CaptureFixture[str]) -> None:
+    new = NewAdvice()
+    assert len(new.lines(Advised(0, pieces(2)))) == 2
+    assert new.lines(Advised(1, pieces(3))) == ["advice: finding number 2 about the run; try --set model.dropout=0.2"]
+    view = TqdmView()
+    view.show(RunStarted(Path("a"), 10, 5, 100, 10, 1, 10, None, 0, ()))
+    for step in (0, 1):
+        view.show(Advised(step, pieces(1)))
+    view.close()
+    assert capsys.readouterr().err.count("finding number 0") == 1
+
+
+def test_a_stopped_run_goes_on_with_what_it_knew(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:
+    charrnn_here("train", "-c", config_file, "--run-dir", "a", "--quiet")
+    charrnn_here("train", "-c", config_file, "--run-dir", "b", "--quiet", "--set", "training.max_steps=8")
+    charrnn_here("train", "-c", config_file, "--run-dir", "b", "--quiet", "--resume")
+    whole, parts = (json.loads((tmp_path / name / "summary.json").read_text()) for name in "ab")
+    assert [piece["key"] for piece in whole["advice"]] == [piece["key"] for piece in parts["advice"]]
+    assert parts["best_step"] is not None

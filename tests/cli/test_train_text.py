@@ -1,0 +1,158 @@
+"""`charrnn train TEXT` and `charrnn config suggest`, as someone uses them who has a text and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from charrnn.config.builtin import recipes
+from charrnn.config.load import load_config
+from charrnn.training import choice
+from tests.conftest import SENTENCES, Run, assert_one_line_error
+
+SHORT = ("--set", "training.max_steps=3", "--set", "model.hidden_size=8", "--set", "training.replicas=1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(choice, "measure_speed", lambda *arguments, **options: 60_000.0)
+    (tmp_path / "my.txt").write_text(SENTENCES * 8, encoding="utf-8")
+    return tmp_path
+
+
+def test_a_text_is_all_it_takes_and_no_run_is_overwritten(charrnn_here: Run, folder: Path) -> None:
+    done = charrnn_here("train", "my.txt", *SHORT)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert [line.partition(":")[0] for line in lines[:3]] == ["text", "network", "training"]
+    config = load_config(folder / "checkpoints/my/config.yaml")
+    assert (config.corpus.source, config.model.cell, config.model.hidden_size) == (
+        "my.txt",
+        "lstm",
+        8,
+    )  # so small a text
+    assert config.training.max_minutes == 3.0
+    first = (folder / "checkpoints/my/last.npz").read_bytes()
+    assert charrnn_here("train", "my.txt", "-q", *SHORT).stderr == ""
+    assert charrnn_here("train", "my.txt", "--run-dir", "mine", *SHORT).returncode == 0
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["my", "my-2"]
+    assert (folder / "checkpoints/my/last.npz").read_bytes() == first
+    assert charrnn_here("train", "my.txt", "--overwrite", "--set", "training.seed=2", *SHORT).returncode == 0
+    assert (folder / "checkpoints/my/last.npz").read_bytes() != first
+    grown = charrnn_here("train", "my.txt", "--run-dir", "grown", "--init-from", "checkpoints/my", "-q", *SHORT[:2])
+    assert grown.returncode == 0, grown.stderr  # the network is that of the checkpoint
+    assert_one_line_error(charrnn_here("train", "checkpoints/my"), 2, "can only be named to continue it", "--resume")
+
+
+def test_directories_globs_several_files_and_standard_input(charrnn_here: Run, folder: Path) -> None:
+    (folder / "texts").mkdir()
+    for name in ("a.txt", "b.txt.gz"):
+        (folder / "texts" / name).write_text(SENTENCES * 3, encoding="utf-8")
+    for text in ("texts", "texts/*.txt", "-"):
+        assert charrnn_here("train", text, "-q", *SHORT, stdin=SENTENCES * 4).returncode == 0, text
+    assert charrnn_here("train", "my.txt", "texts/a.txt", "-q", *SHORT).returncode == 0
+    made = {p.name: load_config(p / "config.yaml").corpus.source for p in (folder / "checkpoints").iterdir()}
+    assert made == {
+        "texts": "texts", "texts-2": "texts/*.txt", "stdin": "-", "my": ("my.txt", "texts/a.txt"),
+    }  # fmt: skip
+
+
+def test_a_recipe_by_its_name_or_file(charrnn_here: Run, folder: Path) -> None:
+    named = ("--set", "corpus.source=my.txt", "-q", *SHORT)
+    for _ in range(2):
+        assert charrnn_here("train", "quickstart", "--minutes", "0.5", *named).returncode == 0
+    config = load_config(folder / "checkpoints/quickstart-2/config.yaml")
+    assert config.training.max_minutes == 0.5
+    assert config.training.schedule == "cosine"
+    (folder / "own.yaml").write_text("corpus: {source: my.txt}\nmodel: {cell: rnn}\n", encoding="utf-8")
+    assert charrnn_here("train", "own.yaml", *named).returncode == 0
+    assert load_config(folder / "checkpoints/own/config.yaml").model.cell == "rnn"
+    assert charrnn_here("train", "my.txt", "--config", "own.yaml", *named).returncode == 0
+    assert load_config(folder / "checkpoints/my/config.yaml").model.cell == "rnn"
+
+
+def test_the_recipe_of_a_corpus_gives_way_to_the_corpus_where_minutes_are_given() -> None:
+    from charrnn.cli.choosing import is_recipe
+
+    assert is_recipe("tiny-shakespeare", None)
+    assert not is_recipe("tiny-shakespeare", 20.0)
+    assert is_recipe("quickstart", 20.0)
+    assert not is_recipe("python-docs", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "code", "message"),
+    [
+        ("empty.txt", b"", 3, "the text is empty"),
+        ("latin.txt", "caf\xe9 cr\xe8me\n".encode("latin-1") * 50, 3, "--set corpus.encoding=latin-1"),
+        ("nothing.txt", None, 3, "no such file, directory, named corpus or recipe"),
+        ("quickstrat", None, 3, "did you mean quickstart?"),
+        ("my.text", None, 3, "did you mean my.txt?"),
+        ("few.txt", b"too short", 3, "a longer text"),
+    ],
+)
+def test_texts_that_teach_nothing(
+    charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, content: bytes | None, code: int,
+    message: str,
+) -> None:  # fmt: skip
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    if content is not None:
+        (folder / text).write_bytes(content)
+    assert_one_line_error(charrnn_here("train", text), code, message)
+    assert not (folder / "checkpoints").exists()
+
+
+def test_suggested_settings_go_to_standard_output_and_train(charrnn_here: Run, folder: Path) -> None:
+    done = charrnn_here("config", "suggest", "my.txt", "--minutes", "20", "--set", "model.num_layers=2")
+    assert done.returncode == 0, done.stderr
+    (folder / "my.yaml").write_text(done.stdout, encoding="utf-8")
+    config = load_config(folder / "my.yaml")
+    assert (config.training.max_minutes, config.model.num_layers) == (20.0, 2)
+    assert not (folder / "checkpoints").exists()
+
+
+def test_every_recipe_is_listed_with_what_it_is_for(charrnn_here: Run) -> None:
+    listed = charrnn_here("config", "list").stdout.splitlines()[1:]
+    assert {line.partition("\t")[0] for line in listed} == set(recipes()) >= {"quickstart", "tiny-shakespeare"}
+    assert all(len(line.partition("\t")[2]) > 20 for line in listed)
+    assert "two minutes" in json.loads(charrnn_here("config", "list", "--json").stdout)["recipes"][3]["what"]
+
+
+def test_a_stop_is_no_error_and_names_the_command_that_continues(
+    charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from charrnn.training.trainer import Trainer
+
+    step = Trainer.take_step
+
+    def stopped(self: Trainer, rate: float | None = None) -> float:
+        if self.counters.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, rate)
+
+    monkeypatch.setattr(Trainer, "take_step", stopped)
+    done = charrnn_here("train", "my.txt", "--run-dir", "my run", *SHORT, "--set", "training.max_steps=9")
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-2:] == [
+        f"charrnn: stopped after step 3; saved in {Path('my run') / 'last.npz'}",
+        "  continue with: charrnn train --resume 'my run'",
+    ]
+    assert "error" not in done.stderr
+    monkeypatch.setattr(Trainer, "take_step", step)
+    assert json.loads(charrnn_here("train", "--resume", "my run", "-q", "--json").stdout)["steps"] == 9
+
+
+def test_ctrl_c_before_the_first_step_says_that_nothing_was_saved(
+    charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(choice, "measure_speed", interrupted)
+    done = charrnn_here("train", "my.txt")
+    assert (done.returncode, done.stderr) == (130, "charrnn: stopped before anything was saved\n")

@@ -1,0 +1,102 @@
+"""The rule that chooses settings: what follows from a larger text, more time, a faster machine, and wishes."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+from typing import Any
+
+import pytest
+
+from charrnn.config.load import config_from_dict
+from charrnn.config.schema import Config
+from charrnn.config.suggest import Suggestion, TextFacts, suggest
+
+SIZES = (300, 1_842, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
+MINUTES = (0.01, 0.5, 3.0, 20.0, 600.0)
+SPEED = 60_000.0
+
+
+def chosen(
+    characters: int, minutes: float, *, speed: float = SPEED, fixed: dict[str, Any] | None = None, **facts: Any
+) -> Suggestion:
+    return suggest(TextFacts("my.txt", characters, 65, **facts), speed=speed, minutes=minutes, fixed=fixed)
+
+
+def config(suggestion: Suggestion) -> Config:
+    sections = {**suggestion.settings, "corpus": {**suggestion.settings["corpus"], "source": "my.txt"}}
+    return config_from_dict(sections, where="test")
+
+
+@pytest.mark.parametrize(("size", "minutes"), [*product(SIZES, MINUTES)])
+def test_whatever_the_text_and_the_time_the_settings_can_be_used(size: int, minutes: float) -> None:
+    suggestion = chosen(size, minutes)
+    t = config(suggestion).training
+    assert t.max_minutes == pytest.approx(minutes)
+    assert t.batch_size * t.seq_length <= max(32, size)
+    assert t.log_every <= t.eval_every  # type: ignore[operator]
+    assert len(suggestion.lines) == 3
+    assert all(remark for remark in suggestion.remarks.values())
+
+
+def test_more_time_and_more_text_bring_no_fewer_units() -> None:
+    for fixed_size in SIZES:
+        units = [config(chosen(fixed_size, minutes)).model.hidden_size for minutes in MINUTES]
+        assert units == sorted(units)
+    for minutes in MINUTES:
+        units = [config(chosen(size, minutes)).model.hidden_size for size in SIZES]
+        assert units == sorted(units)
+    assert config(chosen(10**6, 0.5)).model.hidden_size < config(chosen(10**6, 20)).model.hidden_size
+
+
+def test_a_faster_machine_is_as_good_as_more_time() -> None:
+    fast, slow = config(chosen(10**6, 1.0, speed=4 * SPEED)), config(chosen(10**6, 4.0))
+    assert fast.model == slow.model
+    assert fast.training.learning_rate == slow.training.learning_rate
+
+
+def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
+    models = [config(chosen(size, 3.0)).model for size in reversed(SIZES)]
+    dropped = [model.dropout + model.weight_dropout for model in models]
+    assert dropped[0] == 0.0
+    assert dropped[-1] > 0.5
+    assert all(a <= b for a, b in pairwise(dropped))
+
+
+def test_a_small_text_gets_few_parameters_and_is_told_so() -> None:
+    small, large = chosen(1_842, 3.0), chosen(10**7, 3.0)
+    assert "as many as so small a text bears" in small.lines[1]
+    assert "small" not in large.lines[1]
+    assert config(small).model.hidden_size <= 96
+    assert config(small).training.epochs is not None
+
+
+def test_validations_take_a_small_part_of_the_time_but_there_are_at_least_two() -> None:
+    for size, minutes in product(SIZES, MINUTES):
+        c = config(chosen(size, minutes))
+        train = size * (1 - c.corpus.val_fraction)
+        symbols = min(SPEED * 60 * minutes, (c.training.epochs or 1e9) * train) * 4  # a small network is faster
+        steps = symbols / (c.training.batch_size * c.training.seq_length)
+        assert c.training.eval_every <= max(1, steps), (size, minutes)  # type: ignore[operator]
+    assert config(chosen(10**8, 3.0)).corpus.val_fraction == pytest.approx(0.002)
+    assert config(chosen(10**6, 3.0)).corpus.val_fraction == 0.1
+
+
+def test_what_the_user_sets_stays_and_the_rest_is_made_to_fit() -> None:
+    free = config(chosen(10**6, 3.0))
+    fixed = {"model.hidden_size": 1024, "training.batch_size": 64, "model.cell": "lstm", "training.epochs": None}
+    suggestion = chosen(10**6, 3.0, fixed=fixed)
+    mine = config(suggestion)
+    assert (mine.model.hidden_size, mine.training.batch_size, mine.model.cell) == (1024, 64, "lstm")
+    assert mine.training.epochs is None
+    assert suggestion.remarks["model.hidden_size"] == "as you set it"
+    assert mine.training.eval_every < free.training.eval_every  # type: ignore[operator]  # its steps take longer
+    rate = config(chosen(10**6, 3.0, fixed={"model.hidden_size": 1024})).training.learning_rate
+    assert rate < free.training.learning_rate
+
+
+def test_sorted_lines_are_drawn_from_all_over_unless_the_user_says_what_a_document_is() -> None:
+    assert config(chosen(20_000, 1.0)).corpus.split == "tail"
+    c = config(chosen(20_000, 1.0, sorted_lines=True)).corpus
+    assert (c.documents, c.split, c.document_separator) == ("lines", "shuffled", "\n")
+    own = chosen(20_000, 1.0, sorted_lines=True, fixed={"corpus.split": "tail"})
+    assert "documents" not in own.settings["corpus"]

@@ -1,0 +1,131 @@
+"""The first look at a run: seconds after its start whatever the settings, and without any trace in what is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from charrnn.cli.views.training import PlainView, RichView
+from charrnn.runs.checkpoint import load_checkpoint
+from charrnn.runs.events import Event, FirstLook, RunStarted, StepReport
+from charrnn.training.trainer import Trainer
+from tests.training.runs_as_events import Clock
+from tests.training.small_runs import config, finish, history, start
+
+LATE = ("training.eval_every=1000", "training.sample_every=1000", "training.max_steps=12", "training.epochs=null")
+
+
+def slowly(folder: Path, *overrides: str, seconds: float) -> list[Event]:
+    """The events of a run whose steps take so long."""
+    clock = Clock()
+    trainer = start(folder, config("gru", *LATE, *overrides), clock=clock)
+    run, take = trainer.group.run, trainer.group
+
+    def slow(*arguments: object, **options: object) -> float:
+        clock.now += seconds
+        return run(*arguments, **options)  # type: ignore[arg-type]
+
+    take.run = slow  # type: ignore[method-assign]
+    return finish(trainer)
+
+
+def looks(events: list[Event]) -> list[FirstLook]:
+    return [event for event in events if isinstance(event, FirstLook)]
+
+
+@pytest.mark.parametrize("seconds", [0.4, 0.9, 1.9, 4.0])
+def test_there_is_one_within_five_seconds_or_after_the_first_step(tmp_path: Path, seconds: float) -> None:
+    (look,) = looks(slowly(tmp_path / "run", seconds=seconds))
+    assert look.step == 1 or look.step * seconds <= 4.0
+    assert look.step * seconds > 1.5
+    assert 0 < look.val_loss < 10
+    assert look.characters > 1
+    assert len(look.text) == 10
+
+
+def test_there_is_none_where_the_settings_come_first_nor_in_a_short_run(tmp_path: Path) -> None:
+    often = ("training.eval_every=2", "training.sample_every=2")
+    assert not looks(slowly(tmp_path / "often", *often, seconds=1.0))
+    assert not looks(slowly(tmp_path / "short", seconds=0.2))
+    (look,) = looks(slowly(tmp_path / "validated", "training.eval_every=2", seconds=1.0))
+    assert look.text
+
+
+def test_a_run_without_validation_or_samples_is_looked_at_as_far_as_it_wants(tmp_path: Path) -> None:
+    (look,) = looks(slowly(tmp_path / "a", "corpus.val_fraction=0", seconds=1.0))
+    assert look.val_loss != look.val_loss
+    assert look.text
+    (look,) = looks(slowly(tmp_path / "b", "training.sample_every=null", seconds=1.0))
+    assert look.val_loss > 0
+    assert look.text == ""
+
+
+def test_nothing_of_it_is_kept(tmp_path: Path) -> None:
+    slowly(tmp_path / "looked", seconds=1.0)
+    slowly(tmp_path / "not", seconds=0.01)
+    assert history(tmp_path / "looked") == history(tmp_path / "not")
+    assert (tmp_path / "looked/samples.txt").read_text() == (tmp_path / "not/samples.txt").read_text()
+    one, two = (load_checkpoint(tmp_path / name / "last.npz") for name in ("looked", "not"))
+    assert all((one.params[name] == two.params[name]).all() for name in one.params)
+    assert one.counters["best_val_loss"] == two.counters["best_val_loss"]
+
+
+def test_both_displays_show_it(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainView().show(FirstLook(7, 2.5, 900, "abc"))
+    PlainView().show(FirstLook(7, float("nan"), 0, "abc"))
+    assert capsys.readouterr().err == "step      7  val 2.5000 on its first 900 characters\n"
+    view = RichView(live=False)
+    view.show(FirstLook(7, 2.5, 900, "abc"))
+    assert (view._val, view._sample) == (2.5, "abc")
+
+
+def test_the_display_of_a_resumed_run_begins_where_it_stopped(tmp_path: Path) -> None:
+    settings = config("gru", "training.max_steps=20", "training.epochs=null")
+    trainer = start(tmp_path / "run", settings)
+    for _ in trainer.run():
+        trainer.stop_requested = trainer.counters.step >= 12
+    again: Trainer = start(tmp_path / "run", settings, resume=True)
+    events = again.run()
+    first = next(events)
+    events.close()  # type: ignore[attr-defined]
+    assert isinstance(first, RunStarted)
+    view = RichView(live=False)
+    view.show(first)
+    rows = history(tmp_path / "run")
+    assert list(view._losses) == [row["train_loss"] for row in rows]
+    assert len(rows) >= 4
+    assert view._best == view._val == trainer.counters.best_val_loss
+    assert view._sample in (tmp_path / "run" / "samples.txt").read_text()
+    assert view._sample
+
+
+def test_steps_that_the_time_will_not_allow_are_no_goal(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    with (tmp_path / "out").open("w") as file:
+        console = Console(width=80, record=True, file=file)
+        view = RichView(console, live=False)
+        row = StepReport(10, 0.1, 100, 2.0, None, 1.0, 0.01, 1e4, 6.0)
+        for minutes, shown in ((0.2, "step 10 "), (2.0, "step 10 of 100 ")):
+            view.show(RunStarted(tmp_path, 1, 9, 90, 9, 1, 100, 60 * minutes, 0, ()))
+            view.show(row)
+            view.print_once()
+            assert shown + "  " in console.export_text()
+
+
+def test_the_time_left_is_never_zero(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    console = Console(width=80, record=True, file=(tmp_path / "out").open("w"))
+    view = RichView(console, live=False)
+    trainer = start(tmp_path / "run", config("gru", "training.max_steps=12"))
+    events = finish(trainer)
+    for event in events[:-1]:
+        view.show(event)
+    view.print_once()
+    assert "trained, finishing" in console.export_text()
+    view.show(events[-1])
+    view.print_once()
+    assert "trained, finished" in console.export_text()
+    console.file.close()
