@@ -12,7 +12,17 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import (
-    against_torch, control, encoding, evaluation, learning, live, memory, mixture, mpi, startup, sweeps,
+    against_torch,
+    control,
+    encoding,
+    evaluation,
+    learning,
+    live,
+    memory,
+    mixture,
+    mpi,
+    startup,
+    sweeps,
 )  # fmt: skip
 from benchmarks.against_torch import CORES
 
