@@ -23,7 +23,7 @@ from benchmarks import (
     mpi,
     startup,
     sweeps,
-)  # fmt: skip
+)
 from benchmarks.against_torch import CORES
 
 CELLS = ("lstm", "gru", "rnn")
