@@ -37,7 +37,10 @@ LEARNED_FROM = 200_000  # symbols, from the beginning of the validation part
 _BACKOFFS = np.array([0.05, 0.3])  # bounds of the three sizes of b
 _RUNS = np.array([1, 8, 32, 160])  # bounds of the five sizes of r
 _KINDS = (len(_BACKOFFS) + 1) * (len(_RUNS) + 1)  # of contexts of one length
-_ROUNDS = 100
+_ROUNDS, _MOVED = (
+    500,
+    1e-5,
+)  # of learning, at most; until no weight moves further. A weight that should be 0 gets there slowly
 _PRIOR = 2.0  # positions' worth of the weights of all contexts together, for contexts that were hardly met
 _TINY = np.finfo(np.float64).tiny
 
@@ -120,7 +123,9 @@ def weigh(ngram: NgramModel, network: FloatArray, ids: IdArray) -> Mixture:
         shares = weights[contexts] * p
         shares /= np.maximum(shares.sum(axis=1, keepdims=True), _TINY)
         sums = np.stack([np.bincount(contexts, share, count) for share in shares.T], axis=1)
-        weights = (sums + _PRIOR * shares.mean(axis=0)) / (met + _PRIOR)
+        before, weights = weights, (sums + _PRIOR * shares.mean(axis=0)) / (met + _PRIOR)
+        if np.abs(weights - before).max() < _MOVED:
+            break
     return Mixture(ngram, weights)
 
 

@@ -169,6 +169,12 @@ def test_a_copied_passage_is_trusted_where_prose_is_not() -> None:
     assert learned.nats(np.full(449, 2.0), copied).sum() < 0.3 * ngram.log_loss(copied)[0]
 
 
+def test_what_is_always_a_little_worse_gets_no_weight() -> None:
+    ngram = NgramModel(2, V).fit(IDS[:400])
+    counts = -np.log(np.concatenate([found.p for found in ngram.likelihoods(IDS[400:])]))
+    assert weigh(ngram, counts + 0.01, IDS[400:]).weights[:, 0].max() < 0.05
+
+
 def test_halves_are_weighed_by_each_other() -> None:
     ngram, network = NgramModel(2, V).fit(IDS[:400]), np.concatenate((np.full(249, 30.0), np.full(250, 1e-4)))
     found = cross_fitted(ngram, network, IDS[400:])
