@@ -59,6 +59,7 @@ LINES = {
     "charrnn train": [
         "--config t.yaml --run-dir new --set model.cell=gru --set model.hidden_size=24 --init-from a --progress plain",
         "--config t.yaml --run-dir new --overwrite --quiet --json",
+        "text.txt --minutes 0.02 --set model.hidden_size=8 --quiet",
         "--config t.yaml --run-dir new --resume --set training.max_steps=4 --json",
         "new --resume --corpus text.txt --set training.max_steps=5 --json",
     ],
@@ -91,6 +92,8 @@ LINES = {
     "charrnn find-lr": ["--config t.yaml --set training.seed=2 --from 1e-4 --to 0.5 --steps 12 --output lr.csv --json"],
     "charrnn config show": ["t.yaml --set training.seed=3 --json"],
     "charrnn config schema": [""],
+    "charrnn config list": ["--json"],
+    "charrnn config suggest": ["text.txt --minutes 0.1 --set model.cell=gru"],
     "charrnn corpus list": ["--json"],
     "charrnn corpus info": ["text.txt --encoding latin-1 --json"],
     "charrnn corpus build": [

@@ -33,7 +33,7 @@ LARGE = [
 @pytest.mark.parametrize(("name", "parameters"), SMALL, ids=str)
 def test_the_probabilities_of_all_texts_add_up_to_one(name: str, parameters: dict[str, float]) -> None:
     task = make_task(name, parameters)
-    for length in (1, 4, 6):
+    for length in (1, 4, 5):
         texts = itertools.product(range(len(task.alphabet)), repeat=length)
         total = sum(math.exp(-float(task.nats(np.array(text)).sum())) for text in texts)
         assert total == pytest.approx(1.0, rel=1e-9)

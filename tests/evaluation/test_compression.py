@@ -69,9 +69,9 @@ def test_any_bytes_come_back(data: bytes, kind: str, streams: int | None) -> Non
     "data",
     [
         b"", b"a", b"\x00", b"\n" * 3000, bytes(range(256)) * 4, b"\xef\xbb\xbfabc\r\n", ("\U0010ffff☃ü" * 60).encode(),
-        b"abc" + b"\xed\xa0\x80" + b"def", b"abcd ef. " * 2000,
+        b"abc" + b"\xed\xa0\x80" + b"def", b"abcd ef. " * 500,
     ],
-    ids=["empty", "one", "zero", "equal", "binary", "mark", "unknown", "surrogate", "a line of 18,000"],
+    ids=["empty", "one", "zero", "equal", "binary", "mark", "unknown", "surrogate", "a line of 4,500"],
 )  # fmt: skip
 def test_extreme_files_come_back(kind: str, data: bytes) -> None:
     model, vocabulary = MODELS[kind]

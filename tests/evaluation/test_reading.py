@@ -61,7 +61,9 @@ def read(model: CharRNN, ids: np.ndarray, **more: object) -> np.ndarray:
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
-@pytest.mark.parametrize("size", [2, 3, 100, 2048, 2049, 2050, 9000, 40_003])
+@pytest.mark.parametrize(
+    "size", [2, 3, 100, 2048, 2049, 2050, *(pytest.param(n, marks=pytest.mark.extras) for n in (9000, 40_003))]
+)
 def test_every_symbol_but_the_first_once_and_as_in_one_go(cell: str, size: int) -> None:
     model, ids = network(cell, num_layers=2), symbols(size)
     expected = one_go(model, ids)
@@ -108,7 +110,7 @@ def test_a_long_text_is_read_in_sections(section: int, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("model", "size"),
     [(model, size) for model in (network("gru"), network("lstm", num_layers=2), latch()) for size in (1, 2, 50, 5000)]
-    + [(network("gru"), 30_000), (network("lstm", num_layers=2), 30_000)],
+    + [(network("gru"), 30_000), pytest.param(network("lstm", num_layers=2), 30_000, marks=pytest.mark.extras)],
 )
 def test_a_text_begins_where_the_text_before_it_ends(model: CharRNN, size: int) -> None:
     before, ids = symbols(size, flips=(size // 2,), seed=1), symbols(6000)

@@ -123,9 +123,9 @@ def test_only_one_module_writes_foreign_text() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_nothing_to_say_is_no_error_on_a_full_device() -> None:
     """The system refuses even an empty text there, and `train -q >/dev/full` has nothing to say."""
-    for text, code in (("", 0), ("x", 1)):
+    for text in ("", "x"):
         program = f"from charrnn.cli.output import write; write({text!r})"
         with open("/dev/full", "wb") as full:
             words = [sys.executable, "-c", program]
             done = subprocess.run(words, stdout=full, stderr=subprocess.DEVNULL, cwd=ROOT, check=False)
-        assert done.returncode == code
+        assert bool(done.returncode) == bool(text)  # which code is for the command line to say, not for a bare write
