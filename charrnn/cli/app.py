@@ -177,9 +177,6 @@ def _outcome(error: Exception) -> Outcome:
 
 def _usage_error(error: Any) -> Outcome:
     message = error.format_message()
-    if type(error).__name__ == "NoArgsIsHelpError":
-        typer.echo(message, err=True)  # our own help page
-        return Outcome(2)
     context = getattr(error, "ctx", None)
     return Outcome(2, message, f"see {context.command_path} --help" if context else None)
 

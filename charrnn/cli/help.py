@@ -78,6 +78,14 @@ class Group(TyperGroup):
             option.default = False
         return option
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Nothing to do is an error that shows the help; Click before 8.2 called it a success."""
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help(), err=True)
+            raise typer.Exit(2)
+        found: list[str] = super().parse_args(ctx, args)
+        return found
+
     def listing(self) -> Mapping[str, Iterable[Row]]:
         """Panel -> name and first sentence of each command."""
         return {"Commands": [(name, first_sentence(c.help or "")) for name, c in self.commands.items()]}
