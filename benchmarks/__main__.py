@@ -11,7 +11,19 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import against_torch, control, encoding, evaluation, learning, live, memory, mpi, startup, sweeps
+from benchmarks import (
+    against_torch,
+    control,
+    encoding,
+    evaluation,
+    learning,
+    live,
+    memory,
+    mixture,
+    mpi,
+    startup,
+    sweeps,
+)
 from benchmarks.against_torch import CORES
 
 CELLS = ("lstm", "gru", "rnn")
@@ -29,6 +41,7 @@ SUITES = {
     "memory": memory.measure,
     "learning": learning.measure,
     "evaluation": evaluation.measure,
+    "mixture": mixture.measure,
 }
 
 
@@ -43,7 +56,7 @@ def main() -> None:
         "--sizes", nargs="+", metavar="LxH", help="for training and sampling, instead of the usual ones"
     )
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    parser.add_argument("--text", default="tiny-shakespeare", help="corpus or file for learning, evaluation and mpi")
+    parser.add_argument("--text", default="tiny-shakespeare", help="corpus or file for some suites, such as learning")
     parser.add_argument("--output", type=Path, default=Path("benchmarks.json"), help="JSON file with every figure")
     args = parser.parse_args()
     if args.quick:

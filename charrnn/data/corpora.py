@@ -10,8 +10,9 @@ import difflib
 import hashlib
 import os
 import platform
+import re
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from charrnn.errors import DataError, SettingsError
 from charrnn.files import atomic_writer, write_atomically, writing
 
 _SKIPPED_FOLDERS = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"})
+_DEFINED = re.compile(rb"^[ \t]*(?:async +)?(?:def|class) +([A-Za-z_][A-Za-z_0-9]*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -217,13 +219,23 @@ def _build_python_docs(path: Path) -> None:
 
 
 def _build_python_stdlib(path: Path) -> None:
-    root = Path(sysconfig.get_path("stdlib"))
     with atomic_writer(path) as file:
-        for source in sorted(root.rglob("*.py")):
-            if _SKIPPED_FOLDERS.isdisjoint(source.relative_to(root).parts):
-                data = source.read_bytes().replace(b"\r\n", b"\n")
-                if _is_utf8(data):
-                    file.write(data.rstrip(b"\n") + b"\n\n")
+        for data in _standard_library():
+            file.write(data.rstrip(b"\n") + b"\n\n")
+
+
+def _build_python_names(path: Path) -> None:
+    names = dict.fromkeys(name for data in _standard_library() for name in _DEFINED.findall(data))
+    write_atomically(path, b"".join(name + b"\n" for name in names))
+
+
+def _standard_library() -> Iterator[bytes]:
+    root = Path(sysconfig.get_path("stdlib"))
+    for source in sorted(root.rglob("*.py")):
+        if _SKIPPED_FOLDERS.isdisjoint(source.relative_to(root).parts):
+            data = source.read_bytes().replace(b"\r\n", b"\n")
+            if _is_utf8(data):
+                yield data
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -236,6 +248,7 @@ def _is_utf8(data: bytes) -> bool:
 
 _BUILDERS: dict[str, Callable[[Path], None]] = {
     "python-docs": _build_python_docs,
+    "python-names": _build_python_names,
     "python-stdlib": _build_python_stdlib,
 }
 

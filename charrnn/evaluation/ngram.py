@@ -59,11 +59,13 @@ class Likelihoods:
 
     Attributes:
         p: probabilities, one per symbol, or (V, B) of every symbol.
+        literal: the same by the longest context alone, without its share for others, unless nothing has followed it.
         seen: length of the longest context that the counted text has, one per symbol or column.
         backoff: b(h) of that context, the share left to shorter ones: near 0 where many counts agree.
     """
 
     p: FloatArray
+    literal: FloatArray
     seen: npt.NDArray[np.intp]
     backoff: FloatArray
 
@@ -146,13 +148,15 @@ class NgramModel:
         """
         for reader in _readers(ids, self.vocab_size, self.order, scored_from):
             seen, backoff = np.zeros(len(reader.text), np.intp), np.ones(len(reader.text))
+            shares = np.zeros(len(reader.text))
             for length, level in enumerate(self._levels):
                 reader.lengthen(level)
                 reader.p = reader.mix(level)
                 known = reader.contexts >= 0
                 seen[known], backoff[known] = length, level.backoff[reader.contexts[known]]
-            first = reader.scored_from
-            yield Likelihoods(reader.p[first:], seen[first:], backoff[first:])
+                shares[known] = level.shares[reader.grams[known]]
+            literal, first = _undiscounted(shares, backoff, reader.p), reader.scored_from
+            yield Likelihoods(reader.p[first:], literal[first:], seen[first:], backoff[first:])
 
     def probabilities(self, context_ids: npt.NDArray[np.integer]) -> FloatArray:
         """(V,) probabilities of the symbol after `context_ids`, (n,) integers below V of any number; they sum to 1.
@@ -184,15 +188,18 @@ class NgramModel:
         """(V, B) probabilities of the next symbol of each text, and what is known of the (B,) contexts."""
         V, B = self.vocab_size, memory.shape[2]  # noqa: N806 - as in the formulas
         p, seen, backoff = np.full((V, B), 1 / V), np.zeros(B, np.intp), np.ones(B)
+        shares = np.zeros((V, B))
         for length, level in enumerate(self._levels):
             h = memory[0, length - 1].astype(np.int64) - 1 if length else np.zeros(B, np.int64)
             p *= level.backoff[h]
+            shares[:, h >= 0] = 0.0
             first, last = np.searchsorted(level.pairs, h * V), np.searchsorted(level.pairs, (h + 1) * V)
             for column in np.flatnonzero((h >= 0) & (last > first)):
                 found = slice(first[column], last[column])
-                p[level.pairs[found] - h[column] * V, column] += level.shares[found]
+                shares[level.pairs[found] - h[column] * V, column] = level.shares[found]
+                p[:, column] += shares[:, column]
             seen[h >= 0], backoff[h >= 0] = length, level.backoff[h[h >= 0]]
-        return Likelihoods(p, seen, backoff)
+        return Likelihoods(p, _undiscounted(shares, backoff, p), seen, backoff)
 
     def digest(self) -> bytes:
         """16 bytes that identify what was counted."""
@@ -358,6 +365,11 @@ def _readers(ids: npt.NDArray[np.integer], vocab_size: int, order: int, scored_f
     for start in range(scored_from, len(ids), _CHUNK_CHARS):
         first = max(start - order, 0)
         yield _Reader(_as_text(ids[first : start + _CHUNK_CHARS], vocab_size), start - first, vocab_size)
+
+
+def _undiscounted(shares: FloatArray, backoff: FloatArray, p: FloatArray) -> FloatArray:
+    literal: FloatArray = np.divide(shares, 1.0 - backoff, out=p.copy(), where=backoff < 1.0)
+    return literal
 
 
 def _find(table: IntArray, keys: IntArray) -> IntArray:

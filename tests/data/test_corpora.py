@@ -235,7 +235,7 @@ def test_a_named_text_is_fetched_once(server: Server, tmp_path: Path, monkeypatc
 
 def test_the_catalogue_names_verified_sources_only() -> None:
     entries = corpora.catalogue()
-    assert {"python-docs", "python-stdlib", "tiny-shakespeare"} <= set(entries)
+    assert {"python-docs", "python-names", "python-stdlib", "tiny-shakespeare"} <= set(entries)
     assert all(e.kind == "builtin" or (e.url and e.sha256 and e.size_bytes) for e in entries.values())
     shakespeare = entries["tiny-shakespeare"]
     assert shakespeare.size_bytes == 1_115_394
@@ -249,6 +249,17 @@ def test_built_in_texts_need_no_network() -> None:
     info = corpora.info("python-stdlib")
     assert info.size_bytes > 5_000_000
     assert info.symbols is not None
+
+
+def test_names_are_those_of_functions_and_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "class Cat(Pet):\r\n    async def sit(self):\n        sit.down()\n\ndef sit(x): ...\n# def no\n'class'\n"
+    for name in ("a.py", "b/c.py", "test/d.py"):
+        (tmp_path / "lib" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "lib" / name).write_text(source + f"def in_{name[-4]}(): ...\n")
+    (tmp_path / "lib" / "latin.py").write_bytes(b"def not_utf8(): '\xff'\n")
+    monkeypatch.setenv("CHARRNN_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path / "lib"))
+    assert corpora.get("python-names").read_text() == "Cat\nsit\nin_a\nin_c\n"
 
 
 def test_files_globs_and_directories(tmp_path: Path) -> None:
