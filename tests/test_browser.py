@@ -66,7 +66,7 @@ def make_page() -> str:
     run = {
         "name": HOSTILE, "cell": "lstm", "parameters": 10, "steps": 20, "chars": 5, "seconds": 1.5, "speed": 3,
         "train_loss": 1.0, "best": 2.0, "samples": [{"step": 10, "text": HOSTILE}, {"step": 20, "text": "b\x1b[31m"}],
-        "settings": {"corpus.source": HOSTILE, "training.max_steps": None},
+        "advice": [HOSTILE], "settings": {"corpus.source": HOSTILE, "training.max_steps": None},
         "history": {
             "step": [10, 20], "chars": [1, 2], "seconds": [1.0, 2.0], "train_loss": [2.0, 1.0],
             "val_loss": [None, 2.0], "learning_rate": [0.1, 0.01], "grad_norm": [1.0, 0.5],
