@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -59,6 +60,8 @@ def new_run(
         return NewRun(load_config(path, (*limit, *overrides)), path.stem)
     if init_from is not None:
         overrides = [*_network_of(init_from), *overrides]
+    if not quiet and sys.stderr.isatty():  # it takes some seconds, in which a person wonders
+        tell(f"reading {', '.join(texts)} and measuring this machine")
     choice = chosen(texts, config, overrides, minutes, quiet=quiet)
     if not quiet:
         tell(*choice.suggestion.lines)

@@ -48,6 +48,9 @@ def test_a_run_that_needs_advice_gets_it_everywhere(charrnn_here: Run, config_fi
     assert SIZE in text.stdout
     assert text.stdout.count("advice: ") == 3
     assert len(text.stderr.splitlines()) == 1
+    watched = charrnn_here("watch", "--once")
+    assert "newest run: checkpoints/a" in watched.stderr
+    assert "step 3 of 3" in watched.stdout
     page = charrnn_here("report", "--no-activations", "--json")  # of the newest run, too
     assert any(SIZE in line for line in json.loads(page.stdout)["runs"][0]["advice"])
     assert SIZE in (tmp_path / "report.html").read_text()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.arguments import chosen
 from charrnn.cli.completion import runs
 from charrnn.cli.output import tell
 
@@ -21,7 +22,10 @@ EXAMPLE = "Example: charrnn watch checkpoints/quickstart; charrnn watch checkpoi
 
 
 def watch(
-    run: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=runs, help="Run directory.")],
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN]", autocompletion=runs, help="Run directory; default: the newest run."),
+    ] = None,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between updates.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Show the current state once and exit.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a run that has not started yet.")] = False,
@@ -36,6 +40,7 @@ def watch(
     from charrnn.runs.history import read_history
     from charrnn.runs.table import read_run
 
+    run = run or chosen(None)[0].parent
     while wait and not once and not (run / "history.jsonl").exists():
         time.sleep(interval)
     history = read_history(run)
