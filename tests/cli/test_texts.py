@@ -145,6 +145,7 @@ def test_a_text_from_standard_input(charrnn: Run, folder: Path) -> None:
     assert charrnn("eval", "run", "--no-baselines", "--corpus", "kept.txt").returncode == 0
 
 
+@pytest.mark.extras
 def test_a_sweep_reads_standard_input_once(charrnn: Run, folder: Path) -> None:
     (folder / "s.yaml").write_text("base: c.yaml\nset: {corpus.source: '-'}\nseeds: 2\n")
     done = charrnn("sweep", "s.yaml", "--run-dir", "swept", "-q", "--json", stdin=FRENCH)

@@ -16,6 +16,8 @@ from tests.conftest import Run, assert_one_line_error
 from tests.reliability.disks import Disk, mounted
 from tests.reliability.processes import ENDLESS, ENVIRONMENT, command, rows, saved_step, wait_for_rows, write_settings
 
+pytestmark = pytest.mark.extras  # disks of their own, and many processes
+
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:

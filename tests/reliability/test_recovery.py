@@ -177,6 +177,7 @@ def test_weights_go_with_their_symbols(tmp_path: Path) -> None:
         check_transferable(saved.config, config("rnn"))
 
 
+@pytest.mark.extras
 def test_two_trainings_cannot_share_a_directory(tmp_path: Path, charrnn: Run) -> None:
     settings = write_settings(tmp_path, steps=1_000_000)
     run = tmp_path / "run"
@@ -214,6 +215,7 @@ def test_a_closed_terminal_saves(tmp_path: Path) -> None:
     load_checkpoint(tmp_path / "run" / "last.npz")
 
 
+@pytest.mark.extras
 def test_a_second_interrupt_stops_at_once_without_damage(tmp_path: Path) -> None:
     settings = write_settings(tmp_path, steps=40)
     process = train(settings, tmp_path / "run", "--progress", "plain", "--set", "training.sample_length=1000000000")
@@ -282,6 +284,7 @@ def test_a_note_that_lies_is_not_believed(tmp_path: Path) -> None:
         encode_text([text], "utf-8", Path("/proc/nowhere"))
 
 
+@pytest.mark.extras
 def test_two_processes_encode_the_same_text_once(tmp_path: Path) -> None:
     settings = write_settings(tmp_path, steps=2)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CHARRNN_HOME": str(tmp_path / "home")}

@@ -102,6 +102,7 @@ def test_failures_are_isolated_and_reported(charrnn: Run, tmp_path: Path, base: 
     assert json.loads((folder / "learning_rate=1e+38" / "trial.json").read_text())["attempts"] == 2
 
 
+@pytest.mark.extras
 def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
     base(100000)
     (tmp_path / "s.yaml").write_text("base: base.yaml\ngrid: {model.hidden_size: [8, 9]}\n")
@@ -179,6 +180,7 @@ def test_processors_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     assert core_groups(7) == [[0], [1], [2], [3], [4], [0], [1]]
 
 
+@pytest.mark.extras
 def test_the_time_of_all_trials(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
     base(10_000_000)
     (tmp_path / "s.yaml").write_text(
