@@ -93,7 +93,10 @@ class DaskExecutor:
         try:
             yield
         except Exception as error:
-            if self._client.status == "running":
+            from distributed.comm import CommClosedError
+
+            # The connection may break before the client notices that it has none.
+            if self._client.status == "running" and not isinstance(error, CommClosedError):
                 raise
             raise CharRNNError(
                 f"`scheduler` {self._address}: lost the scheduler: {type(error).__name__}",
