@@ -19,15 +19,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from charrnn.nn.compiled.around import around
 from charrnn.nn.compiled.functions import sigmoid, tanh
 from charrnn.nn.compiled.jit import inline, kernel
 from charrnn.nn.compiled.layout import CompiledCell
-from charrnn.nn.compiled.product import gates_product, states_product, weight_gradient
 from charrnn.nn.compiled.vector import at, load, nothing, spread_at, store
-from charrnn.nn.compiled.window import before, begin, clear, collect, forget_all
+from charrnn.nn.compiled.window import before, collect, forget_all
 
 # A panel has the blocks i f g o of x, then those of u.
-_add_gates, _add_states, _add_gradient = gates_product(4), states_product(4), weight_gradient(4)
+pre_activate, carry, hand_down, finish = around(4, recurrent=4)
 
 
 @inline
@@ -52,10 +52,7 @@ def forward(w: Any, s: Any, start: int, stop: int) -> None:
     for t in range(start, stop):
         states, place = before(s, t)
         for p in range(panels):
-            begin(w, s, t, p)
-            if s.x.shape[0]:
-                _add_gates(s.gates, t, p, 0, w.input, s.x, t)
-            _add_gates(s.gates, t, p, 4, w.recurrent, states, place)
+            pre_activate(w, s, t, p, states, place)
             for b in range(columns):
                 c_prev = load(s.c, (t, p, b)) * spread_at(at(s.keep, (t, b)))
                 i, f = sigmoid(_both(s, t, p, b, 0)), sigmoid(_both(s, t, p, b, 1))
@@ -73,7 +70,7 @@ def backward(w: Any, s: Any, d: Any) -> None:
     for t in range(steps - 1, -1, -1):
         for p in range(panels):
             if t + 1 < steps and p % 2 == 0:
-                _add_states(s.carried, 0, p // 2, w.recurrent_back, s.gates, t + 1, 4)
+                carry(w, s, t + 1, p // 2)
             for b in range(columns):
                 kept = spread_at(at(s.keep, (t + 1, b)))
                 dh = load(s.dh, (t, p, b)) + kept * load(s.carried, (0, p, b))
@@ -90,15 +87,8 @@ def backward(w: Any, s: Any, d: Any) -> None:
                 store(s.carried, (1, p, b), dc * f)
                 store(s.carried, (0, p, b), nothing(s.h))
             collect(d, s, t, p)
-        if w.input_back.shape[0]:
-            clear(s.dh, t)
-            for q in range(panels // 2):
-                _add_states(s.dh, t, q, w.input_back, s.gates, t, 0)
-    for q in range(panels // 2):
-        _add_states(s.carried, 0, q, w.recurrent_back, s.gates, 0, 4)
-    _add_gradient(d.recurrent, s.gates, 4, s.h)
-    if s.x.shape[0]:
-        _add_gradient(d.input, s.gates, 0, s.x)
+        hand_down(w, s, t)
+    finish(w, s, d)
 
 
 CELL = CompiledCell(
