@@ -75,7 +75,7 @@ def texts(shakespeare: str) -> dict[str, tuple[Callable[[], str], dict[str, Any]
 
 
 def trained(path: Path, corpus: dict[str, Any], steps: int, folder: Path) -> TrainedModel:
-    """A small GRU after so many steps."""
+    """A small GRU, trained for `steps` steps."""
     config = config_from_dict(
         {
             "corpus": {"source": str(path), "val_fraction": 0.1, "test_fraction": 0.1, **corpus},

@@ -101,13 +101,13 @@ def chosen(path: Path, seconds: float) -> dict[str, Any]:
     from charrnn.config.load import config_from_dict
     from charrnn.config.suggest import suggest
     from charrnn.runs.text import encode_corpus
-    from charrnn.training.choice import facts_of, measure_speed
+    from charrnn.training.choice import measure_speed, outline_of
 
     sections = {"corpus": {"source": str(path)}, "training": {"replicas": 1}}
     config = config_from_dict(sections, where="the benchmark")
     text = encode_corpus(config.corpus)
     speed = measure_speed(config, text, seconds / 60, clock=time.process_time)
-    found = suggest(facts_of(path.name, text), speed=speed, minutes=seconds / 60).settings
+    found = suggest(outline_of(path.name, text), speed=speed, minutes=seconds / 60).settings
     late = ("eval_every", "sample_every", "log_every", "checkpoint_every", "max_minutes")
     return {f"{section}.{k}": v for section, values in found.items() for k, v in values.items() if k not in late}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -109,7 +110,8 @@ class TrainedModel:
         parts = corpus_parts(self.checkpoints[0], corpus)
         if len(parts["val"]) < 2 or not len(parts["train"]):
             raise DataError("the run's text has no validation part, on which n-gram counts are weighed")
-        out = TrainedModel(self.checkpoints, cold=self._cold)
+        out = copy(self)
+        out.__dict__.pop("text_model", None)  # made anew, with the mixture
         out.mixture = learn_mixture(out.models, parts["train"], parts["val"], self.text_model.separator)
         return out
 
@@ -143,7 +145,7 @@ class TrainedModel:
     def stream(
         self, prompt: str = "", *, length: int = 500, seed: int = 0, stop: Sequence[str] = (), **options: Any
     ) -> Iterator[str]:
-        """The same, character by character as it is written; see `generate`.
+        """The same, one character at a time; see `generate`.
 
         Example:
             >>> model = charrnn.load("tiny")

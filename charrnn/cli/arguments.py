@@ -27,6 +27,10 @@ OneCheckpoint = Annotated[
         help="Checkpoint or run directory; default: the newest run.",
     ),
 ]
+OneRun = Annotated[
+    Path | None,
+    typer.Argument(metavar="[RUN]", autocompletion=completion.runs, help="Run directory; default: the newest run."),
+]
 RunDirectories = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -44,6 +48,11 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=V", autocompletion=completion.overrides, help="Override a setting; repeatable."),
 ]
+
+
+def chosen_run(run: Path | None) -> Path:
+    """The run directory that is meant; see `chosen`."""
+    return chosen_runs(None if run is None else [run])[0]
 
 
 def chosen_runs(runs: Sequence[Path] | None) -> list[Path]:

@@ -22,13 +22,13 @@ _MOST_RUNS = 200
 
 def recipes(incomplete: str) -> list[tuple[str, str]]:
     """Names of built-in settings with what they are, then settings files and runs."""
-    from charrnn.config.builtin import bundled_path
+    from charrnn.config.builtin import recipes as built_in
 
-    found = []
-    for path in sorted(bundled_path("configs").glob("*.yaml")):
-        if path.stem.startswith(incomplete):
-            first = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-            found.append((path.stem, re.split(r"[:(.]", first)[0][:60].strip()))  # what is wrapped breaks fish
+    found = [
+        (name, re.split(r"[:(.]", what)[0][:60].strip())  # what is wrapped breaks fish
+        for name, what in built_in().items()
+        if name.startswith(incomplete)
+    ]
     return found + _paths(incomplete, (".yaml", ".yml"))
 
 

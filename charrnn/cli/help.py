@@ -23,7 +23,17 @@ Row = tuple[str, str]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-class Command(TyperCommand):
+class _QuickHelp:
+    """`--help` as a flag that is not given rather than unknown: Typer would load pydantic to convert it."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option: Any = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None:
+            option.default = False
+        return option
+
+
+class Command(_QuickHelp, TyperCommand):
     """A command that shows its help in panels.
 
     Attributes:
@@ -33,13 +43,6 @@ class Command(TyperCommand):
 
     common: tuple[str, ...] | None = None
     panels: Mapping[str, tuple[str, ...]] = {}
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """`--help`, as a flag that is not given rather than unknown: Typer would load pydantic to convert it."""
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.default = False
-        return option
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; `--help-all` among them shows all options."""
@@ -68,15 +71,8 @@ class Command(TyperCommand):
         formatter.write(page(usage(self, ctx), self.help or "", panels, self.epilog or ""))
 
 
-class Group(TyperGroup):
+class Group(_QuickHelp, TyperGroup):
     """A command of commands, listed with the first sentence of their help."""
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """`--help`, as in a command."""
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.default = False
-        return option
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Nothing to do is an error that shows the help; Click before 8.2 called it a success."""
@@ -158,7 +154,7 @@ def page(head: str, text: str, panels: Mapping[str, Iterable[Row]], epilog: str)
 
 
 def _spelled(param: Any, ctx: Any) -> str:
-    """A parameter as it is typed; of several spellings the short one and the first long one."""
+    """How a parameter is spelled on the command line; of several ways the short one and the first long one."""
     if param.param_type_name == "argument":
         return str(param.metavar or param.name.upper())
     words = [min(param.opts, key=len)] if len(min(param.opts, key=len)) == 2 else []

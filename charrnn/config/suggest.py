@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# The network whose speed stands for the machine's.
-REFERENCE = {
+from charrnn.nn.cells import CELLS
+
+# The network by which the machine's speed is measured.
+REFERENCE: dict[str, Any] = {
     "model.cell": "gru", "model.hidden_size": 256, "model.num_layers": 1,
     "training.batch_size": 32, "training.seq_length": 32,
 }  # fmt: skip
@@ -29,8 +31,6 @@ _TINY = 20_000  # characters: an LSTM overfits less on fewer, a GRU learns faste
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024)
 _FEWEST_UPDATES = 6  # per pass: so small a text is read in fewer streams
 
-_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-
 _MOST_PASSES = 100  # at which the smallest texts had stopped improving
 _VALIDATED = 200_000  # characters: more make a loss no surer than anyone needs
 _LOOKS = 25  # validations in a run, where they take less than a tenth of its time
@@ -38,7 +38,7 @@ _EVALUATION_SPEED = 3.0  # times that of training
 
 
 @dataclass(frozen=True)
-class TextFacts:
+class TextOutline:
     """What the rule knows of a text.
 
     Attributes:
@@ -69,7 +69,7 @@ class Suggestion:
     lines: tuple[str, str, str]
 
 
-def suggest(text: TextFacts, *, speed: float, minutes: float, fixed: Mapping[str, Any] | None = None) -> Suggestion:
+def suggest(text: TextOutline, *, speed: float, minutes: float, fixed: Mapping[str, Any] | None = None) -> Suggestion:
     """Choose the settings of a run.
 
     Args:
@@ -89,7 +89,7 @@ def suggest(text: TextFacts, *, speed: float, minutes: float, fixed: Mapping[str
 class _Choice:
     """The settings as they are chosen, each from those before it."""
 
-    def __init__(self, text: TextFacts, speed: float, seconds: float, fixed: Mapping[str, Any]) -> None:
+    def __init__(self, text: TextOutline, speed: float, seconds: float, fixed: Mapping[str, Any]) -> None:
         self.text, self.speed, self.seconds, self.fixed = text, speed, seconds, fixed
         self.chosen: dict[str, Any] = {}
         self.remarks: dict[str, str] = {}
@@ -148,7 +148,11 @@ class _Choice:
             "parallel streams; few, for many updates",
         )
         own = _operations(*self.network_size(), columns)
-        self.own_speed = self.speed * _operations("gru", 256, 1, self.text.symbols, 32) / own
+        r = REFERENCE
+        reference = _operations(
+            r["model.cell"], r["model.hidden_size"], r["model.num_layers"], self.text.symbols, r["training.batch_size"]
+        )
+        self.own_speed = self.speed * reference / own
         many = self.own_speed * self.seconds / self.train > _MOST_PASSES / 2  # the estimate may be far off
         limit = "passes at most; more teach nothing new" if many else "no limit of passes"
         passes = self.set("training.epochs", _MOST_PASSES if many else None, limit)
@@ -207,11 +211,11 @@ class _Choice:
 
 def _operations(cell: str, units: int, layers: int, symbols: int, columns: int) -> float:
     """Of a network, per character, relative to others: its products, and what calls cost, which all columns share."""
-    return _GATES.get(cell, 3) * units * units * (2 * layers - 1) + units * symbols + 5e5 * layers / columns
+    return len(CELLS[cell].gates) * units * units * (2 * layers - 1) + units * symbols + 5e5 * layers / columns
 
 
 def _parameters(cell: str, units: int, layers: int, symbols: int) -> int:
-    return _GATES.get(cell, 3) * units * (units * (2 * layers - 1) + symbols + 1) + symbols * (units + 1)
+    return len(CELLS[cell].gates) * units * (units * (2 * layers - 1) + symbols + 1) + symbols * (units + 1)
 
 
 def _round(steps: float) -> int:

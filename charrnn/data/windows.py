@@ -53,7 +53,7 @@ class WindowStream:
         batch_size: B wanted; fewer where the text is too short for B streams of T steps.
         seq_length: T.
         separator: ids that end a document; None for one document.
-        offsets: windows may begin up to T-1 symbols later; so many predictions of each stream are left out of an epoch.
+        offsets: windows may begin up to T-1 symbols later; an epoch leaves out that many predictions of each stream.
 
     Raises:
         DataError: fewer than T+1 symbols.

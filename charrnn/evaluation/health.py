@@ -98,7 +98,7 @@ def derailed(nats: npt.NDArray[np.floating], loss: float, vocab_size: int) -> np
 
 
 def _own_nats(model: CharRNN, ids: IdArray, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """(T, B) surprise of samples at temperature 1, each begun from zeros and a character of the text."""
+    """(T, B) surprise of samples at temperature 1, each started from the zero state and a character of the text."""
     count = min(SAMPLES, max(_FEWEST_SAMPLES, _MOST_LOGITS // (_LENGTH * model.vocab_size)))
     stepper, columns = Stepper(model, count), np.arange(count)
     logits = stepper.step(ids[rng.integers(len(ids), size=count)].astype(np.intp))

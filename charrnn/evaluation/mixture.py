@@ -37,10 +37,8 @@ LEARNED_FROM = 200_000  # symbols, from the beginning of the validation part
 _BACKOFFS = np.array([0.05, 0.3])  # bounds of the three sizes of b
 _RUNS = np.array([1, 8, 32, 160])  # bounds of the five sizes of r
 _KINDS = (len(_BACKOFFS) + 1) * (len(_RUNS) + 1)  # of contexts of one length
-_ROUNDS, _MOVED = (
-    500,
-    1e-5,
-)  # of learning, at most; until no weight moves further. A weight that should be 0 gets there slowly
+# Of learning, at most, and until no weight moves further: one that should be 0 gets there slowly.
+_ROUNDS, _MOVED = 500, 1e-5
 _PRIOR = 2.0  # positions' worth of the weights of all contexts together, for contexts that were hardly met
 _TINY = np.finfo(np.float64).tiny
 

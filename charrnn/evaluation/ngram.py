@@ -136,17 +136,16 @@ class NgramModel:
             nats += reader.nats(reader.p)
         return nats, max(len(ids) - 1, 0)
 
-    def likelihoods(self, ids: npt.NDArray[np.integer], *, scored_from: int = 1) -> Iterator[Likelihoods]:
-        """The probability of each symbol of a text from position `scored_from` on, in pieces, in order.
+    def likelihoods(self, ids: npt.NDArray[np.integer]) -> Iterator[Likelihoods]:
+        """The probability of each symbol of a text but the first, in pieces, in order.
 
         Args:
             ids: (N,) as for `log_loss`.
-            scored_from: position of the first symbol that is predicted; those before it are context only.
 
         Raises:
             ValueError: ids of another shape, type or range.
         """
-        for reader in _readers(ids, self.vocab_size, self.order, scored_from):
+        for reader in _readers(ids, self.vocab_size, self.order):
             seen, backoff = np.zeros(len(reader.text), np.intp), np.ones(len(reader.text))
             shares = np.zeros(len(reader.text))
             for length, level in enumerate(self._levels):
@@ -360,9 +359,9 @@ def _discounts(counts: IntArray) -> FloatArray:
     return np.array([0.0, *np.maximum(estimates[1:], _LEAST_DISCOUNT)])
 
 
-def _readers(ids: npt.NDArray[np.integer], vocab_size: int, order: int, scored_from: int = 1) -> Iterator[_Reader]:
-    """Pieces of (N,) ids, each with the context it needs; together they score every symbol from `scored_from` on."""
-    for start in range(scored_from, len(ids), _CHUNK_CHARS):
+def _readers(ids: npt.NDArray[np.integer], vocab_size: int, order: int) -> Iterator[_Reader]:
+    """Pieces of (N,) ids, each with the context it needs; together they score every symbol but the first."""
+    for start in range(1, len(ids), _CHUNK_CHARS):
         first = max(start - order, 0)
         yield _Reader(_as_text(ids[first : start + _CHUNK_CHARS], vocab_size), start - first, vocab_size)
 

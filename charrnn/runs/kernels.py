@@ -72,7 +72,7 @@ def choose_kernels(
         cell: its name.
         operations: that the computation takes.
         before: the name that a checkpoint gives its kernels, where a run continues; `auto` stays with their kind.
-        tick: is told how many kernels are compiled, and of how many.
+        tick: called with (kernels compiled, kernels in all).
 
     Raises:
         MissingExtraError: compiled kernels are wanted, but there is no Numba, or it cannot compile them.
@@ -118,7 +118,7 @@ def operations_per_symbol(settings: ModelSettings, vocab_size: int) -> float:
 def operations_of_steps(
     settings: ModelSettings, vocab_size: int, steps: float, columns: int, *, learning: bool = False
 ) -> float:
-    """Of steps of so many streams, in which calls may take as much time as arithmetic.
+    """Of `steps` steps of several streams, in which calls may take as much time as arithmetic.
 
     Args:
         settings: the network's.
@@ -159,7 +159,7 @@ def speed_up_reading(
 def speed_up_writing(
     checkpoints: Sequence[Checkpoint], models: Sequence[CharRNN], steps: int, columns: int, *, tick: Tick = no_tick
 ) -> None:
-    """The same for writing so many steps of so many streams.
+    """The same for writing text: `steps` steps of `columns` streams.
 
     A rounding can change a draw, and all that follows. So what is on this machine from earlier runs has no influence on
     the choice: the same command writes the same text again.

@@ -120,7 +120,7 @@ def core_groups(jobs: int) -> list[list[int]]:
 
 
 def replicas_for(folder: Path, config: Config, cores: int) -> int | str:
-    """What `training.replicas` becomes on so many cores, so that the trial's settings alone repeat it bit by bit.
+    """What `training.replicas` becomes on this number of cores, so that its settings alone repeat a trial bit by bit.
 
     A run that has begun keeps its number, whatever there is now.
     """

@@ -12,7 +12,7 @@ import msgspec
 
 from charrnn.config.load import config_from_dict, config_to_dict, given_settings
 from charrnn.config.schema import Config, CorpusSettings
-from charrnn.config.suggest import REFERENCE, Suggestion, TextFacts, suggest
+from charrnn.config.suggest import REFERENCE, Suggestion, TextOutline, suggest
 from charrnn.config.yaml import dump_yaml
 from charrnn.data.documents import alphabetical
 from charrnn.data.encode import EncodedText
@@ -91,9 +91,9 @@ def choose_settings(
     plain = config_from_dict(sections, where=where, overrides=overrides)
     text = encode_corpus(plain.corpus, bar=bar)
     minutes = plain.training.max_minutes or MINUTES
-    facts = facts_of(plain.corpus.title, text)
+    outline = outline_of(plain.corpus.title, text)
     speed = measure_speed(plain, text, minutes, bar=bar)
-    suggestion = suggest(facts, speed=speed, minutes=minutes, fixed=fixed)
+    suggestion = suggest(outline, speed=speed, minutes=minutes, fixed=fixed)
     return Choice(config_from_dict(sections, where=where, overrides=overrides, base=suggestion.settings), suggestion)
 
 
@@ -130,8 +130,8 @@ def measure_speed(
     return (trainer.counters.chars - before.chars) / (trainer.counters.seconds - before.seconds)
 
 
-def facts_of(name: str, text: EncodedText) -> TextFacts:
+def outline_of(name: str, text: EncodedText) -> TextOutline:
     """What the rule wants to know of a text."""
     newline = text.vocabulary.encode("\n", unknown="skip")
     in_order = len(newline) > 0 and alphabetical(text, newline)
-    return TextFacts(name, len(text.ids), len(text.vocabulary), in_order)
+    return TextOutline(name, len(text.ids), len(text.vocabulary), in_order)

@@ -9,7 +9,7 @@ import pytest
 
 from charrnn.config.load import config_from_dict
 from charrnn.config.schema import Config
-from charrnn.config.suggest import Suggestion, TextFacts, suggest
+from charrnn.config.suggest import Suggestion, TextOutline, suggest
 
 SIZES = (300, 1_842, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 MINUTES = (0.01, 0.5, 3.0, 20.0, 600.0)
@@ -19,7 +19,7 @@ SPEED = 60_000.0
 def chosen(
     characters: int, minutes: float, *, speed: float = SPEED, fixed: dict[str, Any] | None = None, **facts: Any
 ) -> Suggestion:
-    return suggest(TextFacts("my.txt", characters, 65, **facts), speed=speed, minutes=minutes, fixed=fixed)
+    return suggest(TextOutline("my.txt", characters, 65, **facts), speed=speed, minutes=minutes, fixed=fixed)
 
 
 def config(suggestion: Suggestion) -> Config:

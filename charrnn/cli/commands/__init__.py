@@ -14,7 +14,7 @@ from charrnn.cli.help import CommandGroup
 
 @dataclass(frozen=True)
 class Listed:
-    """A command as it is listed.
+    """A command in the list of all.
 
     Attributes:
         panel: of `charrnn --help`.

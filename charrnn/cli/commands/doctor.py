@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import chosen_runs
-from charrnn.cli.completion import runs
+from charrnn.cli.arguments import OneRun, chosen_run
 from charrnn.cli.text_options import Corpus
 
 EXAMPLE = "Example: charrnn doctor checkpoints/quickstart; charrnn doctor checkpoints/gru --json"
 
 
 def doctor(
-    run: Annotated[
-        Path | None,
-        typer.Argument(metavar="[RUN]", autocompletion=runs, help="Run directory; default: the newest run."),
-    ] = None,
+    run: OneRun = None,
     corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
@@ -30,7 +25,7 @@ def doctor(
     from charrnn.evaluation.diagnosis import diagnose
     from charrnn.runs.history import read_history
 
-    found = diagnose(read_history(chosen_runs([run] if run else None)[0]), corpus=corpus or [])
+    found = diagnose(read_history(chosen_run(run)), corpus=corpus or [])
     if as_json:
         write_json(asdict(found))
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +43,7 @@ def runs(
     paths: Annotated[bool, typer.Option("--paths", help="Print only the directories, one per line.")] = False,
 ) -> None:
     """List runs, best validation loss first."""
-    from charrnn.cli.output import tell_left_out, write, write_json
+    from charrnn.cli.output import on_terminal, tell_left_out, write, write_json
     from charrnn.cli.views import runs as table
     from charrnn.errors import SettingsError
     from charrnn.runs.table import column_name, find_runs, ranked, selected
@@ -58,7 +57,7 @@ def runs(
     if show_effects or by in _LOSSES:
         table.tell_texts(found)
     found = ranked(found, by, reverse=reverse)[:top]
-    plain = as_csv or as_json or not sys.stdout.isatty()
+    plain = as_csv or as_json or not on_terminal()
     usual = table.table_columns(found, limit=8 if plain else 6, fewer=not plain)
     shown = [column_name(c.strip(), found) for c in columns.split(",")] if columns else usual
     if show_effects:

@@ -13,7 +13,7 @@ import typer
 
 from charrnn.cli.arguments import Overrides
 from charrnn.cli.commands.train import ProgressKind
-from charrnn.cli.output import tell
+from charrnn.cli.output import on_terminal, tell
 from charrnn.cli.text_options import at_home
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
     failed = [trial.name for trial in trials if folder.status(trial) == "failed"]
     columns = table_columns(runs)
     try:  # shown first: the disk may be full
-        with suppress(ReaderGoneError):  # what failed is told, and written, whoever may have read enough
+        with suppress(ReaderGoneError):  # failures are reported and written even if nobody reads on
             _show(folder, counts, runs, columns, as_json=as_json, quiet=quiet)
     finally:
         with folder.writing():
@@ -244,7 +244,7 @@ def _show(
         write_json({"sweep": str(folder.path), "counts": counts, "runs": rows_of(runs, [*columns, "path"])})
     elif not quiet:
         heading = "name"
-        if sys.stdout.isatty():  # where whole names would leave room for nothing else
+        if on_terminal():  # where whole names would leave room for nothing else
             columns = table_columns(runs, limit=0, fewer=True)
             heading, short = short_names([run.name for run in runs])
             runs = [replace(run, name=short[run.name]) for run in runs]

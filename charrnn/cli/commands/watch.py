@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import chosen
-from charrnn.cli.completion import runs
+from charrnn.cli.arguments import OneRun, chosen_run
 from charrnn.cli.output import tell
 
 if TYPE_CHECKING:
@@ -22,10 +20,7 @@ EXAMPLE = "Example: charrnn watch checkpoints/quickstart; charrnn watch checkpoi
 
 
 def watch(
-    run: Annotated[
-        Path | None,
-        typer.Argument(metavar="[RUN]", autocompletion=runs, help="Run directory; default: the newest run."),
-    ] = None,
+    run: OneRun = None,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between updates.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Show the current state once and exit.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a run that has not started yet.")] = False,
@@ -40,7 +35,7 @@ def watch(
     from charrnn.runs.history import read_history
     from charrnn.runs.table import read_run
 
-    run = run or chosen(None)[0].parent
+    run = chosen_run(run)
     while wait and not once and not (run / "history.jsonl").exists():
         time.sleep(interval)
     history = read_history(run)

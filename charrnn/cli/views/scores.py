@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.output import visible, write, write_json, write_raw
+from charrnn.cli.output import on_terminal, visible, write, write_json, write_raw
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +81,7 @@ def surprising(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64],
 
     texts = pieces(model, ids)
     around = _CONTEXT
-    if sys.stdout.isatty() and not as_json:  # what does not fit would be cut off behind the character itself
+    if on_terminal() and not as_json:  # what does not fit would be cut off behind the character itself
         around = max(3, min(_CONTEXT, (shutil.get_terminal_size((80, 24)).columns - 26) // 2))
     found: list[dict[str, Any]] = []
     for spot in most_surprising(nats, count):

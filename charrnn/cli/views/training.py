@@ -217,12 +217,12 @@ class RichView:
         self._losses: deque[float] = deque(maxlen=2000)
 
     def update(self) -> None:
-        """Draw the panel as it is now."""
+        """Draw the panel in its present state."""
         if self._live.is_started:
             self._live.refresh()
 
     def print_once(self) -> None:
-        """The panel as it is now, without a live display."""
+        """The panel in its present state, without a live display."""
         self._console.print(self._render())
 
     def show(self, event: Event) -> None:

@@ -66,7 +66,7 @@ def compile_kernels(cell: str, tick: Callable[[int, int], None] = lambda done, t
 
     Args:
         cell: its name.
-        tick: is told how many are done, and of how many.
+        tick: called with (kernels done, kernels in all).
     """
     try:
         _load_numba()

@@ -54,7 +54,7 @@ def _tile(vectors: int, columns: int) -> Callable[..., None]:
 
 @cache
 def tiles(vectors: int) -> Callable[..., None]:
-    """Tiles of so many vectors over any number of columns: see `_tile`, of which the last argument is the number."""
+    """Tiles of `vectors` vectors over any number of columns, which is one more argument than `_tile` takes."""
     wide, narrow = tile_columns(vectors), max(1, tile_columns(vectors) // 4)
     wide_tile, thin_tile = _tile(vectors, wide), _tile(vectors, 1)
     narrow_tile = _tile(vectors, narrow) if narrow > 1 else thin_tile
@@ -109,7 +109,7 @@ def gates_product(vectors: int) -> Callable[..., None]:
 
 
 def states_product(used: int) -> Callable[..., None]:
-    """Gradients of states from those of so many gates."""
+    """Gradients of states from those of `used` gates."""
     over_columns = tiles(2)
 
     @inline

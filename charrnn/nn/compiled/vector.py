@@ -49,7 +49,7 @@ BITS, REGISTERS = _host()
 
 
 def lanes(itemsize: int) -> int:
-    """W, how many numbers of so many bytes a vector holds."""
+    """W, how many numbers of this size in bytes a vector holds."""
     return BITS // (8 * itemsize)
 
 
@@ -134,7 +134,7 @@ def at(typing: Any, array: types.Array, index: types.UniTuple) -> Any:
 
 @_intrinsic
 def behind(typing: Any, address: types.CPointer, numbers: types.Integer) -> Any:
-    """The address so many numbers further on."""
+    """The address that many numbers further on."""
 
     def build(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         return builder.gep(args[0], [context.cast(builder, args[1], numbers, types.intp)])
