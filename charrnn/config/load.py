@@ -178,7 +178,7 @@ def _allowed_names() -> dict[str, tuple[str, ...]]:
     """Names that a setting may take, by the setting's path, sorted."""
     from charrnn.nn.cells import CELLS
     from charrnn.nn.clip import CLIPPERS
-    from charrnn.nn.optim import OPTIMIZERS
+    from charrnn.nn.optimizers import OPTIMIZERS
     from charrnn.nn.schedule import SCHEDULES
 
     return {

@@ -168,6 +168,3 @@ class AdamW(Adam):
 
     name = "adamw"
     decoupled_decay = True
-
-
-OPTIMIZERS: dict[str, type[Optimizer]] = {cls.name: cls for cls in (SGD, Adagrad, RMSprop, Adam, AdamW)}

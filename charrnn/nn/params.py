@@ -27,6 +27,9 @@ class FlatParams(Mapping[str, Array]):
         dtype: float32 to train, float64 to check gradients.
         buffer: a vector of the right size to use as storage (shared memory, say); zeros if omitted.
 
+    Attributes:
+        places: name -> where it is in the vector.
+
     Raises:
         ValueError: the buffer's size or dtype differs from what the shapes need.
     """
@@ -42,9 +45,11 @@ class FlatParams(Mapping[str, Array]):
             )
         self.flat: Array = np.zeros(size, dtype) if buffer is None else buffer
         self._views: dict[str, Array] = {}
+        self.places: dict[str, slice] = {}
         start = 0
         for name, shape in self.shapes.items():
             stop = start + math.prod(shape)
+            self.places[name] = slice(start, stop)
             self._views[name] = self.flat[start:stop].reshape(shape)
             start = stop
 

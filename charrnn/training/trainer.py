@@ -25,7 +25,8 @@ from charrnn.evaluation.loss import evaluate
 from charrnn.files import unwritable, writing
 from charrnn.nn.clip import CLIPPERS, global_norm
 from charrnn.nn.ema import WeightEMA
-from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
+from charrnn.nn.optim import OptimizerOptions
+from charrnn.nn.optimizers import make_optimizer
 from charrnn.nn.params import Array
 from charrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charrnn.runs.directory import RunDirectory
@@ -113,7 +114,7 @@ class Trainer:
         self._saved_step, self._looked = self.counters.step, resume_from is not None
         self.model, self.state = self.group.model, self.group.state
         options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
-        self.optimizer = OPTIMIZERS[t.optimizer](self.model.params.size, self.model.dtype, OptimizerOptions(**options))
+        self.optimizer = make_optimizer(t.optimizer, self.model.params, OptimizerOptions(**options))
         self.grad_norm = self.learning_rate = math.nan
         self._reason: str | None = None
         if resume_from is None:

@@ -30,7 +30,7 @@ from charrnn.config.load import (
 from charrnn.errors import SettingsError
 from charrnn.nn.cells import CELLS
 from charrnn.nn.clip import CLIPPERS
-from charrnn.nn.optim import OPTIMIZERS
+from charrnn.nn.optimizers import OPTIMIZERS
 from charrnn.nn.schedule import SCHEDULES
 
 MINIMAL = "corpus: {source: python-docs}\n"

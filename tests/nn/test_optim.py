@@ -10,7 +10,10 @@ import pytest
 
 from charrnn.nn import optim
 from charrnn.nn.clip import clip_by_norm, clip_by_value, global_norm
-from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
+from charrnn.nn.muon import matrices_of, orthogonalised
+from charrnn.nn.network import CharRNN
+from charrnn.nn.optim import OptimizerOptions
+from charrnn.nn.optimizers import OPTIMIZERS, make_optimizer
 from charrnn.nn.params import FlatParams
 from charrnn.nn.schedule import SCHEDULES, ScheduleOptions, rate_factor
 
@@ -22,7 +25,7 @@ def formula(name: str, options: OptimizerOptions, p: float, gradients: list[floa
     v = s = m = 0.0
     o = options
     for t, g in enumerate(gradients, start=1):
-        if name == "adamw":
+        if name in ("adamw", "muon"):  # the latter without matrices
             p -= RATE * o.weight_decay * p
         else:
             g += o.weight_decay * p
@@ -179,3 +182,41 @@ def test_blocks_cover_the_vector_once(size: int, monkeypatch: pytest.MonkeyPatch
 def test_warm_up_multiplies_what_the_schedule_says() -> None:
     options = ScheduleOptions(min_lr_ratio=0.0)  # of a run bounded by time, half of which has passed
     assert rate_factor("linear", step=0, progress=0.5, warmup_steps=4, options=options) == pytest.approx(0.125)
+
+
+def test_muon_turns_the_matrices_that_states_meet_and_leaves_the_rest_to_adam() -> None:
+    shapes = CharRNN.param_shapes(9, cell="lstm", hidden_size=6, num_layers=2, embedding_size=4)
+    params, grads = FlatParams(shapes, np.float64), FlatParams(shapes, np.float64)
+    rng = np.random.default_rng(1)
+    params.flat[...], grads.flat[...] = rng.normal(size=(2, params.size))
+    matrices = {"layers.0.weight_hh", "layers.1.weight_ih", "layers.1.weight_hh", "head.weight"}
+    found = {(params.flat[where].size, shape) for where, shape in matrices_of(params)}
+    assert found == {(params[name].size, params[name].shape) for name in matrices}
+    plain = FlatParams(shapes, np.float64, buffer=params.flat.copy())
+    start = FlatParams(shapes, np.float64, buffer=params.flat.copy())
+    muon, adam = (make_optimizer(name, params, OptimizerOptions()) for name in ("muon", "adamw"))
+    for step in (1, 2):
+        muon.step(params.flat, grads.flat, 0.01)
+        adam.step(plain.flat, grads.flat, 0.01)
+        for name in shapes:
+            moved = not np.array_equal(params[name], start[name])
+            assert moved == (name not in matrices or step == 2)
+            assert np.array_equal(params[name], plain[name]) == (name not in matrices)
+    assert all(np.array_equal(muon.moments[name], adam.moments[name]) for name in ("mean", "square_mean"))
+
+
+@pytest.mark.parametrize("shape", [(5, 40), (40, 5), (24, 24), (1, 7)])
+def test_muon_moves_all_directions_about_as_far(shape: tuple[int, int]) -> None:
+    gradient = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    turned = orthogonalised(gradient)
+    assert turned.shape == shape
+    assert turned.dtype == np.float32
+    u, values, v = np.linalg.svd(gradient, full_matrices=False)
+    lengths = np.diagonal(u.T @ turned @ v.T)
+    np.testing.assert_allclose(turned, (u * lengths) @ v, atol=1e-4)  # the same directions
+    assert lengths[values > 0.3 * values[0]].min() > 0.6
+    assert lengths.max() < 1.3
+
+
+def test_muon_knows_no_direction_without_a_gradient() -> None:
+    np.testing.assert_array_equal(orthogonalised(np.zeros((3, 4))), np.zeros((3, 4)))

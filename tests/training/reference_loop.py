@@ -187,7 +187,7 @@ class Loop:
         n.step += 1
         for name, g in clipped(grads, self.grad_norm, t).items():
             memory = n.memory.setdefault(name, {})
-            n.params[name] = update(n.params[name], g, memory, n.step, self.learning_rate, t)
+            n.params[name] = update(name, n.params[name], g, memory, n.step, self.learning_rate, t)
         if n.mean is not None:
             d = min(t["ema_decay"], (1 + n.step) / (10 + n.step))
             n.mean = {name: d * mean + (1 - d) * n.params[name] for name, mean in n.mean.items()}

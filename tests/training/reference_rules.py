@@ -25,11 +25,13 @@ def clipped(grads: Arrays, norm: float, s: Mapping[str, Any]) -> Arrays:
     return {name: np.minimum(np.maximum(g, -limit), limit) for name, g in grads.items()}
 
 
-def update(p: np.ndarray, g: np.ndarray, memory: Arrays, t: int, rate: float, s: Mapping[str, Any]) -> np.ndarray:
-    """The parameters after update number `t` (from 1); `memory` keeps what the rule remembers."""
+def update(
+    name: str, p: np.ndarray, g: np.ndarray, memory: Arrays, t: int, rate: float, s: Mapping[str, Any]
+) -> np.ndarray:
+    """The parameters `name` after update number `t` (from 1); `memory` keeps what the rule remembers."""
     rule, eps, decay = s["optimizer"], s["epsilon"], s["weight_decay"]
     start = p
-    if rule != "adamw":
+    if rule not in ("adamw", "muon"):
         g = g + decay * p
     if rule == "sgd":
         v = memory["v"] = s["momentum"] * memory.get("v", 0.0) + g
@@ -44,7 +46,18 @@ def update(p: np.ndarray, g: np.ndarray, memory: Arrays, t: int, rate: float, s:
     n = memory["n"] = s["beta2"] * memory.get("n", 0.0) + (1.0 - s["beta2"]) * g**2
     m_hat, n_hat = m / (1.0 - s["beta1"] ** t), n / (1.0 - s["beta2"] ** t)
     p = p - rate * m_hat / (np.sqrt(n_hat) + eps)
-    return p - rate * decay * start if rule == "adamw" else p
+    if rule == "muon" and name.endswith(("weight_hh", "weight_ih", "head.weight")) and name != "layers.0.weight_ih":
+        p = start if t % 2 else start - rate * turned(s["beta1"] * m + (1.0 - s["beta1"]) * g)
+    return p - rate * decay * start if rule in ("adamw", "muon") else p
+
+
+def turned(g: np.ndarray) -> np.ndarray:
+    """Muon's direction: the gradient's singular values, as shares of its norm, go through Jordan's polynomial thrice."""
+    u, values, v = np.linalg.svd(g, full_matrices=False)
+    values = values / np.sqrt(np.sum(values**2))
+    for _ in range(3):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    return 0.2 * math.sqrt(2 * max(g.shape)) * (u * values) @ v
 
 
 def rate(s: Mapping[str, Any], *, step: int, total: int | None, seconds: float, plateaus: int) -> float:

@@ -23,7 +23,7 @@ from charrnn.config.load import config_to_dict, parse_config
 from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings
 from charrnn.nn.cells import CELLS
 from charrnn.nn.clip import CLIPPERS
-from charrnn.nn.optim import OPTIMIZERS
+from charrnn.nn.optimizers import OPTIMIZERS
 from charrnn.nn.schedule import SCHEDULES
 from charrnn.training import tensorboard
 from tests.conftest import Run
@@ -121,6 +121,9 @@ ROWS = [
     Row("training.optimizer", "adagrad"),
     Row("training.optimizer", "rmsprop"),
     Row("training.optimizer", "adamw", given="training.weight_decay=0.1"),
+    Row("training.optimizer", "muon"),
+    Row("training.optimizer", "muon", given="training.weight_decay=0.1 model.num_layers=2 model.tie_weights=true"),
+    Row("training.optimizer", "muon", given="model.cell=lstm model.embedding_size=3 training.ema_decay=0.6"),
     Row("training.momentum", "0.5", given=SGD),
     Row("training.nesterov", "true", given=SGD),
     Row("training.beta1", "0.5"),

@@ -13,7 +13,7 @@ from charrnn.config.load import parse_config
 from charrnn.config.schema import Config
 from charrnn.errors import DataError, DivergenceError, SettingsError
 from charrnn.nn.cells import CELLS
-from charrnn.nn.optim import OPTIMIZERS
+from charrnn.nn.optimizers import OPTIMIZERS
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.runs.events import RunFinished, RunStarted, SampleMade, StepReport
 from charrnn.training.snapshot import check_resumable

@@ -1,0 +1,111 @@
+"""Muon: matrices take steps of equal length in all directions.
+
+Adam scales each weight by itself. A matrix, though, is a map, and its gradients lie in few directions of it; a mean
+gradient M = U S Vᵀ is therefore replaced by the nearest matrix with orthonormal rows, U Vᵀ, which moves the weak
+directions as far as the strong ones.
+
+No singular values are computed: the Newton-Schulz iteration
+
+    X ← a X + (b A + c A²) X    with A = X Xᵀ
+
+keeps the singular vectors and moves each singular value s to a s + b s³ + c s⁵. Three iterations bring all but the
+smallest near 1, which is enough.
+
+Sources: Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks", with these a, b and c; the
+length of a step, which makes one learning rate fit both kinds of parameters: Liu et al. (2025), equation 4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from charrnn.nn.optim import Adam, OptimizerOptions
+from charrnn.nn.params import Array, FlatParams
+
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+_ITERATIONS = 3
+_EVERY = 2  # steps: the mean changes slowly, and the products take half as long as the gradient of a small batch
+_RMS = 0.2  # of an update of Adam, as Liu et al. measured it
+
+
+class Matrix(NamedTuple):
+    """Where a matrix is in the flat vector."""
+
+    where: slice
+    shape: tuple[int, int]
+
+
+class Muon(Adam):
+    """Adam with decoupled weight decay, but matrices move by the orthogonalised mean of their gradients; see the module.
+
+    Adam's running means are kept for all parameters. A matrix moves at every second step, by
+    0.2 sqrt(max(rows, columns)) sqrt(2) rate times U Vᵀ of β1 m + (1-β1) g, the mean one step ahead.
+
+    Args:
+        size: number of parameters.
+        dtype: of the parameters.
+        options: see `OptimizerOptions`.
+        matrices: see `matrices_of`.
+    """
+
+    name = "muon"
+    decoupled_decay = True
+
+    def __init__(
+        self,
+        size: int,
+        dtype: np.dtype[np.floating],
+        options: OptimizerOptions | None = None,
+        matrices: Sequence[Matrix] = (),
+    ) -> None:
+        super().__init__(size, dtype, options)
+        self.matrices = matrices
+
+    def step(self, params: Array, grad: Array, learning_rate: float) -> None:
+        """See `Optimizer.step`."""
+        before = [params[matrix.where].copy() for matrix in self.matrices]
+        super().step(params, grad, learning_rate)
+        kept = 1.0 - learning_rate * self.options.weight_decay
+        moving = self.steps_done % _EVERY == 0
+        for matrix, weights in zip(self.matrices, before, strict=True):
+            weights *= kept
+            if moving:
+                weights -= self._move(matrix, grad, learning_rate)
+            params[matrix.where] = weights
+
+    def _move(self, matrix: Matrix, grad: Array, rate: float) -> Array:
+        beta = self.options.beta1
+        ahead = beta * self.moments["mean"][matrix.where] + (1.0 - beta) * grad[matrix.where]
+        out = orthogonalised(ahead.reshape(matrix.shape)).ravel()
+        out *= rate * _RMS * math.sqrt(max(matrix.shape) * _EVERY)
+        return out
+
+
+def orthogonalised(matrix: Array) -> Array:
+    """Roughly U Vᵀ of a (rows, columns) matrix U S Vᵀ; zeros remain zeros."""
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = np.ascontiguousarray(matrix if wide else matrix.T)
+    norm = float(np.linalg.norm(x))
+    if norm == 0.0:
+        return matrix
+    x = x / x.dtype.type(norm)  # so that no singular value is above 1
+    for _ in range(_ITERATIONS):
+        a = x @ x.T
+        x = _A * x + (_B * a + _C * (a @ a)) @ x
+    return x if wide else x.T
+
+
+def matrices_of(params: FlatParams) -> list[Matrix]:
+    """The matrices that states are multiplied by: recurrent weights, those between layers, the head's.
+
+    Those that symbols choose columns of are none of them: most of their gradient is zero at every step.
+    """
+    return [
+        Matrix(params.places[name], (view.shape[0], view.shape[1]))
+        for name, view in params.items()
+        if view.ndim == 2 and name not in ("layers.0.weight_ih", "embedding.weight")
+    ]
