@@ -32,6 +32,7 @@ SUITES = {
     "training": against_torch.training,
     "sampling": against_torch.sampling,
     "textbook": against_torch.textbook,
+    "turns": against_torch.turns,
     "control": control.measure,
     "startup": startup.measure,
     "encoding": encoding.measure,
