@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ SUITES = {
     "training": against_torch.training,
     "sampling": against_torch.sampling,
     "textbook": against_torch.textbook,
+    "turns": against_torch.turns,
     "control": control.measure,
     "startup": startup.measure,
     "encoding": encoding.measure,
@@ -59,6 +61,7 @@ def main() -> None:
     parser.add_argument("--text", default="tiny-shakespeare", help="corpus or file for some suites, such as learning")
     parser.add_argument("--output", type=Path, default=Path("benchmarks.json"), help="JSON file with every figure")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that stopped processes end too
     if args.quick:
         args.repeats, args.turn = 3, 0.2
     if unknown := set(args.suites) - set(SUITES):

@@ -49,12 +49,13 @@ def training(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
 def _training_row(size: Size, result: Result, ratios: dict[str, list[float]]) -> list[str]:
     """A row; its ratios are added to those of the rows before."""
     t, chars, first = result.median, size.B * size.T, next(iter(ratios))
+    one = f"one {first}"
     contestants = (*ratios, best_torch(t))
-    _add_ratios(size, t, ratios)
+    _add_ratios(size, result, ratios)
     return [
         size.name, *(f"{chars / t[name]:,.0f}" for name in contestants),
         *(f"{values[-1]:.2f}" for values in ratios.values()),
-        f"{t['peak'] / t[first]:.2f}", f"{t.get(f'one {first}', t[first]) / t[first]:.2f}",
+        f"{result.times(first, 'peak'):.2f}", f"{result.times(first, one if one in t else first):.2f}",
         *(f"{result.memory[name]:.0f}" for name in contestants),
     ]  # fmt: skip
 
@@ -78,7 +79,7 @@ def sampling(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
                 size = Size(cell, **shape, B=streams)
                 result = race(kinds, size, repeats=args.repeats, turn_seconds=args.turn)
                 t = result.median
-                _add_ratios(size, t, ratios)
+                _add_ratios(size, result, ratios)
                 table.add_row(
                     f"{size.L}x{size.H}", *(f"{streams / t[name]:,.0f}" for name in (*names, best_torch(t))),
                     *(f"{values[-1]:.1f}" for values in ratios.values()),
@@ -96,8 +97,23 @@ def textbook(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
             size = Size(cell, **shape)
             kinds = {"numpy": ("numpy", CORES), "textbook": ("textbook", CORES)}
             result = race(kinds, size, repeats=min(3, args.repeats), turn_seconds=args.turn)
-            table.add_row(cell, size.name, f"{result.median['textbook'] / result.median['numpy']:.1f}")
+            table.add_row(cell, size.name, f"{result.times('numpy', 'textbook'):.1f}")
             data[f"{cell} {size.name}"] = result.as_dict()
+    return [table], data
+
+
+def turns(args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
+    """Whether turns are fair: a contestant's speed beside others that wait, over its speed alone, in alternation."""
+    table, data = Table("contestant", "beside others / alone", title="Speed in turns, LSTM 1x256"), {}
+    size = Size("lstm", 1, 256)
+    kinds = {name: (name, CORES) for name in kernels_of("lstm")} | {"torch": ("torch", CORES), "peak": ("gemm", CORES)}
+    for name, kind in kinds.items():
+        speeds = []
+        for _ in range(3):
+            alone = race({name: kind}, size, repeats=args.repeats, turn_seconds=args.turn).median[name]
+            speeds.append(alone / race(kinds, size, repeats=args.repeats, turn_seconds=args.turn).median[name])
+        table.add_row(name, ", ".join(f"{speed:.2f}" for speed in sorted(speeds)))
+        data[name] = speeds
     return [table], data
 
 
@@ -118,9 +134,9 @@ def best_torch(seconds: dict[str, float]) -> str:
     return min(TORCH, key=seconds.__getitem__)
 
 
-def _add_ratios(size: Size, t: dict[str, float], ratios: dict[str, list[float]]) -> None:
+def _add_ratios(size: Size, result: Result, ratios: dict[str, list[float]]) -> None:
     for name, values in ratios.items():
-        values.append(t[best_torch(t)] / t[name])
+        values.append(result.times(name, best_torch(result.median)))
     shown = ", ".join(f"{name} {values[-1]:.2f}" for name, values in ratios.items())
     print(f"{size.cell} {size.L}x{size.H}: {shown} times PyTorch", file=sys.stderr, flush=True)
 

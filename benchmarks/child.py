@@ -12,17 +12,23 @@ import time
 from pathlib import Path
 
 
+def family(pid: int) -> list[int]:
+    """A process and those it has started, and they in turn (Linux)."""
+    found = [pid]
+    for member in found:
+        for task in Path(f"/proc/{member}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
 def memory() -> float:
     """Megabytes: peak of this process and its children; pages that they share count once (Linux)."""
     total = 0
-    family = [os.getpid()]
-    for pid in family:
+    for pid in family(os.getpid()):
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         rollup = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
         kilobytes = {k: int(v.split()[0]) for k, v in {**status, **rollup}.items() if k in ("VmHWM", "Rss", "Pss")}
         total += kilobytes["VmHWM"] - (kilobytes["Rss"] - kilobytes["Pss"])
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            family += map(int, (task / "children").read_text().split())
     return total / 1024
 
 

@@ -76,14 +76,15 @@ def charrnn_step(size: Size, kernels: str, replicas: int) -> Step:
     group.model.init(np.random.default_rng(0))
     group.start()
     optimizer = Adam(group.model.params.size, group.model.dtype)
+    if group.model.engine is not None:
+        group.model.engine.speed_up(optimizer)
     done = 0
 
     def step() -> None:
         nonlocal done
         group.run(done % 4, seed=0, step=done)
         grad = group.model.grads.flat
-        clip_by_norm(grad, 1.0, global_norm(grad))
-        optimizer.step(group.model.params.flat, grad, 1e-3)
+        optimizer.step(group.model.params.flat, grad, 1e-3, clip_by_norm(grad, 1.0, global_norm(grad)))
         done += 1
 
     return step

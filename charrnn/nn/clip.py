@@ -27,15 +27,15 @@ def global_norm(grad: Array) -> float:
     return math.sqrt(total)
 
 
-def clip_by_norm(grad: Array, limit: float, norm: float) -> None:
-    """Scale `grad` in place so that its norm, now `norm`, is at most `limit`."""
-    if norm > limit:
-        grad *= grad.dtype.type(limit / norm)
+def clip_by_norm(grad: Array, limit: float, norm: float) -> float:
+    """The factor that makes the norm of `grad`, now `norm`, at most `limit`; the optimiser multiplies by it."""
+    return limit / norm if norm > limit else 1.0
 
 
-def clip_by_value(grad: Array, limit: float, norm: float) -> None:
-    """Clip each component of `grad` in place to [-limit, limit]; `norm` is not used."""
+def clip_by_value(grad: Array, limit: float, norm: float) -> float:
+    """Clip each component of `grad` in place to [-limit, limit], which leaves a factor of 1; `norm` is not used."""
     np.clip(grad, -limit, limit, out=grad)
+    return 1.0
 
 
-CLIPPERS: dict[str, Callable[[Array, float, float], None]] = {"norm": clip_by_norm, "value": clip_by_value}
+CLIPPERS: dict[str, Callable[[Array, float, float], float]] = {"norm": clip_by_norm, "value": clip_by_value}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from charrnn.nn.optim import BLOCK, blocks
 from charrnn.nn.params import Array
 
 
@@ -29,20 +30,28 @@ class WeightEMA:
     def __init__(self, weights: Array, decay: float) -> None:
         self.mean = weights.copy()
         self._decay = decay
-        self._scratch = np.empty_like(weights)
+        self._scratch = np.empty_like(weights[:BLOCK])
 
     def update(self, weights: Array, steps: int) -> None:
         """Take in the (N,) weights after optimiser step number `steps`."""
         keep = min(self._decay, (1 + steps) / (10 + steps))
-        np.subtract(weights, self.mean, out=self._scratch)
-        self._scratch *= 1.0 - keep
-        self.mean += self._scratch
+        for scratch, w, mean in self._blocks(weights):
+            np.subtract(w, mean, out=scratch)
+            scratch *= 1.0 - keep
+            mean += scratch
 
     def swap(self, weights: Array) -> None:
         """Swap the mean and the (N,) weights in place; a second call swaps them back."""
-        self._scratch[...] = weights
-        weights[...] = self.mean
-        self.mean[...] = self._scratch
+        for scratch, w, mean in self._blocks(weights):
+            scratch[...] = w
+            w[...] = mean
+            mean[...] = scratch
+
+    def _blocks(self, weights: Array) -> Iterator[tuple[Array, Array, Array]]:
+        """Scratch, weights and mean, a block at a time, which stays in cache."""
+        for block in blocks(weights.size):
+            w = weights[block]
+            yield self._scratch[: w.size], w, self.mean[block]
 
     @contextlib.contextmanager
     def applied(self, weights: Array) -> Iterator[None]:

@@ -65,10 +65,10 @@ class Muon(Adam):
         super().__init__(size, dtype, options)
         self.matrices = matrices
 
-    def step(self, params: Array, grad: Array, learning_rate: float) -> None:
+    def step(self, params: Array, grad: Array, learning_rate: float, scale: float = 1.0) -> None:
         """See `Optimizer.step`."""
         before = [params[matrix.where].copy() for matrix in self.matrices]
-        super().step(params, grad, learning_rate)
+        super().step(params, grad, learning_rate, scale)
         kept = 1.0 - learning_rate * self.options.weight_decay
         moving = self.steps_done % _EVERY == 0
         for matrix, weights in zip(self.matrices, before, strict=True):

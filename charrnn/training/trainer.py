@@ -115,6 +115,8 @@ class Trainer:
         self.model, self.state = self.group.model, self.group.state
         options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
         self.optimizer = make_optimizer(t.optimizer, self.model.params, OptimizerOptions(**options))
+        if self.model.engine is not None:
+            self.model.engine.speed_up(self.optimizer)
         self.grad_norm = self.learning_rate = math.nan
         self._reason: str | None = None
         if resume_from is None:
@@ -227,10 +229,9 @@ class Trainer:
                 f"{self.grad_norm:.4g}; nothing of this step was kept",
                 hint="lower training.learning_rate, set training.grad_clip, or raise training.warmup_steps",
             )
-        if t.grad_clip is not None:
-            CLIPPERS[t.grad_clip_mode](grad, t.grad_clip, self.grad_norm)
+        clipped = 1.0 if t.grad_clip is None else CLIPPERS[t.grad_clip_mode](grad, t.grad_clip, self.grad_norm)
         self.learning_rate = learning_rate(t, n, self.total_steps) if rate is None else rate
-        self.optimizer.step(self.model.params.flat, grad, self.learning_rate)
+        self.optimizer.step(self.model.params.flat, grad, self.learning_rate, clipped)
         n.step += 1
         if self.average is not None:
             self.average.update(self.model.params.flat, n.step)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.network import CharRNN
+from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
 from charrnn.nn.stepper import Stepper, stepper_of
 from tests.conftest import ROOT
 from tests.strategies import Case, make_case
@@ -188,6 +189,31 @@ def test_machine_code_is_for_calls_of_the_same_types_alone() -> None:
     np.testing.assert_allclose(x, np.tanh(2.0))
     with pytest.raises(TypeError, match="different types"):
         code_for(vector_functions.tanh, [(y, x), (y[::2], x)])
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_a_compiled_update_has_numpy_s_bits_whatever_the_threads(
+    name: str, dtype: type[np.floating], decay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.nn.compiled.updates._LEAST", 100)
+    options = OptimizerOptions(weight_decay=decay)
+    results = []
+    for threads in (0, 1, 2, 3):
+        optimizer = OPTIMIZERS[name](1001, np.dtype(dtype), options)
+        if threads:
+            engine = make_case("lstm", way="compiled", threads=threads).model.engine
+            assert engine is not None
+            engine.speed_up(optimizer)
+            assert optimizer.compiled is not None
+        rng = np.random.default_rng(0)
+        p = rng.normal(size=1001).astype(dtype)
+        for scale in (1.0, 0.3, 0.7):
+            optimizer.step(p, rng.normal(size=1001).astype(dtype), 0.01, scale)
+        results.append((p, *optimizer.moments.values()))
+    for found in results[1:]:
+        np.testing.assert_array_equal(found, results[0])
 
 
 def test_a_network_without_kernels_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,7 @@ def train_on(model: CharRNN, inputs: np.ndarray, targets: np.ndarray, *, steps: 
     for _ in range(steps):
         nats = model.loss_and_grad(inputs, targets, model.zero_state(inputs.shape[1])) / inputs.size
         grad = model.grads.flat
-        clip_by_norm(grad, 1.0, global_norm(grad))
-        optimizer.step(model.params.flat, grad, rate)
+        optimizer.step(model.params.flat, grad, rate, clip_by_norm(grad, 1.0, global_norm(grad)))
         if nats < 0.02:
             break
     return nats

@@ -19,8 +19,10 @@ import numpy as np
 from charrnn.nn.compiled.layout import CompiledCell, Rows
 from charrnn.nn.compiled.panels import HeadPanels, LayerPanels
 from charrnn.nn.compiled.part import Part, gradients_of
+from charrnn.nn.compiled.updates import UPDATES
 from charrnn.nn.compiled.vector import BITS
 from charrnn.nn.dropout import Dropping
+from charrnn.nn.optim import Optimizer
 from charrnn.nn.params import Array, IntArray
 
 R = TypeVar("R")
@@ -124,6 +126,11 @@ class Engine:
         self._unpack(len(shares), grads)
         before = [np.concatenate(layer, axis=2) for layer in zip(*(gradients for _, gradients in found), strict=True)]
         return sum(nats for nats, _ in found), before
+
+    def speed_up(self, optimizer: Optimizer) -> None:
+        """Let the optimiser take its steps compiled and on these threads, if there is a compiled version of it."""
+        if optimizer.name in UPDATES:
+            optimizer.compiled = UPDATES[optimizer.name](self)
 
     def _unpack(self, count: int, grads: Sequence[MutableMapping[str, Array]]) -> None:
         """Sum the gradients of the parts and write them as those of the parameters."""

@@ -10,6 +10,8 @@ from charrnn.nn.compiled import packing
 from charrnn.nn.compiled.engine import Engine
 from charrnn.nn.compiled.layout import CompiledCell
 from charrnn.nn.compiled.stepper import CompiledStepper
+from charrnn.nn.compiled.updates import UPDATES
+from charrnn.nn.optim import OPTIMIZERS
 from charrnn.nn.params import Array
 
 
@@ -36,8 +38,16 @@ def run_all(cell: CompiledCell, tick: Callable[[int, int], None], dtype: type[np
         lambda: packing.drop(nothing, 0, np.zeros((1, 1, 1), dtype), nothing),
         lambda: engine.loss_and_grad(ids, ids, state, resets=None, scale=1.0, dropping=None, grads=grads),
         lambda: CompiledStepper(engine).step(0),
+        lambda: _update(engine, dtype),
     ]
     for done, run in enumerate(kernels):
         tick(done, len(kernels))
         run()
     tick(len(kernels), len(kernels))
+
+
+def _update(engine: Engine, dtype: type[np.floating]) -> None:
+    for name in UPDATES:
+        optimizer = OPTIMIZERS[name](1, np.dtype(dtype))
+        engine.speed_up(optimizer)
+        optimizer.step(np.zeros(1, dtype), np.zeros(1, dtype), 0.0)
