@@ -144,7 +144,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     optimizer: Annotated[str, Meta(description="update rule")] = "adam"
     momentum: Annotated[Fraction, Meta(description="fraction of the last update that is kept (sgd)")] = 0.9
     nesterov: Annotated[bool, Meta(description="Nesterov momentum (sgd)")] = False
-    beta1: Annotated[Fraction, Meta(description="decay per step of the gradient's running mean (adam, adamw, muon)")] = 0.9
+    beta1: Annotated[
+        Fraction, Meta(description="decay per step of the gradient's running mean (adam, adamw, muon)")
+    ] = 0.9
     beta2: Annotated[
         Fraction, Meta(description="decay per step of the squared gradient's running mean (adam, adamw, muon)")
     ] = 0.99

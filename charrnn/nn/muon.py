@@ -40,7 +40,7 @@ class Matrix(NamedTuple):
 
 
 class Muon(Adam):
-    """Adam with decoupled weight decay, but matrices move by the orthogonalised mean of their gradients; see the module.
+    """AdamW, but matrices move by the orthogonalised mean of their gradients; see the module.
 
     Adam's running means are kept for all parameters. A matrix moves at every second step, by
     0.2 sqrt(max(rows, columns)) sqrt(2) rate times U Vᵀ of β1 m + (1-β1) g, the mean one step ahead.
@@ -96,7 +96,8 @@ def orthogonalised(matrix: Array) -> Array:
     for _ in range(_ITERATIONS):
         a = x @ x.T
         x = _A * x + (_B * a + _C * (a @ a)) @ x
-    return x if wide else x.T
+    out: Array = x if wide else x.T
+    return out
 
 
 def matrices_of(params: FlatParams) -> list[Matrix]:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.network import CharRNN
-from charrnn.nn.optim import OPTIMIZERS, OptimizerOptions
+from charrnn.nn.optim import OptimizerOptions
+from charrnn.nn.optimizers import OPTIMIZERS
 from charrnn.nn.stepper import Stepper, stepper_of
 from tests.conftest import ROOT
 from tests.strategies import Case, make_case

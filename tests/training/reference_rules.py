@@ -52,7 +52,7 @@ def update(
 
 
 def turned(g: np.ndarray) -> np.ndarray:
-    """Muon's direction: the gradient's singular values, as shares of its norm, go through Jordan's polynomial thrice."""
+    """Muon's direction: singular values, as shares of the gradient's norm, go through Jordan's polynomial thrice."""
     u, values, v = np.linalg.svd(g, full_matrices=False)
     values = values / np.sqrt(np.sum(values**2))
     for _ in range(3):

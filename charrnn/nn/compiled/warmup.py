@@ -11,7 +11,7 @@ from charrnn.nn.compiled.engine import Engine
 from charrnn.nn.compiled.layout import CompiledCell
 from charrnn.nn.compiled.stepper import CompiledStepper
 from charrnn.nn.compiled.updates import UPDATES
-from charrnn.nn.optim import OPTIMIZERS
+from charrnn.nn.optimizers import OPTIMIZERS
 from charrnn.nn.params import Array
 
 
