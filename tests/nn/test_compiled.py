@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from charrnn.nn.cells import CELLS
 from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.muon import Matrix, Muon
 from charrnn.nn.network import CharRNN
 from charrnn.nn.optim import OptimizerOptions
 from charrnn.nn.optimizers import OPTIMIZERS
@@ -192,7 +193,7 @@ def test_machine_code_is_for_calls_of_the_same_types_alone() -> None:
         code_for(vector_functions.tanh, [(y, x), (y[::2], x)])
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "muon"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 def test_a_compiled_update_has_numpy_s_bits_whatever_the_threads(
@@ -203,6 +204,8 @@ def test_a_compiled_update_has_numpy_s_bits_whatever_the_threads(
     results = []
     for threads in (0, 1, 2, 3):
         optimizer = OPTIMIZERS[name](1001, np.dtype(dtype), options)
+        if isinstance(optimizer, Muon):
+            optimizer.matrices = [Matrix(slice(20, 620), (60, 10))]
         if threads:
             engine = make_case("lstm", way="compiled", threads=threads).model.engine
             assert engine is not None
@@ -210,7 +213,7 @@ def test_a_compiled_update_has_numpy_s_bits_whatever_the_threads(
             assert optimizer.compiled is not None
         rng = np.random.default_rng(0)
         p = rng.normal(size=1001).astype(dtype)
-        for scale in (1.0, 0.3, 0.7):
+        for scale in (1.0, 0.3, 0.7, 0.5):
             optimizer.step(p, rng.normal(size=1001).astype(dtype), 0.01, scale)
         results.append((p, *optimizer.moments.values()))
     for found in results[1:]:

@@ -47,7 +47,7 @@ def update(
     m_hat, n_hat = m / (1.0 - s["beta1"] ** t), n / (1.0 - s["beta2"] ** t)
     p = p - rate * m_hat / (np.sqrt(n_hat) + eps)
     if rule == "muon" and name.endswith(("weight_hh", "weight_ih", "head.weight")) and name != "layers.0.weight_ih":
-        p = start if t % 2 else start - rate * turned(s["beta1"] * m + (1.0 - s["beta1"]) * g)
+        p = start if t % 4 else start - rate * turned(m)
     return p - rate * decay * start if rule in ("adamw", "muon") else p
 
 
@@ -57,7 +57,7 @@ def turned(g: np.ndarray) -> np.ndarray:
     values = values / np.sqrt(np.sum(values**2))
     for _ in range(3):
         values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
-    return 0.2 * math.sqrt(2 * max(g.shape)) * (u * values) @ v
+    return 0.2 * 2.0 * math.sqrt(max(g.shape)) * (u * values) @ v
 
 
 def rate(s: Mapping[str, Any], *, step: int, total: int | None, seconds: float, plateaus: int) -> float:
