@@ -18,7 +18,7 @@ import numpy as np
 
 from charrnn.nn.compiled.layout import CompiledCell, Rows
 from charrnn.nn.compiled.panels import HeadPanels, LayerPanels
-from charrnn.nn.compiled.part import Part, gradients_of
+from charrnn.nn.compiled.part import Part, gradients_of, head_gradients_of
 from charrnn.nn.compiled.updates import UPDATES
 from charrnn.nn.compiled.vector import BITS
 from charrnn.nn.dropout import Dropping
@@ -148,14 +148,13 @@ class Engine:
         def unpack(k: int) -> None:
             for index, layer in enumerate(self.layers):
                 layer.unpack(gradients_of(total, index), grads[index], (k, count))
-            self.head.unpack(total["head.weight"], grads[-1], (k, count))
+            self.head.unpack(head_gradients_of(total), grads[-1], (k, count))
 
         if count > 1:
             self.on_threads(add, count)
         self.on_threads(unpack, count)
         for index, layer in enumerate(self.layers):
             layer.unpack_bias(gradients_of(total, index), grads[index])
-        self.head.unpack_bias(total["head.bias"], grads[-1])
 
     def shares(self, columns: int, at_most: int | None = None) -> list[slice]:
         """Columns of each thread; they differ by one at most."""

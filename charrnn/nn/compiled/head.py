@@ -3,7 +3,8 @@
     logits = W h + b        p = softmax(logits)        loss = -ln p[target]        dlogits = p - onehot(target)
 
 A few steps at a time, whose logits stay in cache. Symbols are filled up to whole vectors; those that are too many have
-a bias of -1e30 and so a probability of zero.
+a bias of -1e30 and so a probability of zero. Where only a few symbols are in the last vector (one of 65), a panel for
+them would be mostly empty: their weights lie along the units instead.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from charrnn.nn.compiled.functions import exp
 from charrnn.nn.compiled.jit import inline, kernel
 from charrnn.nn.compiled.product import gates_product, states_product, weight_gradient
-from charrnn.nn.compiled.vector import at, greatest, highest, load, nothing, spread_at, store, total
+from charrnn.nn.compiled.vector import at, behind, greatest, highest, load, nothing, spread_at, store, total
 from charrnn.nn.compiled.window import clear
 from charrnn.nn.params import Array, IntArray
 
@@ -27,14 +28,16 @@ class Head(NamedTuple):
     """The head's parameters, packed.
 
     Attributes:
-        weight: (V / W, K, 1, W) panels.
-        bias: (V / W, 1, W).
-        back: (K / 2W, V, 2, W) panels.
+        weight: (P, K, 1, W) panels.
+        bias: (V / W, 1, W), filled up.
+        back: (K / 2W, P W, 2, W) panels.
+        rest: (R, K / W, W), the weights of the last symbols, which are in no panel.
     """
 
     weight: Array
     bias: Array
     back: Array
+    rest: Array
 
 
 class Scores(NamedTuple):
@@ -44,7 +47,7 @@ class Scores(NamedTuple):
         h: (T, Q, B, W) states.
         targets: (T, B) symbols that follow.
         nats: (T, B), overwritten with the surprise at each.
-        logits: (t, V / W, B, 1, W) for the steps that are worked on at once.
+        logits: (t, V / W, B, 1, W), filled up, for the steps that are worked on at once.
         sums: (B,) of exp(logit - highest logit).
         dh: (T, Q, B, W), overwritten with the gradient of the states.
     """
@@ -63,7 +66,14 @@ def _logits(w: Any, s: Any, t: int, k: int) -> None:
     for p in range(s.logits.shape[1]):
         for b in range(s.logits.shape[2]):
             store(s.logits, (k, p, b, 0), load(w.bias, (p, 0)))
-        _add_logits(s.logits, k, p, 0, w.weight, s.h, t)
+        if p < w.weight.shape[0]:
+            _add_logits(s.logits, k, p, 0, w.weight, s.h, t)
+    for r in range(w.rest.shape[0]):
+        for b in range(s.logits.shape[2]):
+            sums = nothing(s.logits)
+            for q in range(s.h.shape[1]):
+                sums = sums + load(w.rest, (r, q)) * load(s.h, (t, q, b))
+            s.logits[k, s.logits.shape[1] - 1, b, 0, r] += total(sums)
 
 
 @inline
@@ -128,3 +138,18 @@ def loss_and_grad(w: Any, s: Any, d: Any, scale: float) -> None:
             for q in range(s.dh.shape[1] // 2):
                 _add_states(s.dh, t, q, w.back, s.logits, k, 0)
         _add_gradient(d.weight, s.logits[:count], 0, s.h[start : start + count])
+        _rest_gradients(w, s, d, start, count)
+
+
+@inline
+def _rest_gradients(w: Any, s: Any, d: Any, start: int, count: int) -> None:
+    """What the symbols that are in no panel add to the gradients of the states and of their own weights."""
+    for r in range(w.rest.shape[0]):
+        for k in range(count):
+            for q in range(s.h.shape[1]):
+                weight, gradient = load(w.rest, (r, q)), load(d.rest, (r, q))
+                for b in range(s.h.shape[2]):
+                    dlogit = spread_at(behind(at(s.logits, (k, s.logits.shape[1] - 1, b, 0)), r))
+                    store(s.dh, (start + k, q, b), load(s.dh, (start + k, q, b)) + dlogit * weight)
+                    gradient = gradient + dlogit * load(s.h, (start + k, q, b))
+                store(d.rest, (r, q), gradient)

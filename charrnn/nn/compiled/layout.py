@@ -76,11 +76,6 @@ class Rows:
         self.recurrent = np.ascontiguousarray(rows[:, cell.recurrent :])
 
 
-def filled(size: int, width: int) -> int:
-    """A number of features as a whole number of blocks."""
-    return -(-size // width) * width
-
-
 def to_blocks(features: Array, out: Array) -> None:
     """(F, B) -> (Q, B, W), the features that are too many zero."""
     blocks, columns, width = out.shape

@@ -63,11 +63,11 @@ def pack_table(weight: Any, bias: Any, rows: Any, bias_rows: Any, out: Any, shar
     The input meets the first `rows.shape[1]` vectors of a panel, all of them have a bias.
     """
     for p in range(share[0], rows.shape[0], share[1]):
-        for n in range(bias_rows.shape[1]):
-            for lane in range(rows.shape[2]):
-                if bias_rows[p, n, lane] >= 0:
-                    own, row = bias[bias_rows[p, n, lane]], rows[p, n, lane] if n < rows.shape[1] else -1
-                    for symbol in range(weight.shape[1]):
+        for symbol in range(weight.shape[1]):  # lanes innermost: panels of two symbols lie a power of two apart
+            for n in range(bias_rows.shape[1]):
+                for lane in range(rows.shape[2]):
+                    if bias_rows[p, n, lane] >= 0:
+                        own, row = bias[bias_rows[p, n, lane]], rows[p, n, lane] if n < rows.shape[1] else -1
                         out[symbol, p, n, lane] = own + weight[row, symbol] if row >= 0 else own
 
 
@@ -75,11 +75,11 @@ def pack_table(weight: Any, bias: Any, rows: Any, bias_rows: Any, out: Any, shar
 def unpack_table(packed: Any, rows: Any, out: Any, share: Any) -> None:
     """(V, P, n, W) -> (M, V)."""
     for p in range(share[0], rows.shape[0], share[1]):
-        for v in range(rows.shape[1]):
-            for lane in range(rows.shape[2]):
-                row = rows[p, v, lane]
-                if row >= 0:
-                    for symbol in range(out.shape[1]):
+        for symbol in range(out.shape[1]):
+            for v in range(rows.shape[1]):
+                for lane in range(rows.shape[2]):
+                    row = rows[p, v, lane]
+                    if row >= 0:
                         out[row, symbol] = packed[symbol, p, v, lane]
 
 

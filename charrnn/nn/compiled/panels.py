@@ -9,12 +9,14 @@ import numpy as np
 from charrnn.nn.buffers import aligned
 from charrnn.nn.compiled import packing
 from charrnn.nn.compiled.head import NO_SYMBOL, Head
-from charrnn.nn.compiled.layout import Rows, filled
+from charrnn.nn.compiled.layout import Rows
 from charrnn.nn.compiled.vector import lanes
 from charrnn.nn.compiled.window import Gradients, Weights
 from charrnn.nn.params import Array, IntArray, Shapes
 
 Share = tuple[int, int]  # which thread, of how many
+
+_FEW = 0.25  # of a vector: symbols that get no panel
 
 
 class LayerPanels:
@@ -106,42 +108,50 @@ class HeadPanels:
 
     Attributes:
         weights: for the kernels.
+        panels: V / W, filled up.
     """
 
     def __init__(self, params: Mapping[str, Array], units: int) -> None:
         self.params, self.units = params, units
         self.vocab_size, self.dtype = len(params["bias"]), params["bias"].dtype
-        self._width = lanes(self.dtype.itemsize)
-        rows: IntArray = np.arange(filled(self.vocab_size, self._width))
+        self.width = lanes(self.dtype.itemsize)
+        whole, rest = divmod(self.vocab_size, self.width)
+        self.panels, self._rest = whole + (rest > 0), rest if rest <= self.width * _FEW else 0
+        rows: IntArray = np.arange((self.panels - (self._rest > 0)) * self.width)
         rows[self.vocab_size :] = -1
-        self.rows = rows.reshape(-1, 1, self._width)
-        shapes = self.shapes()
-        none = aligned((0, 0, 2, self._width), self.dtype)
-        self.weights = Head(aligned(shapes["weight"], self.dtype), aligned(shapes["bias"], self.dtype), none)
+        self.rows = rows.reshape(-1, 1, self.width)
+        none = aligned((0, 0, 2, self.width), self.dtype)
+        self.weights = Head(**{name: aligned(shape, self.dtype) for name, shape in self.shapes().items()}, back=none)
         self.weights.bias[...] = NO_SYMBOL
 
     def shapes(self) -> Shapes:
         """Those of the gradients."""
-        return {"weight": (len(self.rows), self.units, 1, self._width), "bias": (len(self.rows), 1, self._width)}
+        return {
+            "weight": (len(self.rows), self.units, 1, self.width),
+            "bias": (self.panels, 1, self.width),
+            "rest": (self._rest, self.units // self.width, self.width),
+        }
 
     def prepare_backward(self) -> None:
         """Make room for what only gradients need."""
         if not len(self.weights.back):
-            shape = (self.units // (2 * self._width), self.rows.size, 2, self._width)
+            shape = (self.units // (2 * self.width), self.rows.size, 2, self.width)
             self.weights = self.weights._replace(back=aligned(shape, self.dtype))
 
     def pack(self, share: Share, *, backward: bool) -> None:
         """Fill a thread's share of the panels."""
-        packing.pack(self.params["weight"], self.rows, self.weights.weight, share)
+        weight, w = self.params["weight"], self.weights
+        packing.pack(weight, self.rows, w.weight, share)
         if share[0] == 0:
-            self.weights.bias.reshape(-1)[: self.vocab_size] = self.params["bias"]
+            w.bias.reshape(-1)[: self.vocab_size] = self.params["bias"]
+            w.rest.reshape(self._rest, self.units)[:, : weight.shape[1]] = weight[self.vocab_size - self._rest :]
         if backward:
-            packing.pack_transposed(self.params["weight"], self.rows, self.weights.back, share)
+            packing.pack_transposed(weight, self.rows, w.back, share)
 
-    def unpack(self, weight: Array, grads: MutableMapping[str, Array], share: Share) -> None:
-        """Write a thread's share of the gradient of the weights."""
-        packing.unpack(weight, self.rows, grads["weight"], share)
-
-    def unpack_bias(self, bias: Array, grads: MutableMapping[str, Array]) -> None:
-        """Write the gradient of the bias."""
-        grads["bias"][...] = bias.reshape(-1)[: self.vocab_size]
+    def unpack(self, d: Head, grads: MutableMapping[str, Array], share: Share) -> None:
+        """Write a thread's share of the gradients."""
+        weight = grads["weight"]
+        packing.unpack(d.weight, self.rows, weight, share)
+        if share[0] == 0:
+            grads["bias"][...] = d.bias.reshape(-1)[: self.vocab_size]
+            weight[self.vocab_size - self._rest :] = d.rest.reshape(self._rest, self.units)[:, : weight.shape[1]]

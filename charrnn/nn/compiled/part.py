@@ -111,7 +111,7 @@ class Part:
         return out
 
     def _scores(self, top: Array, targets: IntArray) -> head.Scores:
-        (T, B), view, panels = targets.shape, self._arena.view, len(self.head.rows)
+        (T, B), view, panels = targets.shape, self._arena.view, self.head.panels
         width = top.shape[3]
         steps = max(1, min(T, _LOGITS // (panels * width * B)))
         return head.Scores(
@@ -136,8 +136,7 @@ class Part:
         found = self._gradients()
         found.flat[...] = 0.0
         scores = self._scores(top, targets)
-        d_head = head.Head(found["head.weight"], found["head.bias"], self.head.weights.back)
-        head.loss_and_grad(self.head.weights, scores, d_head, self.dtype.type(scale))
+        head.loss_and_grad(self.head.weights, scores, head_gradients_of(found), self.dtype.type(scale))
         before: list[Array] = []
         for index in reversed(range(len(self.layers))):
             s = self._windows[index]
@@ -160,3 +159,9 @@ class Part:
 def gradients_of(found: FlatParams, index: int) -> Gradients:
     """A layer's views."""
     return Gradients(*(found[f"{index}.{name}"] for name in Gradients._fields))
+
+
+def head_gradients_of(found: FlatParams) -> head.Head:
+    """The head's views; there is no gradient of panels that are the same weights again."""
+    weight = found["head.weight"]
+    return head.Head(weight, found["head.bias"], weight, found["head.rest"])

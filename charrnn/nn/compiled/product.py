@@ -121,14 +121,14 @@ def states_product(used: int) -> Callable[..., None]:
             t: step.
             q: pair of blocks of states.
             w: (H / 2W, P used W, 2, W) panels.
-            gates: (S, P, B, n, W).
+            gates: (S, P or more, B, n, W).
             s: step of the gates.
             first: block of their panels.
         """
         columns, row, width = gates.shape[2], gates.shape[3] * gates.shape[4], gates.shape[4]
         over_columns(at(states, (t, 2 * q)), columns * width, width,
                      at(w, (q,)), 2 * width, used * width * 2 * width,
-                     at(gates, (s, 0, 0, first)), row, 1, columns * row, gates.shape[1], used * width,
+                     at(gates, (s, 0, 0, first)), row, 1, columns * row, w.shape[1] // (used * width), used * width,
                      columns)  # fmt: skip
 
     return add
@@ -144,14 +144,14 @@ def weight_gradient(vectors: int) -> Callable[..., None]:
 
         Args:
             gradient: (P, K, v, W) panels.
-            gates: (T, P, B, n, W).
+            gates: (T, P or more, B, n, W).
             first: see above.
             x: (T, K / W, B, W).
         """
         columns, row, width = gates.shape[2], gates.shape[3] * gates.shape[4], gates.shape[4]
         for start in range(0, gates.shape[0], _STEPS):
             count = min(_STEPS, gates.shape[0] - start)
-            for p in range(gates.shape[1]):
+            for p in range(gradient.shape[0]):
                 for block in range(x.shape[1]):
                     over_rows(at(gradient, (p, block * width)), width, vectors * width,
                               at(gates, (start, p, 0, first)), row, gates.shape[1] * columns * row,

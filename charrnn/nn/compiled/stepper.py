@@ -72,14 +72,14 @@ class _Streams:
 
     def __init__(self, engine: Engine, columns: int) -> None:
         self._engine, self._next = engine, 0
-        dtype, width = engine.head.dtype, engine.head.rows.shape[2]
+        dtype, width = engine.head.dtype, engine.head.width
         self._ids = np.zeros((1, columns), np.intp)
         Q = engine.layers[0].rows.units // width
         slots = [_STEPS + 1 if k < engine.cell.states else 0 for k in (0, 1)]
         self._states = [[aligned((n, Q, columns, width), dtype) for n in slots] for _ in engine.layers]
         self._logits = np.empty((engine.head.vocab_size, columns), dtype)
         self._windows = self._make_windows(columns)
-        shape = (1, len(engine.head.rows), columns, 1, width)
+        shape = (1, engine.head.panels, columns, 1, width)
         nothing, sums = aligned((0, Q, columns, width), dtype), aligned((columns,), dtype)
         logits, top = aligned(shape, dtype), self._states[-1][0]
         self._scores = [

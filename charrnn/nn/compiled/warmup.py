@@ -31,7 +31,7 @@ def run_all(cell: CompiledCell, tick: Callable[[int, int], None], dtype: type[np
     ids = np.zeros((1, 1), np.intp)
     state = [np.zeros((cell.states, H, 1), dtype) for _ in layers]
     grads = [{name: np.empty_like(values) for name, values in params.items()} for params in (*layers, head)]
-    nothing = np.zeros((1, 1, 1, engine.head.rows.shape[2]), dtype)
+    nothing = np.zeros((1, 1, 1, engine.head.width), dtype)
     kernels: list[Callable[[], object]] = [
         lambda: engine.refresh(backward=True),
         lambda: engine.loss(ids, ids, state, resets=None),
