@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from charrnn.amounts import duration
 from charrnn.nn.cells import CELLS
 
 # The network by which the machine's speed is measured.
@@ -204,7 +205,7 @@ class _Choice:
             f"network: {cell.upper()} {layers}x{units}, about {size:,.0f} parameters"
             + (", as many as so small a text bears; " if bears else "; ")
             + (f"{' and '.join(dropped)} against learning it by heart" if dropped else "no dropout, for lack of time"),
-            f"training: about {_duration(seconds)} for {passes:,.1f} passes at {self.own_speed:,.0f} characters per "
+            f"training: about {duration(seconds)} for {passes:,.1f} passes at {self.own_speed:,.0f} characters per "
             f"second; {columns} x {steps} characters per step, learning rate {c['training.learning_rate']:g}",
         )
 
@@ -224,9 +225,3 @@ def _round(steps: float) -> int:
         return 1
     power: int = 10 ** math.floor(math.log10(steps))
     return min((power, 2 * power, 5 * power, 10 * power), key=lambda k: abs(math.log(k / steps)))
-
-
-def _duration(seconds: float) -> str:
-    if round(seconds) == 1:
-        return "1 second"
-    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.3g} minutes"

@@ -220,10 +220,9 @@ def test_control_characters_are_shown_not_obeyed() -> None:
 
 
 def test_sparklines_show_the_course() -> None:
-    from charrnn.cli.views.progress import clock, sparkline
+    from charrnn.cli.views.progress import sparkline
 
     assert sparkline([8, 7, 6, 5, 4, 3, 2, 1], 8) == "█▇▆▅▄▃▂▁"
     assert sparkline([1.0] * 5, 3) == "▁▁▁"
     assert len(sparkline(list(range(1000)), 40)) == 40
     assert sparkline([], 5) == ""
-    assert (clock(65), clock(7384), clock(float("nan"))) == ("1:05", "2:03:04", "?")

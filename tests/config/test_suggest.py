@@ -99,7 +99,7 @@ def test_sorted_lines_are_drawn_from_all_over_unless_the_user_says_what_a_docume
     apart = chosen(20_000, 1.0, sorted_lines=True)
     c = config(apart).corpus
     assert (c.documents, c.split, c.document_separator) == ("lines", "shuffled", "\n")
-    assert "training: about 1 second for " in chosen(20_000, 1 / 60).lines[2]
+    assert "training: about 1 s for " in chosen(20_000, 1 / 60).lines[2]
     assert apart.lines[0].endswith("to validate on; its sorted lines are shuffled, each a document of its own")
     own = chosen(20_000, 1.0, sorted_lines=True, fixed={"corpus.split": "tail"})
     assert "documents" not in own.settings["corpus"]

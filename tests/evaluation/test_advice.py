@@ -147,7 +147,7 @@ def test_longer_names_the_bound_that_ended_the_run() -> None:
         config = parse_config("corpus: {source: unused}\ntraining: {max_minutes: 1.5}\n", where="test")
         (piece,) = advise(Case(config, curve(losses), reason=reason))
         assert (piece.key, piece.settings) == ("underfitting", (setting,))
-        assert "twice as long (54 seconds in all)" in piece.text
+        assert "twice as long (54 s in all)" in piece.text
     for reason in (None, "stopped", "patience"):
         assert not advise(Case(CONFIG, curve(losses), reason=reason))
     unseen: list[tuple[float, float | None]] = [(train, None) for train, _ in losses]
@@ -221,11 +221,11 @@ def test_the_end_is_explained() -> None:
     assert why_ended(None, config) is None
     once = parse_config("corpus: {source: unused}\ntraining: {epochs: 1, max_minutes: 0.5}\n", where="test")
     assert why_ended("epochs", once) == "ended after 1 epoch (training.epochs)"
-    assert why_ended("max_minutes", once) == "ended after 0.5 minutes of training (training.max_minutes)"
+    assert why_ended("max_minutes", once) == "ended after 30 s of training (training.max_minutes)"
     odd = parse_config(
         "corpus: {source: unused}\ntraining: {max_steps: 12345, max_minutes: 0.08333333}\n", where="test"
     )
-    assert why_ended("max_minutes", odd) == "ended after 0.0833 minutes of training (training.max_minutes)"
+    assert why_ended("max_minutes", odd) == "ended after 5 s of training (training.max_minutes)"
     assert why_ended("max_steps", odd) == "ended after 12,345 steps (training.max_steps)"
 
 
