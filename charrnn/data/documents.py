@@ -22,6 +22,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.amounts import counted
 from charrnn.config.typed_json import Count, decode
 from charrnn.data.encode import Bounds, EncodedText
 from charrnn.data.windows import SPLITS
@@ -199,7 +200,7 @@ class _Shuffle:
         count, ends = len(lengths), np.concatenate([[0], np.cumsum(lengths)])
         if first and count < sum(wanted):
             raise DataError(
-                f"the text has {count} document{'s' * (count != 1)}, which is too few for a shuffled split",
+                f"{counted(count, 'document')}, too few for a shuffled split",
                 hint="set corpus.split: tail, or look at corpus.documents and corpus.document_separator",
             )
         least = wanted if first else [0, 0, 0]

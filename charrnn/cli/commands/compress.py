@@ -79,13 +79,13 @@ def decompress(
     """Restore a compressed file, byte for byte."""
     from charrnn.api import load
     from charrnn.cli.views.progress import byte_progress
-    from charrnn.errors import CharRNNError
+    from charrnn.errors import naming
     from charrnn.evaluation.compression import codec
 
     loaded = load(checkpoint)
     packed = _read(file)
     _check_folder(output)
-    try:
+    with naming(file):
         if codec.needs_ngram(packed):
             loaded = with_ngram(loaded, corpus)
         start, mixture = loaded.text_model.starts[0], loaded.mixture
@@ -93,8 +93,6 @@ def decompress(
             data = codec.decompress(
                 packed, loaded.models[0], loaded.vocabulary, start=start, mixture=mixture, tick=tick
             )
-    except CharRNNError as error:
-        raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
     _write(output, data)
     if not quiet:
         tell(f"wrote {output}, {len(data):,} bytes")

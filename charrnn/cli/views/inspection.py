@@ -25,11 +25,11 @@ _SHOWN_UNITS = 10
 _BLANKS = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 
 
-def too_short(error: ValueError) -> DataError:
+def too_short(error: ValueError, where: str) -> DataError:
     """The text is too short for the request."""
     from charrnn.errors import DataError
 
-    return DataError(str(error), hint="give a longer text with --text, or look less far back with --steps")
+    return DataError(f"{where}: {error}", hint="give a longer text with --text, or look less far back with --steps")
 
 
 def glyph(symbol: str) -> str:
@@ -88,7 +88,9 @@ def show_ranking(seen: ModelAndText, trace: Trace, name: str, of: str, *, as_jso
     try:
         ranking = rank_units(trace, seen.text, name, of=of)
     except ValueError as error:
-        raise DataError(str(error), hint="choose another --text, --start or --length, or another property") from None
+        raise DataError(
+            f"{seen.where}: {error}", hint="choose another --text, --start or --length, or another property"
+        ) from None
     score = "Youden's J" if name in BINARY else "R²"
     if as_json:
         units = [{"layer": s.layer, "unit": s.unit, "train": s.train, "held_out": s.held_out} for s in ranking]
