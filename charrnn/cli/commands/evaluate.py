@@ -279,7 +279,8 @@ def _show(report: dict[str, Any]) -> None:
         label = f"order-{order} counts of {chars:,} characters (Kneser-Ney)" if name == "ngram" else name
         rows.append((label, f"{bits:.4f}", f"{nats:.4f}", f"{2**bits:.3f}"))
     title = f"{report['text']}: {report['characters']:,} characters"
-    print_table(title, ("", "bits per character", "nats", "perplexity"), rows)
+    among = "memorisation" in report
+    print_table(title, ("", "bits per character", "nats", "perplexity"), rows, among=among)
     for note in report["health"]["notes"]:
         tell(f"note: {note}")
     if "memorisation" in report:

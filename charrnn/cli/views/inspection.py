@@ -144,7 +144,7 @@ def show_predictions(seen: ModelAndText, found: list[Prediction]) -> None:
         for p in found
     ]  # fmt: skip
     guesses = ("first", "second", "third", "fourth", "fifth")[: max((len(p.guesses) for p in found), default=0)]
-    print_table(f"guesses of {seen.name}", ("character", "bits", *guesses), rows)
+    print_table(f"guesses of {seen.name}", ("character", "bits", *guesses), rows, among=True)
 
 
 def show_extremes(seen: ModelAndText, best: list[Prediction], worst: list[Prediction]) -> None:
@@ -155,7 +155,7 @@ def show_extremes(seen: ModelAndText, best: list[Prediction], worst: list[Predic
              "".join(glyph(c) for c in seen.text[max(0, p.position - 30) : p.position]))
             for p in group
         ]  # fmt: skip
-        print_table(title, ("character", "bits", "after"), rows, text="after")
+        print_table(title, ("character", "bits", "after"), rows, text="after", among=True)
 
 
 def show_memory(curves: list[dict[str, Any]]) -> None:
@@ -168,9 +168,9 @@ def show_memory(curves: list[dict[str, Any]]) -> None:
         gradient, width = curve["gradient"], 20
         logs = [math.log(max(1e-30, g)) for g in gradient]
         rows.append((curve["name"], *(f"{gradient[k - 1]:.1e}" for k in marks), sparkline(logs, width)))
-    print_table("gradient of the loss with respect to the state, by steps back", columns, rows)
+    print_table("gradient of the loss with respect to the state, by steps back", columns, rows, among=True)
     rows = [(c["name"], *(f"{c['loss'][k - 1]:.3f}" for k in marks), sparkline(c["loss"], 20)) for c in curves]
-    print_table("nats per character, by number of characters of context", columns, rows)
+    print_table("nats per character, by number of characters of context", columns, rows, among=True)
 
 
 def show_embeddings(points: list[dict[str, Any]], shares: list[float]) -> None:
@@ -195,9 +195,9 @@ def show_weights(found: list[RecurrentSpectrum], sizes: list[dict[str, Any]]) ->
         for s in found
     ]  # fmt: skip
     columns = ("layer, gate", "spectral radius", "largest", "median", "smallest", "singular values")
-    print_table("recurrent matrices", columns, rows)
+    print_table("recurrent matrices", columns, rows, among=True)
     table = [(s["name"], "x".join(map(str, s["shape"])), f"{s['rms']:.4f}", f"{s['largest']:.3f}") for s in sizes]
-    print_table("parameters", ("name", "shape", "root mean square", "largest"), table)
+    print_table("parameters", ("name", "shape", "root mean square", "largest"), table, among=True)
 
 
 def error_breakdown(seen: ModelAndText, corpus: Sequence[str] | None = None) -> dict[str, list[Share]]:
@@ -225,4 +225,4 @@ def show_errors(breakdown: dict[str, list[Share]]) -> None:
     for title, shares in breakdown.items():
         total = sum(s.count for s in shares)
         rows = [(s.name, f"{s.count / total:.1%}", f"{s.nats / math.log(2):.3f}", f"{s.of_loss:.1%}") for s in shares]
-        print_table(title, ("group", "of the text", "bits per character", "of the loss"), rows)
+        print_table(title, ("group", "of the text", "bits per character", "of the loss"), rows, among=True)
