@@ -106,8 +106,9 @@ def test_elsewhere_it_is_tab_separated_and_whole(capsys: pytest.CaptureFixture[s
     ],
 )
 def test_several_tables_in_a_pipe_have_their_names(
-    charrnn_here: Run, runs: Path, command: str, titles: list[str]
+    charrnn_here: Run, runs: Path, monkeypatch: pytest.MonkeyPatch, command: str, titles: list[str]
 ) -> None:
+    monkeypatch.setattr("charrnn.cli.views.memorised.CHARACTERS", 50)
     lines = charrnn_here(*command.split(), runs / "a").stdout.splitlines()
     found = [(line, after) for line, after in pairwise(lines) if line.startswith("# ")]
     assert [line[2:].startswith(title) for (line, _), title in zip(found, titles, strict=True)] == [True] * len(titles)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from charrnn.amounts import duration
-from charrnn.cli.output import tell, visible
+from charrnn.cli.output import tell, visible, wrapped
 from charrnn.cli.views.advice import NewAdvice, closing_advice, fitting
 from charrnn.cli.views.progress import sparkline
 from charrnn.errors import printable
@@ -279,10 +279,11 @@ class RichView:
         self._live.stop()
         if self._finished:
             for line in _closing(self._finished):
-                self._print(line, highlight=False, soft_wrap=True)
+                self._print(line)
 
-    def _print(self, line: str, **options: bool) -> None:
-        self._console.print(printable(line), markup=False, **options)  # type: ignore[arg-type]
+    def _print(self, line: str) -> None:
+        lines = wrapped(printable(line), self._console.width)
+        self._console.print(lines, markup=False, highlight=False, soft_wrap=True)
 
     def _numbers(self, row: StepReport) -> list[str]:
         """Names and values of what is measured, in turn."""
