@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import chosen
+from charrnn.cli.arguments import chosen, known_runs
 from charrnn.cli.completion import runs
 from charrnn.cli.text_options import parts_of
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 Checkpoints = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[CKPT...]", autocompletion=runs, help="Checkpoints or run directories; default: the newest."
+        metavar="[CKPT...]",
+        callback=known_runs,
+        autocompletion=runs,
+        help="Checkpoints or run directories; default: the newest.",
     ),
 ]
 TextFile = Annotated[Path | None, typer.Option("--text", help="Text file to read. Default: the run's validation part.")]
