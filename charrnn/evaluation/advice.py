@@ -174,18 +174,21 @@ def _repeated(case: Case) -> Iterator[Advice]:
 
 
 def _unlike(case: Case) -> Iterator[Advice]:
-    if case.text is None or not case.text.harder:
+    text, c = case.text, case.config.corpus
+    if text is None or not (text.harder or (text.sorted_lines and text.val_chars)):
         return
-    word, c = "harder" if case.text.harder > 0 else "easier", case.config.corpus
+    if text.sorted_lines:
+        seen = "the lines are in alphabetical order, so the validation part, their end, is unlike the training part"
+    else:
+        word = "harder" if text.harder > 0 else "easier"
+        seen = (
+            f"the validation part is of another kind than the training part ({abs(text.harder):.2f} nats {word} by "
+            "its pairs of characters alone)"
+        )
     remedy: tuple[str, ...] = () if c.split == "shuffled" else ("corpus.split=shuffled",)
     if remedy and c.document_separator is None:
         remedy = ("corpus.documents=lines", *remedy)
-    yield Advice(
-        "validation-unlike",
-        f"the validation part is of another kind than the training part ({abs(case.text.harder):.2f} nats {word} by "
-        "its pairs of characters alone), so its loss says little: mix the text or split it at random",
-        remedy,
-    )
+    yield Advice("validation-unlike", f"{seen}, and its loss says little: mix the text or split it at random", remedy)
 
 
 def _underfitting(case: Case, pieces: list[Point]) -> Iterator[Advice]:

@@ -92,6 +92,7 @@ class Summary(Record):
     train_pair_nats: Number | None = None
     train_pair_spread: Number | None = None
     space_share: Number | None = None
+    sorted_lines: bool | None = None
 
     @property
     def loss(self) -> float | None:

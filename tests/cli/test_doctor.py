@@ -118,8 +118,10 @@ def test_advice_speaks_in_the_options_that_were_given(charrnn_here: Run, config_
         assert done.returncode == 0, done.stderr
         return next(line for line in done.stderr.splitlines() if "ended after" in line).rpartition(" ")[2]
 
-    text = (tmp_path / "tiny.yaml").read_text().replace("max_steps: 12", "max_minutes: 0.0001")
-    (tmp_path / "timed.yaml").write_text(text)
+    (tmp_path / "timed.yaml").write_text(
+        "corpus: {source: text.txt, val_fraction: 0}\nmodel: {hidden_size: 8}\n"
+        "training: {epochs: null, max_minutes: 0.0001, sample_every: null}\n"
+    )
     assert ended("train", "-c", "timed.yaml", "--run-dir", "a") == "(training.max_minutes)"
     assert ended("train", "-c", "timed.yaml", "--minutes", "0.01", "--run-dir", "b") == "(--minutes)"
     over = charrnn_here("train", "--resume", "b").stderr

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config.load import parse_config
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.evaluation.advice import Case, advise, bearable, likely_gain, why_ended
 from charrnn.evaluation.curve import Curve, Point, noise
 from charrnn.evaluation.diagnosis import Diagnosis, diagnose
@@ -194,6 +195,24 @@ def test_passages_seen_before_are_counted() -> None:
     assert look_at_text(train, val).repeated_share == pytest.approx(0.5, abs=0.03)
     assert look_at_text(train, train[50_000:50_200]).repeated_share == 1.0
     assert look_at_text(train, val[:49]).repeated_share is None
+
+
+def test_the_end_of_sorted_lines_is_unlike_them() -> None:
+    rng = np.random.default_rng(2)
+    vocabulary = Vocabulary.of("\nabcdefghijklmnopqrstuvwxyz")
+    lines = sorted("".join(map(chr, rng.integers(97, 123, 6))) for _ in range(600))
+    for ordered in (True, False):
+        if not ordered:
+            rng.shuffle(lines)
+        ids = vocabulary.encode("\n".join(lines) + "\n")
+        case = Case(CONFIG, text=look_at_text(ids[:3500], ids[3500:], vocabulary))
+        keys = {piece.key: piece for piece in advise(case)}
+        assert ("validation-unlike" in keys) == ordered
+        if ordered:
+            assert "in alphabetical order" in keys["validation-unlike"].text
+            assert keys["validation-unlike"].settings == ("corpus.documents=lines", "corpus.split=shuffled")
+            alone = advise(replace(case, text=look_at_text(ids, ids[:0], vocabulary)))
+            assert "validation-unlike" not in {piece.key for piece in alone}
 
 
 def test_a_validation_part_of_another_kind_is_told_from_one_that_is_not() -> None:
