@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -156,7 +157,8 @@ def test_none_is_forgotten() -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(runs: Path) -> Path:
+def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = shutil.copytree(runs, tmp_path_factory.mktemp("options"), dirs_exist_ok=True)
     (runs / "form.txt").write_text("the {{word}} sat\nthe dog ran")
     (runs / "prime.txt").write_text("the cat")
     (runs / "t.yaml").write_text(
