@@ -148,7 +148,7 @@ def answer(app: Callable[..., Any]) -> None:
         app(args=[], prog_name="charrnn")
     found = _for_zsh(out.getvalue()) if os.environ[_VARIABLE] == "complete_zsh" else out.getvalue()
     for line in found.splitlines():  # fish divides a word from what it means by a tab
-        sys.stdout.write("\t".join(map(printable, line.removeprefix(cut).split("\t"))) + "\n")
+        sys.stdout.write("\t".join(printable(part) for part in line.removeprefix(cut).split("\t")) + "\n")
 
 
 def _for_zsh(found: str) -> str:
