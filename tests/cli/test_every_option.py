@@ -15,7 +15,7 @@ import pytest
 
 from charrnn.data.corpora import catalogue, corpus_path
 from tests.cli_reference import commands
-from tests.conftest import ROOT, SENTENCES, assert_one_line_error
+from tests.conftest import ROOT, SENTENCES, assert_one_line_error, train_here
 
 # All run in one folder. `a` and `b` are runs of one vocabulary, `t.yaml` trains for a moment.
 LINES = {
@@ -175,8 +175,10 @@ def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         name: [0.1] * shape[0] if len(shape) == 1 else [[0.1] * shape[1]] * shape[0] for name, shape in shapes.items()
     }
     (runs / "torch.json").write_text(json.dumps({"params": params}))
-    raw = ["train", "--config", "t.yaml", "--set", "corpus.encoding=bytes", "--run-dir", "bytes", "-q", "--overwrite"]
-    assert run(runs, raw).returncode == 0
+    raw = ["--config", "t.yaml", "--set", "corpus.encoding=bytes", "--run-dir", "bytes"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(runs)
+        train_here(*raw)
     return runs
 
 
