@@ -17,7 +17,10 @@ Programmers' mistakes inside `charrnn.nn` are plain ``ValueError``.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LONGEST = 1500  # characters of a message
 
