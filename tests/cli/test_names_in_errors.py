@@ -36,7 +36,10 @@ def test_a_text_that_is_too_short_for_a_model_is_named(charrnn_here: Run, runs: 
         assert_one_line_error(charrnn_here(*words.split(), runs / "a"), 3, "text.txt, val part: ")
 
 
-def test_so_short_a_text_trains_in_windows_that_fit(charrnn_here: Run, few: Path) -> None:
+def test_so_short_a_text_trains_in_windows_that_fit(
+    charrnn_here: Run, few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.training.choice._MEASURED_SECONDS", 0.01)
     (few / "short.txt").write_text(SENTENCES[:33])
     done = charrnn_here("config", "suggest", "short.txt", "--set", "training.seq_length=8")
     assert done.returncode == 0, done.stderr
