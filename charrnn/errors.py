@@ -16,6 +16,12 @@ Programmers' mistakes inside `charrnn.nn` are plain ``ValueError``.
 
 from __future__ import annotations
 
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _LONGEST = 1500  # characters of a message
 
 
@@ -96,6 +102,17 @@ class TerminatedRun(CharRNNError):  # noqa: N818
     """SIGTERM stopped the run; its state was saved first."""
 
     exit_code = 143
+
+
+@contextlib.contextmanager
+def naming(what: object) -> Iterator[None]:
+    """Put the name of a file or text before the message of an error in the block, which does not know it."""
+    try:
+        yield
+    except CharRNNError as error:
+        error.message = _brief(printable(f"{what}: {error.message}"))
+        error.args = (error.message,)
+        raise
 
 
 def printable(text: str) -> str:

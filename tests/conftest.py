@@ -107,6 +107,16 @@ def charrnn_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
+def train_here(*words: object) -> None:
+    """`charrnn train --quiet` in this process, for tests of what a run is good for afterwards."""
+    from charrnn.cli import app
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert app.run(["train", "--quiet", *map(str, words)]) == 0, err.getvalue()
+    assert (out.getvalue(), err.getvalue()) == ("", "")
+
+
 def assert_one_line_error(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
     """The command failed as DESIGN says: its code, one clear line (and perhaps a hint), no traceback."""
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)

@@ -15,7 +15,7 @@ JOBS = {
     "evaluation": "how well it predicts", "runs": "what a run is on disk", "data": "text to ids to windows",
     "config": "settings", "nn": "arrays only", "errors": "exit codes", "locks": "who is at work",
     "files": "written whole",
-    "blas": "kernel and threads",
+    "blas": "kernel and threads", "amounts": "durations, counts",
 }  # fmt: skip
 WIDTH, ROW, BOX, HEIGHT = 900, 84, 184, 46
 

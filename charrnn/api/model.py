@@ -107,9 +107,14 @@ class TrainedModel:
         from charrnn.evaluation.mixture import learn_mixture
         from charrnn.runs.text import corpus_parts
 
-        parts = corpus_parts(self.checkpoints[0], corpus)
+        loaded = self.checkpoints[0]
+        parts = corpus_parts(loaded, corpus)
         if len(parts["val"]) < 2 or not len(parts["train"]):
-            raise DataError("the run's text has no validation part, on which n-gram counts are weighed")
+            where = loaded.config.corpus.title
+            raise DataError(
+                f"{where}: no validation part, on which n-gram counts are weighed",
+                hint="train with a corpus.val_fraction above 0",
+            )
         out = copy(self)
         out.__dict__.pop("text_model", None)  # made anew, with the mixture
         out.mixture = learn_mixture(out.models, parts["train"], parts["val"], self.text_model.separator)

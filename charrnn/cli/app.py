@@ -17,9 +17,9 @@ from charrnn.blas import choose_kernel
 from charrnn.cli import completion
 from charrnn.cli.commands import LISTED, LoadedOnUse
 from charrnn.cli.help import CommandGroup, Group, Row
-from charrnn.cli.output import ReaderGoneError, write
+from charrnn.cli.output import ReaderGoneError, tell, write
 from charrnn.cli.streams import open_standard_streams, settle
-from charrnn.errors import CharRNNError, printable
+from charrnn.errors import CharRNNError
 from charrnn.files import unusable
 
 _STOPPED = (129, 130, 143)  # exit codes after a signal
@@ -125,8 +125,7 @@ def attempt(arguments: Sequence[str]) -> Outcome:
         )
         # A stop that was asked for is no error.
         error, remedy = ("", "") if outcome.code in _STOPPED else ("error: ", "hint: ")
-        hint = f"  {remedy}{printable(outcome.hint)}\n" if outcome.hint else ""
-        sys.stderr.write(f"charrnn: {error}{printable(outcome.message)}\n{hint}")
+        tell(f"charrnn: {error}{outcome.message}", *([f"  {remedy}{outcome.hint}"] if outcome.hint else []))
     mpi = sys.modules.get("charrnn.training.mpi")
     if mpi is not None and outcome.code not in (0, *_STOPPED):  # a stop is the same on all ranks
         settle()

@@ -2,19 +2,59 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from charrnn.cli import completion
 from charrnn.cli.output import tell
 
+
+def known_runs(ctx: typer.Context, param: typer.CallbackParam, given: Any) -> Any:
+    """Callback of an argument that names runs or checkpoints: refuses a text with what to do with it here.
+
+    Raises:
+        CheckpointError: neither a file nor a directory, or a text.
+        DataError: a text, where only a run would do; a run may still be waited for.
+    """
+    from charrnn.errors import CheckpointError, DataError
+
+    refused = CheckpointError if "CKPT" in str(param.metavar) else DataError
+    for path in given if isinstance(given, list | tuple) else [given]:
+        if path is None or ctx.resilient_parsing or path.is_dir() or path.suffix == ".npz":
+            continue
+        from charrnn.runs.reading import is_text, run_meant
+
+        there = path.exists()
+        if not is_text(path) if there else refused is DataError:
+            continue
+        meant, text = run_meant(path, None), _for_text(ctx, shlex.quote(str(path)), there)
+        if there:
+            text = text or f"to train on it: charrnn train {shlex.quote(str(path))}"
+            raise refused(f"{path}: a text, not a run", hint=f"{meant} Otherwise, {text}" if meant else text)
+        raise refused(f"{path}: no such run or checkpoint", hint=meant or text or "charrnn runs lists them")
+    return given
+
+
+def _for_text(ctx: typer.Context, text: str, is_file: bool) -> str | None:
+    """How the command is given a text, or the file of one."""
+    call, names = ctx.command_path, [param.name for param in ctx.command.params]
+    order = [param.metavar for param in ctx.command.params if param.param_type_name == "argument"]
+    if len(order) > 1:
+        return f"the order is: {call} {' '.join(map(str, order))}"
+    if "text" in names:
+        return f"to read it: {call} --text {text}" if is_file else f"for text: echo {text} | {call} --text -"
+    return f"for text: {call} --prompt {text}" if "prompt" in names and not is_file else None
+
+
 Checkpoints = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[CKPT...]",
+        callback=known_runs,
         autocompletion=completion.runs,
         help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
     ),
@@ -23,18 +63,27 @@ OneCheckpoint = Annotated[
     Path | None,
     typer.Argument(
         metavar="[CKPT]",
+        callback=known_runs,
         autocompletion=completion.runs,
         help="Checkpoint or run directory; default: the newest run.",
     ),
 ]
 OneRun = Annotated[
     Path | None,
-    typer.Argument(metavar="[RUN]", autocompletion=completion.runs, help="Run directory; default: the newest run."),
+    typer.Argument(
+        metavar="[RUN]",
+        callback=known_runs,
+        autocompletion=completion.runs,
+        help="Run directory; default: the newest run.",
+    ),
 ]
 RunDirectories = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[RUN...]", autocompletion=completion.runs, help="Run directories; default: the newest run."
+        metavar="[RUN...]",
+        callback=known_runs,
+        autocompletion=completion.runs,
+        help="Run directories; default: the newest run.",
     ),
 ]
 CONFIG = typer.Option(

@@ -48,14 +48,11 @@ def new_run(
     """
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
-    from charrnn.errors import SettingsError
 
     if config is None and len(texts) == 1 and is_recipe(texts[0], minutes):
         config, texts = Path(texts[0]), ()
     if config is not None and not texts:
         path = settings_path(str(config))
-        if path.is_dir() or path.suffix == ".txt":
-            raise SettingsError(f"{path}: not a settings file", hint=f"to train on a text: charrnn train {path}")
         limit = () if minutes is None else (f"training.max_minutes={minutes:g}",)
         return NewRun(load_config(path, (*limit, *overrides)), path.stem)
     if init_from is not None:
@@ -80,15 +77,14 @@ def chosen(
 
     from charrnn.cli.views.progress import byte_progress
     from charrnn.config.builtin import settings_path
-    from charrnn.config.load import read_settings
-    from charrnn.config.yaml import load_yaml
+    from charrnn.config.load import read_config
     from charrnn.data.decoding import EncodingError
     from charrnn.errors import DataError
     from charrnn.training.choice import choose_settings
 
     _check_known(texts)
     path = None if config is None else settings_path(str(config))
-    given: Any = {} if path is None else load_yaml(read_settings(path), where=str(path)) or {}
+    given: Any = {} if path is None else read_config(path)
     where = "the settings" if path is None else str(path)
     bar = partial(byte_progress, quiet=quiet)
     try:

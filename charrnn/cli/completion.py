@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,4 +146,24 @@ def answer(app: Callable[..., Any]) -> None:
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(Exception, SystemExit):
         app(args=[], prog_name="charrnn")
-    sys.stdout.write("".join(f"{printable(line.removeprefix(cut))}\n" for line in out.getvalue().splitlines()))
+    found = _for_zsh(out.getvalue()) if os.environ[_VARIABLE] == "complete_zsh" else out.getvalue()
+    for line in found.splitlines():  # fish divides a word from what it means by a tab
+        sys.stdout.write("\t".join(printable(part) for part in line.removeprefix(cut).split("\t")) + "\n")
+
+
+def _for_zsh(found: str) -> str:
+    """What zsh executes, from Typer's: that loses quotes, and has a space after each word, folders included."""
+    rows = re.findall(r'"((?:[^"]|"")*)"(?::"((?:[^"]|"")*)")?', found)
+    words = [(_plain(word), _plain(what)) for word, what in rows]
+    described = [
+        word.replace(":", r"\:") + (f":{what}" if what else "") for word, what in words if word[-1:] not in "/="
+    ]
+    unfinished = [word for word, _ in words if word[-1:] in "/="]
+    parts = [f"local -a words=({shlex.join(described)}); _describe word words"] if described else []
+    parts += [f"compadd -S '' -- {shlex.join(unfinished)}"] if unfinished else []
+    return "; ".join(parts) or found
+
+
+def _plain(escaped: str) -> str:
+    """A word as it was before Typer escaped it for zsh."""
+    return re.sub(r"\\+([:$`])", r"\1", escaped.replace('""', '"').replace("''", "'"))

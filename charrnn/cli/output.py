@@ -6,16 +6,22 @@ writes to the standard streams but for what is coloured here and for displays, w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import re
+import shutil
 import sys
+import textwrap
 import unicodedata
 from typing import Any
 
 from charrnn.errors import StorageError, printable
 
 _LONE = re.compile("[\udc80-\udcff]")
+_COMMAND = re.compile(r"\b(?:charrnn [^;,]+|pip install \S+)|--[a-z]\S* \S+")
+_GLUE = "\0"  # a space where no line ends; in no line that is printable
 _RAW_IN_JSON = re.compile("[\x7f-\x9f]")  # control characters that JSON may hold unescaped
 
 
@@ -90,9 +96,31 @@ def shown(text: str) -> str:
 
 
 def tell(*lines: str) -> None:
-    """Write lines to standard error, control characters in them as escapes."""
-    sys.stderr.write("".join(f"{printable(line)}\n" for line in lines))
+    """Write lines to standard error, control characters in them as escapes; on a terminal in lines that fit."""
+    width = terminal_width() if sys.stderr.isatty() else None
+    shown_lines = [printable(line) if width is None else wrapped(printable(line), width) for line in lines]
+    sys.stderr.write("".join(f"{line}\n" for line in shown_lines))
     sys.stderr.flush()
+
+
+def terminal_width() -> int:
+    """Columns of the terminal that standard error is."""
+    with contextlib.suppress(OSError, ValueError):
+        if not os.environ.get("COLUMNS"):
+            return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def wrapped(line: str, width: int) -> str:
+    """A line divided between words; a command in it stays in one piece, to be copied."""
+    if len(line) <= width:
+        return line
+    whole = _COMMAND.sub(lambda found: found[0].replace(" ", _GLUE), line)
+    indent = line[: len(line) - len(line.lstrip())] + "  "
+    parts = textwrap.wrap(
+        whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+    return "\n".join(parts).replace(_GLUE, " ")
 
 
 def tell_left_out(reason: str) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import inspect
 
 from charrnn.config.encodings import BYTES, codec_name, nearest_encoding
+from charrnn.config.file import read_sections
 from charrnn.config.messages import (
     allowed_values,
     nearest,
@@ -42,31 +43,17 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         >>> charrnn.load_config(Path("tiny/config.yaml"), ["model.hidden_size=8"]).model.hidden_size
         8
     """
-    return parse_config(read_settings(path), where=one_line(path), overrides=overrides)
+    return _build(read_config(path), one_line(path), overrides)
 
 
-def read_settings(path: Path) -> str:
-    """The text of a settings file.
+def read_config(path: Path) -> Any:
+    """The sections in a YAML file, unchecked.
 
     Raises:
-        SettingsError: no such file, unreadable, or not UTF-8.
+        SettingsError: no such file, or not YAML.
     """
-    from charrnn.config.yaml import (
-        MAX_BYTES,  # here, because sampling and evaluation read no YAML and start faster without
-    )
-
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1).decode("utf-8")
-    except FileNotFoundError:
-        raise SettingsError(f"{one_line(path)}: no such settings file", hint=_files_near(path)) from None
-    except UnicodeDecodeError as error:
-        raise SettingsError(
-            f"{one_line(path)}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8"
-        ) from None
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"{one_line(path)}: cannot be read: {reason}") from None
+    found = read_sections(path, _sections())
+    return {} if found is None else found
 
 
 def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Config:
@@ -358,23 +345,3 @@ def _check_together(config: Config, where: str) -> None:
             f"{where}: training: no stopping condition",
             hint="set one of training.epochs, training.max_steps, training.max_minutes",
         )
-
-
-def _files_near(path: Path) -> str | None:
-    """Files in the missing file's folder that may have been meant."""
-    try:
-        names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
-    except OSError:
-        return f"there is no folder {path.parent}"
-    if path.suffix == "" and path.parent == Path():
-        from charrnn.config.builtin import recipes
-
-        if close := nearest(path.name, recipes()):
-            return f"did you mean {close}?"
-    close = nearest(path.name, names) or nearest(path.name + ".yaml", names)
-    if close:
-        return f"did you mean {path.parent / close}?"
-    settings_files = [name for name in names if name.endswith((".yaml", ".yml"))]
-    if not settings_files:
-        return f"there is no settings file in {path.parent}"
-    return f"{path.parent} has: {', '.join(settings_files[:8])}{', ...' if len(settings_files) > 8 else ''}"

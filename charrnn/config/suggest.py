@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from charrnn.amounts import duration
 from charrnn.nn.cells import CELLS
 
 # The network by which the machine's speed is measured.
@@ -38,6 +39,38 @@ _EVALUATION_SPEED = 3.0  # times that of training
 
 
 @dataclass(frozen=True)
+class LineOutline:
+    """What the rule knows of a text's lines, from some of them.
+
+    Attributes:
+        count: of the lines looked at that are not blank.
+        characters, words: mean per line.
+        distinct: share of them that differ from all before.
+        blank: share of blank lines among all.
+        prose: share that are indented or end with a punctuation mark, as lines of verse, speech and code do.
+        letters: share of letters among their characters.
+    """
+
+    count: int
+    characters: float
+    words: float
+    distinct: float
+    blank: float
+    prose: float
+    letters: float
+
+    @property
+    def is_list(self) -> bool:
+        """Whether they are names or words, whose order says nothing, rather than a text."""
+        short = self.characters <= 30 and self.words <= 3
+        return short and self.count >= 100 and self.distinct >= 0.7 and self.letters >= 0.6 and self._plain
+
+    @property
+    def _plain(self) -> bool:
+        return self.blank <= 0.02 and self.prose <= 0.2
+
+
+@dataclass(frozen=True)
 class TextOutline:
     """What the rule knows of a text.
 
@@ -46,12 +79,21 @@ class TextOutline:
         characters: of the whole text, validation part included.
         symbols: how many different ones.
         sorted_lines: its lines are in alphabetical order, so that its end is unlike the rest.
+        lines: what they are like; None if that is unknown.
     """
 
     name: str
     characters: int
     symbols: int
     sorted_lines: bool = False
+    lines: LineOutline | None = None
+
+    @property
+    def apart(self) -> str | None:
+        """The lines as a message names them, where each is a document of its own; None where they are one text."""
+        if self.lines is not None and self.lines.is_list:
+            return f"a {'sorted ' if self.sorted_lines else ''}list, whose lines"
+        return "its sorted lines" if self.sorted_lines else None
 
 
 @dataclass(frozen=True)
@@ -110,8 +152,9 @@ class _Choice:
         self.validated = held_out * size
         self.train = max(1.0, size - self.validated - fixed.get("corpus.test_fraction", 0.0) * size)
         documents = ("corpus.documents", "corpus.document_separator", "corpus.split")
-        if self.text.sorted_lines and not any(path in fixed for path in documents):
-            self.set("corpus.documents", "lines", "they are in alphabetical order,")
+        if self.text.apart and not any(path in fixed for path in documents):
+            why = "they are in alphabetical order," if self.text.sorted_lines else "their order says nothing,"
+            self.set("corpus.documents", "lines", why)
             self.set("corpus.split", "shuffled", "so the validation part is drawn from all of them")
 
     def network(self) -> None:
@@ -200,11 +243,11 @@ class _Choice:
         seconds, passes = self.total / self.per_second, self.total * columns * steps / train
         return (
             f"text: {text.name}, {text.characters:,} characters of {text.symbols} symbols, {self.validated:,.0f} of "
-            "them to validate on" + ("; its sorted lines are shuffled, each a document of its own" if apart else ""),
+            "them to validate on" + (f"; {text.apart} are shuffled, each a document of its own" if apart else ""),
             f"network: {cell.upper()} {layers}x{units}, about {size:,.0f} parameters"
             + (", as many as so small a text bears; " if bears else "; ")
             + (f"{' and '.join(dropped)} against learning it by heart" if dropped else "no dropout, for lack of time"),
-            f"training: about {_duration(seconds)} for {passes:,.1f} passes at {self.own_speed:,.0f} characters per "
+            f"training: about {duration(seconds)} for {passes:,.1f} passes at {self.own_speed:,.0f} characters per "
             f"second; {columns} x {steps} characters per step, learning rate {c['training.learning_rate']:g}",
         )
 
@@ -224,9 +267,3 @@ def _round(steps: float) -> int:
         return 1
     power: int = 10 ** math.floor(math.log10(steps))
     return min((power, 2 * power, 5 * power, 10 * power), key=lambda k: abs(math.log(k / steps)))
-
-
-def _duration(seconds: float) -> str:
-    if round(seconds) == 1:
-        return "1 second"
-    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.3g} minutes"

@@ -22,8 +22,10 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.amounts import counted
 from charrnn.config.typed_json import Count, decode
 from charrnn.data.encode import Bounds, EncodedText
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import SPLITS
 from charrnn.errors import DataError
 from charrnn.files import read_regular, sync_folder, write_atomically, writing
@@ -199,7 +201,7 @@ class _Shuffle:
         count, ends = len(lengths), np.concatenate([[0], np.cumsum(lengths)])
         if first and count < sum(wanted):
             raise DataError(
-                f"the text has {count} document{'s' * (count != 1)}, which is too few for a shuffled split",
+                f"{counted(count, 'document')}, too few for a shuffled split",
                 hint="set corpus.split: tail, or look at corpus.documents and corpus.document_separator",
             )
         least = wanted if first else [0, 0, 0]
@@ -238,9 +240,20 @@ def _gather(block: IdArray, file: IO[bytes], starts: Positions, lengths: Positio
 
 
 def alphabetical(text: EncodedText, separator: IdArray) -> bool:
-    """Whether the documents are in alphabetical order, forwards or backwards; a large text is looked at in places."""
-    ids, values = _OnDisk(text), text.vocabulary.values.tolist()
-    if text.vocabulary.encoding == "bytes":
+    """Whether the documents are in alphabetical order; see `in_order`."""
+    return in_order(_OnDisk(text), text.vocabulary, separator)
+
+
+def in_order(ids: IdArray | _OnDisk, vocabulary: Vocabulary, separator: IdArray) -> bool:
+    """Whether documents are in alphabetical order, forwards or backwards; a large text is looked at in places.
+
+    Args:
+        ids: (N,) of the documents.
+        vocabulary: of the ids.
+        separator: ids that end a document.
+    """
+    values = vocabulary.values.tolist()
+    if vocabulary.encoding == "bytes":
         ranks = np.array([ord(chr(v).lower()) if v < 128 else v for v in values], np.int64)
     else:
         ranks = np.array([ord(chr(v).lower()[0]) for v in values], np.int64)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.amounts import counted
 from charrnn.errors import DataError
 from charrnn.nn.params import IdArray
 
@@ -71,7 +72,7 @@ class WindowStream:
         predictions = len(ids) - 1
         if predictions < seq_length:
             raise DataError(
-                f"the training part has {len(ids):,} symbols, but a window needs training.seq_length + 1 = "
+                f"the training part has {counted(len(ids), 'symbol')}, but a window needs training.seq_length + 1 = "
                 f"{seq_length + 1}",
                 hint="use a longer text, a smaller training.seq_length or smaller corpus fractions",
             )

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from charrnn.amounts import counted, duration
 from charrnn.config.schema import Config
 from charrnn.evaluation.curve import Curve, Point, noise
 from charrnn.evaluation.health import FEW_STEPS, Health
@@ -173,18 +174,21 @@ def _repeated(case: Case) -> Iterator[Advice]:
 
 
 def _unlike(case: Case) -> Iterator[Advice]:
-    if case.text is None or not case.text.harder:
+    text, c = case.text, case.config.corpus
+    if text is None or not (text.harder or (text.sorted_lines and text.val_chars)):
         return
-    word, c = "harder" if case.text.harder > 0 else "easier", case.config.corpus
+    if text.sorted_lines:
+        seen = "the lines are in alphabetical order, so the validation part, their end, is unlike the training part"
+    else:
+        word = "harder" if text.harder > 0 else "easier"
+        seen = (
+            f"the validation part is of another kind than the training part ({abs(text.harder):.2f} nats {word} by "
+            "its pairs of characters alone)"
+        )
     remedy: tuple[str, ...] = () if c.split == "shuffled" else ("corpus.split=shuffled",)
     if remedy and c.document_separator is None:
         remedy = ("corpus.documents=lines", *remedy)
-    yield Advice(
-        "validation-unlike",
-        f"the validation part is of another kind than the training part ({abs(case.text.harder):.2f} nats {word} by "
-        "its pairs of characters alone), so its loss says little: mix the text or split it at random",
-        remedy,
-    )
+    yield Advice("validation-unlike", f"{seen}, and its loss says little: mix the text or split it at random", remedy)
 
 
 def _underfitting(case: Case, pieces: list[Point]) -> Iterator[Advice]:
@@ -203,7 +207,7 @@ def _underfitting(case: Case, pieces: list[Point]) -> Iterator[Advice]:
         return
     what = "validation" if validated else "training"
     text = (
-        f"the {what} loss was still falling at the end: twice as long ({_duration(2 * pieces[-1].seconds)} in all) is "
+        f"the {what} loss was still falling at the end: twice as long ({duration(2 * pieces[-1].seconds)} in all) is "
         f"likely to give about {gain:.2f} nats less"
     )
     yield Advice("underfitting", text, _longer(case, 2))
@@ -247,18 +251,14 @@ def _capacity(case: Case, pieces: list[Point]) -> Iterator[Advice]:
 def why_ended(reason: str | None, config: Config) -> str | None:
     """Why a run ended, as a sentence without its subject; None where it has not."""
     t = config.training
+    validations = counted(t.patience or 0, "validation")
     return {
-        "epochs": f"ended after {_counted(t.epochs, 'epoch')} (training.epochs)",
-        "max_steps": f"ended after {_counted(t.max_steps, 'step')} (training.max_steps)",
-        "max_minutes": f"ended after {_counted(t.max_minutes, 'minute')} of training (training.max_minutes)",
-        "patience": f"ended because {_counted(t.patience, 'validation')} brought no better loss (training.patience)",
+        "epochs": f"ended after {counted(t.epochs or 0, 'epoch')} (training.epochs)",
+        "max_steps": f"ended after {counted(t.max_steps or 0, 'step')} (training.max_steps)",
+        "max_minutes": f"ended after {duration(60 * (t.max_minutes or 0))} of training (training.max_minutes)",
+        "patience": f"ended because {validations} brought no better loss (training.patience)",
         "stopped": "stopped by a signal",
     }.get(reason or "")
-
-
-def _counted(number: float | None, noun: str) -> str:
-    count = number or 0
-    return f"{count:{',.0f' if count == round(count) else '.3g'}} {noun}" + ("" if count == 1 else "s")
 
 
 def _rounded(value: float) -> str:
@@ -268,10 +268,3 @@ def _rounded(value: float) -> str:
 def _rough(count: int) -> str:
     digits = 10 ** max(0, len(str(count)) - 2)
     return f"{round(count / digits) * digits:,}"
-
-
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    if minutes < 1.5:
-        return f"{seconds:.0f} seconds"
-    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"

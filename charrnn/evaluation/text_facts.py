@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.data.documents import in_order
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.evaluation.memorisation import occurrences
 from charrnn.nn.params import IdArray
@@ -38,6 +39,7 @@ class TextFacts:
             if either is too short.
         train_pair_nats, train_pair_spread: mean and standard deviation of the same for pieces of the training part,
             each under the others.
+        sorted_lines: whether the training part's lines are in alphabetical order; None if that is unknown.
         space_share: share of spaces in the training part; None if that is unknown.
     """
 
@@ -48,6 +50,7 @@ class TextFacts:
     train_pair_nats: float | None = None
     train_pair_spread: float | None = None
     space_share: float | None = None
+    sorted_lines: bool | None = None
 
     @property
     def harder(self) -> float:
@@ -64,12 +67,15 @@ def look_at_text(train: IdArray, val: IdArray, vocabulary: Vocabulary | None = N
     Args:
         train: (N,) ids of the training part; may be memory-mapped.
         val: (M,) ids of the validation part.
-        vocabulary: says which id is a space.
+        vocabulary: says which id is a space, and which letters come first.
     """
     val_nats, train_nats, spread = _pair_nats(train, val)
     space = np.empty(0) if vocabulary is None else vocabulary.encode(" ", unknown="skip")
     spaces = float(np.mean(np.concatenate(_stretches(train, 8, _SLICE)) == space[0])) if len(space) else None
-    return TextFacts(len(train), len(val), _repeated(train, val), val_nats, train_nats, spread, spaces)
+    ordered = None
+    if vocabulary is not None and len(newline := vocabulary.encode("\n", unknown="skip")):
+        ordered = in_order(train, vocabulary, newline)
+    return TextFacts(len(train), len(val), _repeated(train, val), val_nats, train_nats, spread, spaces, ordered)
 
 
 def _stretches(ids: IdArray, count: int, length: int) -> list[IdArray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.amounts import counted
 from charrnn.data.windows import cut_window
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import IdArray
@@ -18,7 +19,7 @@ _WARM_UP = 128  # symbols read before the window, so that its initial state is o
 
 def _starts(ids: IdArray, length: int, places: int, seed: int) -> npt.NDArray[np.int64]:
     if len(ids) < length + 2:
-        raise ValueError(f"the text has {len(ids)} symbols, but {length + 2} are needed")
+        raise ValueError(f"{counted(len(ids), 'symbol')}, but {length + 2} are needed")
     return np.random.default_rng(seed).integers(0, len(ids) - length - 1, places)
 
 

@@ -39,6 +39,16 @@ def run_meant(path: Path, otherwise: str | None, *, runs_dir: Path = Path("check
     return f"did you mean {runs_dir / close}?" if close and runs_dir / close != path else otherwise
 
 
+def is_text(path: Path) -> bool:
+    """Whether a file looks like text, by how it begins."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(1 << 12)
+    except OSError:
+        return False
+    return len(start) > 0 and b"\0" not in start and not start.startswith((b"PK\3\4", b"\x1f\x8b"))
+
+
 class Row(Record, gc=False):
     """A report of a history; see `charrnn.runs.events.Report`."""
 
@@ -82,6 +92,7 @@ class Summary(Record):
     train_pair_nats: Number | None = None
     train_pair_spread: Number | None = None
     space_share: Number | None = None
+    sorted_lines: bool | None = None
 
     @property
     def loss(self) -> float | None:

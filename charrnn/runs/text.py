@@ -22,7 +22,7 @@ from charrnn.data.raw import RawFile, spooled
 from charrnn.data.sources import STDIN, FoundFiles, expand
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import split_bounds
-from charrnn.errors import DataError
+from charrnn.errors import DataError, naming
 from charrnn.files import read_named
 from charrnn.nn.params import IdArray
 from charrnn.runs.checkpoint import Checkpoint
@@ -96,7 +96,8 @@ def encode_corpus(
             continue
         relative = any(not _is_absolute(source) for source in corpus.sources)
         text = replace(text, notes=found.notes + text.notes, started_in=os.path.abspath(place) if relative else "")
-        return _split(text, corpus, new=not expected)
+        with naming(corpus.title):
+            return _split(text, corpus, new=not expected)
     if expected and isinstance(refused, OtherTextError):
         raise MissingTextError(
             f"{corpus.title}: not the text this run was trained on", hint=f"its SHA-256 is {expected}"

@@ -21,7 +21,8 @@ import msgspec
 from msgspec import Meta
 
 from charrnn.config.builtin import settings_path
-from charrnn.config.load import config_from_dict, config_to_dict, load_config, read_settings
+from charrnn.config.file import read_sections
+from charrnn.config.load import config_from_dict, config_to_dict, load_config
 from charrnn.config.messages import nearest, one_line
 from charrnn.config.schema import Config
 from charrnn.errors import SettingsError, shown
@@ -149,11 +150,8 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         SettingsError: the file or a trial has something impossible.
     """
-    from charrnn.config.yaml import load_yaml
-
     where = one_line(path)
-    obj = load_yaml(read_settings(path), where=where)
-    file = _checked(obj, where)
+    file = _checked(read_sections(path, SweepFile.__struct_fields__), where)
     base = load_config(settings_path(file.base, beside=path.parent), overrides)
     budget = {"training.max_steps": file.budget.trial_steps, "training.max_minutes": file.budget.trial_minutes}
     common = {**file.set, **{k: v for k, v in budget.items() if v is not None}}
@@ -263,6 +261,10 @@ def _checked(obj: object, where: str) -> SweepFile:
     known = list(SweepFile.__struct_fields__)
     if not isinstance(obj, dict):
         raise SettingsError(f"{where}: not a sweep file", hint=f"write a mapping of {', '.join(known)}")
+    if obj.keys() & Config.__struct_fields__:
+        raise SettingsError(
+            f"{where}: settings of one run, not a sweep file", hint="name them in a sweep file: `base: FILE`"
+        )
     for key in obj:
         if key not in known:
             close = nearest(str(key), known)

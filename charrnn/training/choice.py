@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from charrnn.config.load import config_from_dict, config_to_dict, given_settings
 from charrnn.config.schema import Config, CorpusSettings
-from charrnn.config.suggest import REFERENCE, Suggestion, TextOutline, suggest
+from charrnn.config.suggest import REFERENCE, LineOutline, Suggestion, TextOutline, suggest
 from charrnn.config.yaml import dump_yaml
 from charrnn.data.documents import alphabetical
 from charrnn.data.encode import EncodedText
@@ -23,6 +25,7 @@ from charrnn.training.trainer import Trainer
 
 _MEASURED_SECONDS = 0.8
 MINUTES = 3.0
+_LOOKED, _PLACES = 1 << 14, 8  # symbols of a text whose lines are looked at, and of how many such pieces
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,8 @@ def measure_speed(
     sections = msgspec.to_builtins(config)
     for path, value in REFERENCE.items():
         section, _, name = path.partition(".")
-        sections[section][name] = value
+        # A window that is shorter because of so short a text.
+        sections[section][name] = min(value, config.training.seq_length) if name == "seq_length" else value
     sections["training"] |= {"epochs": None, "max_steps": None, "max_minutes": minutes}
     reference = msgspec.convert(sections, Config)
     trainer = Trainer(
@@ -134,4 +138,27 @@ def outline_of(name: str, text: EncodedText) -> TextOutline:
     """What the rule wants to know of a text."""
     newline = text.vocabulary.encode("\n", unknown="skip")
     in_order = len(newline) > 0 and alphabetical(text, newline)
-    return TextOutline(name, len(text.ids), len(text.vocabulary), in_order)
+    return TextOutline(name, len(text.ids), len(text.vocabulary), in_order, _outline_of_lines(text))
+
+
+def _outline_of_lines(text: EncodedText) -> LineOutline | None:
+    size = len(text.ids)
+    starts = np.linspace(0, max(0, size - _LOOKED), max(1, min(_PLACES, size // _LOOKED))).astype(int)  # none overlap
+    lines: list[str] = []
+    for start in starts.tolist():
+        piece = text.vocabulary.decode(text.ids[start : start + _LOOKED])
+        found = (piece if isinstance(piece, str) else piece.decode("utf-8", "replace")).split("\n")
+        lines += found[int(start > 0) : None if start + _LOOKED >= size else -1]  # without halves
+    full = [line for line in lines if line.strip()]
+    if not full:
+        return None
+    characters = sum(map(len, full))
+    return LineOutline(
+        count=len(full),
+        characters=characters / len(full),
+        words=sum(len(line.split()) for line in full) / len(full),
+        distinct=len(set(full)) / len(full),
+        blank=max(0, len(lines) - len(full) - 1) / len(lines),  # after the last line end comes no line
+        prose=sum(line[0].isspace() or unicodedata.category(line.rstrip()[-1])[0] == "P" for line in full) / len(full),
+        letters=sum(character.isalpha() for line in full for character in line) / characters,
+    )

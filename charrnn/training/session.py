@@ -106,7 +106,7 @@ def _remarks(trainer: Trainer, *, locked: bool) -> Iterator[str]:
     if not locked:
         yield _NO_LOCK
     if ended := why_ended(reason_to_end(t, trainer.counters, trainer.total_steps), trainer.config):
-        yield f"nothing is left to train: the run has already {ended}; raise that setting to continue"
+        yield f"nothing is left to train: the run has already {ended}; raise that to continue"
 
 
 def leads() -> bool:

@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from charrnn.amounts import counted
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.windows import WindowStream
-from charrnn.errors import DataError, DivergenceError
+from charrnn.errors import DataError, DivergenceError, naming
 from charrnn.evaluation.loss import evaluate
 from charrnn.files import unwritable, writing
 from charrnn.nn.clip import CLIPPERS, global_norm
@@ -91,19 +92,21 @@ class Trainer:
         self.separator = separator_ids(c, text.vocabulary)
         parts = split_parts(text, c)
         train, val = parts["train"], parts["val"]
-        self.stream = WindowStream(
-            train, t.batch_size, t.seq_length, separator=self.separator, offsets=t.random_offsets
-        )
-        if c.val_fraction and len(val) < 2:
-            raise DataError(
-                f"the validation part has {len(val)} symbols",
-                hint="use a longer text or a larger corpus.val_fraction, or set it to 0 for none",
+        with naming(c.title):
+            self.stream = WindowStream(
+                train, t.batch_size, t.seq_length, separator=self.separator, offsets=t.random_offsets
             )
+            if c.val_fraction and len(val) < 2:
+                raise DataError(
+                    f"the validation part has {counted(len(val), 'symbol')}",
+                    hint="use a longer text or a larger corpus.val_fraction, or set it to 0 for none",
+                )
         self.val_ids = val
         self.opening = opening_of(train, text.vocabulary, self.separator)
         self.counters = Counters(replicas=choose_replicas(t.replicas, self.stream.columns), text_sha256=text.sha256)
         if resume_from is not None:
-            check_text(resume_from, text.vocabulary, text.sha256)
+            with naming(c.title):
+                check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
         self.counters.started_in = text.started_in or self.counters.started_in
         self.kernels = kernels_of_run(config, len(text.vocabulary), self.stream, resume_from, compiling)

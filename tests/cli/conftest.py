@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, SENTENCES
+from tests.conftest import SENTENCES, train_here
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two trained models of one vocabulary, and one of another."""
+    """Two trained models of one vocabulary, and one of another; not to be changed."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "text.txt").write_text(SENTENCES * 12)
     (folder / "other.txt").write_text("0123456789 " * 200)
@@ -24,7 +21,5 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "training: {batch_size: 4, seq_length: 16, epochs: null, max_steps: 250, learning_rate: 0.02, "
             "eval_every: 50, sample_every: null}\n"
         )
-        words = ["train", "--config", str(folder / f"{name}.yaml"), "--run-dir", str(folder / name), "--quiet"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run([sys.executable, "-m", "charrnn", *words], check=True, env=environment, cwd=folder)
+        train_here("--config", folder / f"{name}.yaml", "--run-dir", folder / name)
     return folder

@@ -21,14 +21,14 @@ JSON_KEYS = {
 
 
 @pytest.fixture
-def trained(charrnn: Run, config_file: Path) -> Path:
-    done = charrnn("train", "--config", config_file, "--quiet")
+def trained(charrnn_here: Run, config_file: Path) -> Path:
+    done = charrnn_here("train", "--config", config_file, "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return config_file.parent / "checkpoints" / "tiny"
 
 
-def test_train_sample_and_eval(charrnn: Run, config_file: Path) -> None:
+def test_train_sample_and_eval(charrnn: Run, charrnn_here: Run, config_file: Path) -> None:
     done = charrnn("train", "--config", config_file, "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
@@ -45,25 +45,30 @@ def test_train_sample_and_eval(charrnn: Run, config_file: Path) -> None:
         "summary.json",
     ]
 
-    first = charrnn("sample", "--length", 40, "--seed", 3, "--prime", "the cat")
+    seeded = ("--length", 40, "--seed", 3)
+    first = charrnn_here("sample", *seeded, "--prime", "the cat")
     assert first.returncode == 0
     assert first.stdout.startswith("the cat")
     assert len(first.stdout) == 7 + 40 + 1
     assert charrnn("sample", "--length", 40, "--seed", 3, "--prime-file", "-", stdin="the cat").stdout == first.stdout
-    assert charrnn("sample", run, "--prime", "-", "--length", 40, "--seed", 3, stdin="the cat").stdout == first.stdout
-    greedy = [charrnn("sample", run, "--temperature", 0, "--length", 30, "--seed", s).stdout for s in (1, 2)]
+    assert (
+        charrnn_here("sample", run, "--prime", "-", "--length", 40, "--seed", 3, stdin="the cat").stdout == first.stdout
+    )
+    greedy = [charrnn_here("sample", run, "--temperature", 0, "--length", 30, "--seed", s).stdout for s in (1, 2)]
     assert greedy[0] == greedy[1]
-    many = charrnn("sample", run, "--num-samples", 3, "--length", 8, "--seed", 1, "--separator", "==", "--top-k", 3)
+    many = charrnn_here(
+        "sample", run, "--num-samples", 3, "--length", 8, "--seed", 1, "--separator", "==", "--top-k", 3
+    )
     assert many.stdout.count("==\n") == 2
-    assert "seed: " in charrnn("sample", run, "--length", 1).stderr
+    assert "seed: " in charrnn_here("sample", run, "--length", 1).stderr
 
-    report = json.loads(charrnn("eval", "--json").stdout)
+    report = json.loads(charrnn_here("eval", "--json").stdout)
     assert report["loss"] == pytest.approx(summary["best_val_loss"], rel=1e-6)
     assert report["perplexity"] == pytest.approx(2 ** report["bits_per_char"])
     assert set(report["baselines"]) == {"gzip", "xz", "bz2", "ngram", "ngram_chars", "ngram_order"}
     piped = json.loads(charrnn("eval", run, "--text", "-", "--no-baselines", "--json", stdin=SENTENCES).stdout)
     assert piped["characters"] == len(SENTENCES) - 1
-    table = charrnn("eval", run, "--split", "train").stdout
+    table = charrnn_here("eval", run, "--split", "train").stdout
     assert "gzip" in table
     assert "bits per character" in table
 
@@ -147,12 +152,12 @@ def test_wrong_checkpoints_and_primes(charrnn_here: Run, trained: Path, tmp_path
 
 
 def test_a_missing_text_does_not_stop_sampling_nor_plain_evaluation(
-    charrnn: Run, trained: Path, text_file: Path
+    charrnn_here: Run, trained: Path, text_file: Path
 ) -> None:
     text_file.write_text("another text\n" * 40)
-    assert_one_line_error(charrnn("eval", trained), 3, "not the text")
-    assert charrnn("eval", trained, "--text", text_file, "--no-baselines", "--unknown", "skip").returncode == 0
-    assert charrnn("sample", trained, "--length", 3).returncode == 0
+    assert_one_line_error(charrnn_here("eval", trained), 3, "not the text")
+    assert charrnn_here("eval", trained, "--text", text_file, "--no-baselines", "--unknown", "skip").returncode == 0
+    assert charrnn_here("sample", trained, "--length", 3).returncode == 0
 
 
 def test_debug_shows_the_traceback(charrnn: Run) -> None:
@@ -171,7 +176,7 @@ def test_a_closed_pipe_ends_quietly(trained: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_says_how_to_go_on(config_file: Path, number: int, code: int, charrnn: Run) -> None:
+def test_a_signal_saves_and_says_how_to_go_on(config_file: Path, number: int, code: int, charrnn_here: Run) -> None:
     command = [sys.executable, "-m", "charrnn", "train", "-c", str(config_file), "--set", "training.max_steps=1000000"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=config_file.parent, env=environment, stderr=subprocess.PIPE, text=True)
@@ -183,7 +188,7 @@ def test_a_signal_saves_and_says_how_to_go_on(config_file: Path, number: int, co
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "--resume" in err
-    assert charrnn("sample", "--length", 1).returncode == 0
+    assert charrnn_here("sample", "--length", 1).returncode == 0
 
 
 def test_gradcheck_passes_and_can_fail(charrnn_here: Run, config_file: Path) -> None:
@@ -220,10 +225,9 @@ def test_control_characters_are_shown_not_obeyed() -> None:
 
 
 def test_sparklines_show_the_course() -> None:
-    from charrnn.cli.views.progress import clock, sparkline
+    from charrnn.cli.views.progress import sparkline
 
     assert sparkline([8, 7, 6, 5, 4, 3, 2, 1], 8) == "█▇▆▅▄▃▂▁"
     assert sparkline([1.0] * 5, 3) == "▁▁▁"
     assert len(sparkline(list(range(1000)), 40)) == 40
     assert sparkline([], 5) == ""
-    assert (clock(65), clock(7384), clock(float("nan"))) == ("1:05", "2:03:04", "?")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import sys
 
 import pytest
 
+from charrnn.cli.output import tell, wrapped
 from charrnn.cli.views import training as views
 from charrnn.runs.events import StepReport
 
@@ -56,3 +58,28 @@ def test_nothing_is_redrawn_where_the_cursor_cannot_move(monkeypatch: pytest.Mon
         assert kind("auto", TERM="xterm-256color", **notebook) == "rich"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     assert kind("auto", TERM="xterm") == "plain"
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_lines_on_a_terminal_end_between_words_and_never_in_a_command(width: int) -> None:
+    line = "text: my.txt, 60,000 characters of 59 symbols, 6,000 of them to validate on; its sorted lines are shuffled"
+    shown = wrapped(line, width).splitlines()
+    assert " ".join(part.strip() for part in shown) == line
+    assert max(map(len, shown)) <= width
+    assert [part[:2] for part in shown[1:]] == ["  "] * (len(shown) - 1)
+    command = "charrnn train --resume 'my run'"
+    for before in range(width):
+        assert command in wrapped(f"{'x ' * (before // 2)}hint: {command}; more", width)
+    long = f"  hint: charrnn eval --text {'a' * width}"
+    assert wrapped(long, width).replace("\n    ", " ") == long
+
+
+def test_only_a_terminal_divides_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "word " * 40
+    for terminal, height in ((False, 1), (True, 4)):
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda terminal=terminal: terminal)
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("COLUMNS", "60")
+        tell(line)
+        assert stream.getvalue().count("\n") == height

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from charrnn.cli.views.advice import NewAdvice, fitting
+from charrnn.cli.views.advice import NewAdvice, closing_advice, fitting, in_words
 from charrnn.cli.views.training import RichView, TqdmView
-from charrnn.runs.events import Advice, Advised, RunStarted
+from charrnn.runs.events import Advice, Advised, RunFinished, RunStarted
 from tests.conftest import Run, assert_one_line_error
 
+LONGER = ("training.max_minutes=4", "model.dropout=0.1")
 WIDE = ("--set", "model.hidden_size=150", "--set", "training.max_steps=3")  # far too wide for 2,000 characters
 SIZE = "parameters learn 1,749 characters by heart"
 
@@ -108,3 +110,26 @@ def test_a_stopped_run_goes_on_with_what_it_knew(charrnn_here: Run, config_file:
     whole, parts = (json.loads((tmp_path / name / "summary.json").read_text()) for name in "ab")
     assert [piece["key"] for piece in whole["advice"]] == [piece["key"] for piece in parts["advice"]]
     assert parts["best_step"] is not None
+
+
+def test_advice_speaks_in_the_options_that_were_given(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:
+    def ended(*words: object) -> str:
+        done = charrnn_here(*words)
+        assert done.returncode == 0, done.stderr
+        return next(line for line in done.stderr.splitlines() if "ended after" in line).rpartition(" ")[2]
+
+    (tmp_path / "timed.yaml").write_text(
+        "corpus: {source: text.txt, val_fraction: 0}\nmodel: {hidden_size: 8}\n"
+        "training: {epochs: null, max_minutes: 0.0001, sample_every: null}\n"
+    )
+    assert ended("train", "-c", "timed.yaml", "--run-dir", "a") == "(training.max_minutes)"
+    assert ended("train", "-c", "timed.yaml", "--minutes", "0.01", "--run-dir", "b") == "(--minutes)"
+    over = charrnn_here("train", "--resume", "b").stderr
+    assert "(--minutes); raise that to continue" in over
+    assert "training.max_minutes" not in over
+    assert "try --budget 2000" in charrnn_here("compare", "tiny.yaml", "--budget", "5").stderr
+    assert ended("compare", "tiny.yaml", "--budget", "0.01s", "--overwrite") == "(--budget)"
+
+    finished = RunFinished("max_minutes", {"ended": "ended", "advice": [asdict(Advice("a", "b", LONGER))]})
+    (line,) = closing_advice(in_words(finished, {"training.max_minutes": "--minutes {}"}).summary)[1:]
+    assert line == "advice: b; try --minutes 4 --set model.dropout=0.1"

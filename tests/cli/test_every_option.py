@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ import pytest
 
 from charrnn.data.corpora import catalogue, corpus_path
 from tests.cli_reference import commands
-from tests.conftest import ROOT, SENTENCES, assert_one_line_error
+from tests.conftest import ROOT, SENTENCES, assert_one_line_error, train_here
 
 # All run in one folder. `a` and `b` are runs of one vocabulary, `t.yaml` trains for a moment.
 LINES = {
@@ -156,7 +157,8 @@ def test_none_is_forgotten() -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(runs: Path) -> Path:
+def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = shutil.copytree(runs, tmp_path_factory.mktemp("options"), dirs_exist_ok=True)
     (runs / "form.txt").write_text("the {{word}} sat\nthe dog ran")
     (runs / "prime.txt").write_text("the cat")
     (runs / "t.yaml").write_text(
@@ -173,8 +175,10 @@ def folder(runs: Path) -> Path:
         name: [0.1] * shape[0] if len(shape) == 1 else [[0.1] * shape[1]] * shape[0] for name, shape in shapes.items()
     }
     (runs / "torch.json").write_text(json.dumps({"params": params}))
-    raw = ["train", "--config", "t.yaml", "--set", "corpus.encoding=bytes", "--run-dir", "bytes", "-q", "--overwrite"]
-    assert run(runs, raw).returncode == 0
+    raw = ["--config", "t.yaml", "--set", "corpus.encoding=bytes", "--run-dir", "bytes"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(runs)
+        train_here(*raw)
     return runs
 
 

@@ -17,7 +17,7 @@ from charrnn.cli.views import progress as progress_view
 from charrnn.cli.views.progress import Progress
 from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
-from tests.conftest import SENTENCES, Run, assert_one_line_error
+from tests.conftest import SENTENCES, Run, assert_one_line_error, train_here
 
 HOSTILE = '<script>alert("x")</script> & <img src=x onerror=alert(1)> [bold]$x_1$ \x1b[31m </style></div> '
 
@@ -25,12 +25,6 @@ HOSTILE = '<script>alert("x")</script> & <img src=x onerror=alert(1)> [bold]$x_1
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on a text full of markup."""
-    import os
-    import subprocess
-    import sys
-
-    from tests.conftest import ROOT
-
     folder = tmp_path_factory.mktemp("inspect")
     text = folder / "text.txt"
     text.write_text((SENTENCES + HOSTILE + 'Said "Dog" (and [cat]).\n') * 30, encoding="utf-8", newline="")
@@ -40,10 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "training: {batch_size: 4, seq_length: 16,"
         " epochs: null, max_steps: 30, eval_every: 10, sample_every: 10, sample_length: 60, log_every: 5}\n"
     )
-    subprocess.run(
-        [sys.executable, "-m", "charrnn", "train", "-c", str(settings), "-q", "--run-dir", str(folder / "<b>$x")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True,
-    )  # fmt: skip
+    train_here("-c", settings, "--run-dir", folder / "<b>$x")
     return folder / "<b>$x"
 
 

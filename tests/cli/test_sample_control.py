@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -15,6 +17,8 @@ import pytest
 
 import charrnn as package
 from charrnn.api import TrainedModel
+from charrnn.cli import app
+from charrnn.cli.streams import mute
 from charrnn.evaluation.scoring import text_nats
 from tests.conftest import ROOT, SENTENCES, Run, assert_one_line_error
 
@@ -172,14 +176,27 @@ def test_flags_that_do_not_go_together(charrnn_here: Run, runs: Path) -> None:
     assert_one_line_error(charrnn_here("sample", runs / "a", "--stop", ""), 2, "empty")
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "sample a --seed 1 --length 20000", "sample a --seed 1 --num-samples 300", "sample a --seed 1 --json",
-        "eval a --text text.txt --per-line", "eval a --text text.txt --per-char json", "rank text.txt a",
-    ],
-)  # fmt: skip
-def test_a_reader_that_has_enough_is_no_error(runs: Path, line: str) -> None:
+ENOUGH = [
+    "sample a --seed 1 --length 20000", "sample a --seed 1 --num-samples 300", "sample a --seed 1 --json",
+    "eval a --text text.txt --per-line", "eval a --text text.txt --per-char json", "rank text.txt a",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ENOUGH)
+def test_a_reader_that_has_enough_is_no_error(runs: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs)
+    end, begin = os.pipe()
+    os.close(end)
+    said = io.StringIO()
+    with open(begin, "w", encoding="utf-8", closefd=True) as out:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+            assert app.run(line.split()) == 0
+        mute(out)  # or what is left in it fails when it is closed
+    assert said.getvalue() == ""
+
+
+@pytest.mark.parametrize("line", [ENOUGH[0], *(pytest.param(line, marks=pytest.mark.extras) for line in ENOUGH[1:])])
+def test_nor_in_a_real_process(runs: Path, line: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "charrnn", *line.split()], cwd=runs, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,3 +90,21 @@ def test_rank(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
     assert_one_line_error(charrnn_here("rank", "c.txt", runs / "a"), 3, "c.txt", "'z'")
     assert_one_line_error(charrnn_here("rank", "none.txt", runs / "a"), 3, "none.txt")
     assert_one_line_error(charrnn_here("rank", "-", runs / "a", stdin="\n"), 3, "no candidates")
+
+
+def test_the_training_text_is_counted_once(charrnn_here: Run, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from charrnn.evaluation import baselines, mixture, ngram
+
+    counted: list[int] = []
+
+    def choose_order(train: Any, *arguments: Any, **options: Any) -> Any:
+        counted.append(len(train))
+        return ngram.choose_order(train, *arguments, **options)
+
+    for module in (baselines, mixture):
+        monkeypatch.setattr(module, "choose_order", choose_order)
+    found = json.loads(charrnn_here("eval", runs / "a", "--ngram", "--json").stdout)
+    assert len(counted) == 1
+    assert found["baselines"]["ngram_chars"] == counted[0]
+    alone = json.loads(charrnn_here("eval", runs / "a", "--json").stdout)
+    assert alone["baselines"] == found["baselines"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.cli.views.table import layout, print_table, shortened
+from tests.conftest import Run
 
 RUNS = [
     ("compare/lstm-baseline-256", "done", "0.2934", "1.9e-05", "1,200", "lstm"),
@@ -89,3 +92,24 @@ def test_elsewhere_it_is_tab_separated_and_whole(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "name\tloss\na\\tb\\n\\x1b[31m\t0.5\n"
     print_table("facts", ("", ""), [("lines", "3")])
     assert capsys.readouterr().out == "lines\t3\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "titles"),
+    [
+        ("inspect memory --steps 5", ["gradient of the loss", "nats per character"]),
+        ("inspect predictions --length 5", ["guesses of a", "best predicted", "worst predicted"]),
+        ("inspect weights", ["recurrent matrices", "parameters"]),
+        ("inspect errors", ["kind of character", "place in the word", "five characters"]),
+        ("eval --memorization --no-baselines", ["", "memorisation"]),
+        ("eval --no-baselines", []),
+    ],
+)
+def test_several_tables_in_a_pipe_have_their_names(
+    charrnn_here: Run, runs: Path, monkeypatch: pytest.MonkeyPatch, command: str, titles: list[str]
+) -> None:
+    monkeypatch.setattr("charrnn.cli.views.memorised.CHARACTERS", 50)
+    lines = charrnn_here(*command.split(), runs / "a").stdout.splitlines()
+    found = [(line, after) for line, after in pairwise(lines) if line.startswith("# ")]
+    assert [line[2:].startswith(title) for (line, _), title in zip(found, titles, strict=True)] == [True] * len(titles)
+    assert all("\t" in heads for _, heads in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import os
 import pty
@@ -11,10 +12,12 @@ import shutil
 import subprocess
 import sys
 import unicodedata
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from charrnn.cli import app
 from tests.conftest import ROOT, Run, assert_one_line_error
 
 FRENCH = "L'été dernier, à Noël, le garçon naïf mangeait. Où vas-tu ? demanda-t-il. Ça va être très gênant.\n" * 20
@@ -40,10 +43,13 @@ def train(charrnn: Run, *words: object, name: str = "run", **options: object) ->
 
 
 def sampled_bytes(folder: Path, *words: object) -> bytes:
-    command = [sys.executable, "-m", "charrnn", "sample", "run", "--seed", "1", *map(str, words)]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    ).stdout
+    """What `sample` writes to a file that is its standard output."""
+    with (folder / "made").open("w+b") as file:
+        with redirect_stdout(io.TextIOWrapper(file, encoding="utf-8", write_through=True)) as out:
+            assert app.run(["sample", "run", "--seed", "1", *map(str, words)]) == 0
+            out.detach()
+        file.seek(0)
+        return file.read()
 
 
 def on_a_terminal(folder: Path, *words: object) -> str:
@@ -132,17 +138,17 @@ def test_a_prime_in_another_normal_form_is_told(charrnn_here: Run, folder: Path)
         assert_one_line_error(refused, 3, f"in another Unicode normal form: convert it to {mine}")
 
 
-def test_a_text_from_standard_input(charrnn: Run, folder: Path) -> None:
+def test_a_text_from_standard_input(charrnn: Run, charrnn_here: Run, folder: Path) -> None:
     done = train(charrnn, "corpus.source=-", stdin=gzip.compress(FRENCH.encode()))
     assert done.returncode == 0, done.stderr
-    assert charrnn("eval", "run", "--no-baselines", "--json").returncode == 0  # found by its hash
-    resumed = charrnn("train", "--resume", "run", "--set", "training.max_steps=6", "--json")
+    assert charrnn_here("eval", "run", "--no-baselines", "--json").returncode == 0  # found by its hash
+    resumed = charrnn_here("train", "--resume", "run", "--set", "training.max_steps=6", "--json")
     assert json.loads(resumed.stdout)["steps"] == 6
     shutil.rmtree(folder / "home")
-    missing = charrnn("eval", "run", "--no-baselines", stdin=b"another text")
+    missing = charrnn_here("eval", "run", "--no-baselines", stdin="another text")
     assert_one_line_error(missing, 3, "not the text this run was trained on", "--corpus PATH")
     (folder / "kept.txt").write_text(FRENCH, encoding="utf-8")
-    assert charrnn("eval", "run", "--no-baselines", "--corpus", "kept.txt").returncode == 0
+    assert charrnn_here("eval", "run", "--no-baselines", "--corpus", "kept.txt").returncode == 0
 
 
 @pytest.mark.extras

@@ -92,8 +92,8 @@ def test_the_recipe_of_a_corpus_gives_way_to_the_corpus_where_minutes_are_given(
         ("nothing.txt", None, 3, "no such file, directory, named corpus or recipe"),
         ("quickstrat", None, 3, "did you mean quickstart?"),
         ("my.text", None, 3, "did you mean my.txt?"),
-        ("few.txt", b"too short", 3, "a longer text"),
-        ("--config=verse.txt", None, 2, "to train on a text: charrnn train verse.txt"),
+        ("few.txt", b"too short", 3, "few.txt: the training part has 8 symbols"),
+        ("--config=verse.txt", None, 2, "verse.txt: no such settings file"),
         ("--config=.", None, 2, "not a settings file"),
     ],
 )

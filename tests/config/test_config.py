@@ -314,7 +314,7 @@ def test_what_is_no_readable_text_file_is_refused(tmp_path: Path) -> None:
     for path, problem in (
         ("latin.yaml", "not UTF-8"),
         ("big.yaml", "larger than"),
-        (".", "cannot be read"),
+        (".", "a directory, not a settings file"),
         ("\0", "null"),
     ):
         with pytest.raises(SettingsError, match=problem):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise, product
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from charrnn.config.load import config_from_dict
 from charrnn.config.schema import Config
-from charrnn.config.suggest import Suggestion, TextOutline, suggest
+from charrnn.config.suggest import LineOutline, Suggestion, TextOutline, suggest
 
 SIZES = (300, 1_842, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 MINUTES = (0.01, 0.5, 3.0, 20.0, 600.0)
@@ -94,12 +95,27 @@ def test_what_the_user_sets_stays_and_the_rest_is_made_to_fit() -> None:
     assert rate < free.training.learning_rate
 
 
+NAMES = LineOutline(count=500, characters=8.0, words=1.4, distinct=0.95, blank=0.0, prose=0.02, letters=0.95)
+
+
+def test_a_list_is_drawn_from_all_over() -> None:
+    for ordered, said in ((False, "; a list, whose lines are shuffled"), (True, "; a sorted list, whose lines")):
+        suggestion = chosen(20_000, 1.0, lines=NAMES, sorted_lines=ordered)
+        assert (config(suggestion).corpus.documents, config(suggestion).corpus.split) == ("lines", "shuffled")
+        assert said in suggestion.lines[0]
+    for no_list in (
+        {"count": 99}, {"characters": 31.0}, {"words": 3.1}, {"distinct": 0.6}, {"blank": 0.03}, {"prose": 0.3},
+        {"letters": 0.5},
+    ):  # fmt: skip
+        assert config(chosen(20_000, 1.0, lines=replace(NAMES, **no_list))).corpus.documents == "text"
+
+
 def test_sorted_lines_are_drawn_from_all_over_unless_the_user_says_what_a_document_is() -> None:
     assert config(chosen(20_000, 1.0)).corpus.split == "tail"
     apart = chosen(20_000, 1.0, sorted_lines=True)
     c = config(apart).corpus
     assert (c.documents, c.split, c.document_separator) == ("lines", "shuffled", "\n")
-    assert "training: about 1 second for " in chosen(20_000, 1 / 60).lines[2]
+    assert "training: about 1 s for " in chosen(20_000, 1 / 60).lines[2]
     assert apart.lines[0].endswith("to validate on; its sorted lines are shuffled, each a document of its own")
     own = chosen(20_000, 1.0, sorted_lines=True, fixed={"corpus.split": "tail"})
     assert "documents" not in own.settings["corpus"]

@@ -109,7 +109,7 @@ def test_a_few_large_documents_are_shared_out(tmp_path: Path) -> None:
     sizes = {name: len(ids) for name, ids in split_parts(text, wanted).items()}
     assert sizes == {"train": 3 * 51, "val": 51, "test": 51}
     one = corpus_settings(source=str(files[0]), documents="files", split="shuffled")
-    with pytest.raises(DataError, match="1 document, which is too few"):
+    with pytest.raises(DataError, match="1 document, too few"):
         encode_corpus(one)
 
 

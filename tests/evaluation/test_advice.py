@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config.load import parse_config
+from charrnn.data.vocabulary import Vocabulary
 from charrnn.evaluation.advice import Case, advise, bearable, likely_gain, why_ended
 from charrnn.evaluation.curve import Curve, Point, noise
 from charrnn.evaluation.diagnosis import Diagnosis, diagnose
@@ -147,7 +148,7 @@ def test_longer_names_the_bound_that_ended_the_run() -> None:
         config = parse_config("corpus: {source: unused}\ntraining: {max_minutes: 1.5}\n", where="test")
         (piece,) = advise(Case(config, curve(losses), reason=reason))
         assert (piece.key, piece.settings) == ("underfitting", (setting,))
-        assert "twice as long (54 seconds in all)" in piece.text
+        assert "twice as long (54 s in all)" in piece.text
     for reason in (None, "stopped", "patience"):
         assert not advise(Case(CONFIG, curve(losses), reason=reason))
     unseen: list[tuple[float, float | None]] = [(train, None) for train, _ in losses]
@@ -196,6 +197,24 @@ def test_passages_seen_before_are_counted() -> None:
     assert look_at_text(train, val[:49]).repeated_share is None
 
 
+def test_the_end_of_sorted_lines_is_unlike_them() -> None:
+    rng = np.random.default_rng(2)
+    vocabulary = Vocabulary.of("\nabcdefghijklmnopqrstuvwxyz")
+    lines = sorted("".join(map(chr, rng.integers(97, 123, 6))) for _ in range(600))
+    for ordered in (True, False):
+        if not ordered:
+            rng.shuffle(lines)
+        ids = vocabulary.encode("\n".join(lines) + "\n")
+        case = Case(CONFIG, text=look_at_text(ids[:3500], ids[3500:], vocabulary))
+        keys = {piece.key: piece for piece in advise(case)}
+        assert ("validation-unlike" in keys) == ordered
+        if ordered:
+            assert "in alphabetical order" in keys["validation-unlike"].text
+            assert keys["validation-unlike"].settings == ("corpus.documents=lines", "corpus.split=shuffled")
+            alone = advise(replace(case, text=look_at_text(ids, ids[:0], vocabulary)))
+            assert "validation-unlike" not in {piece.key for piece in alone}
+
+
 def test_a_validation_part_of_another_kind_is_told_from_one_that_is_not() -> None:
     rng = np.random.default_rng(1)
     train, alike, other = letters(rng, 90_000), letters(rng, 10_000), letters(rng, 10_000, shift=2)
@@ -221,11 +240,11 @@ def test_the_end_is_explained() -> None:
     assert why_ended(None, config) is None
     once = parse_config("corpus: {source: unused}\ntraining: {epochs: 1, max_minutes: 0.5}\n", where="test")
     assert why_ended("epochs", once) == "ended after 1 epoch (training.epochs)"
-    assert why_ended("max_minutes", once) == "ended after 0.5 minutes of training (training.max_minutes)"
+    assert why_ended("max_minutes", once) == "ended after 30 s of training (training.max_minutes)"
     odd = parse_config(
         "corpus: {source: unused}\ntraining: {max_steps: 12345, max_minutes: 0.08333333}\n", where="test"
     )
-    assert why_ended("max_minutes", odd) == "ended after 0.0833 minutes of training (training.max_minutes)"
+    assert why_ended("max_minutes", odd) == "ended after 5 s of training (training.max_minutes)"
     assert why_ended("max_steps", odd) == "ended after 12,345 steps (training.max_steps)"
 
 

@@ -205,8 +205,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_validation_and_eval_are_one_reading_of_the_whole_text(run: Path, charrnn: Run) -> None:
-    done = charrnn("train", "-c", run / "c.yaml", "--run-dir", run / "run", "--json", "-q")
+def test_validation_and_eval_are_one_reading_of_the_whole_text(run: Path, charrnn_here: Run) -> None:
+    done = charrnn_here("train", "-c", run / "c.yaml", "--run-dir", run / "run", "--json", "-q")
     summary = json.loads(done.stdout)
     model = load_checkpoint(run / "run" / "last.npz")
     text = (run / "text.txt").read_text()
@@ -217,7 +217,7 @@ def test_validation_and_eval_are_one_reading_of_the_whole_text(run: Path, charrn
     assert summary["val_loss"] == pytest.approx(losses["val"], abs=1e-5)
     for name, loss in losses.items():
         words = ("eval", run / "run" / "last.npz", "--split", name, "--json", "--no-baselines")
-        report = json.loads(charrnn(*words).stdout)
+        report = json.loads(charrnn_here(*words).stdout)
         assert report["loss"] == pytest.approx(loss, abs=1e-5)
-    lines = json.loads(charrnn("eval", run / "run" / "last.npz", "--per-line", "--json").stdout)
+    lines = json.loads(charrnn_here("eval", run / "run" / "last.npz", "--per-line", "--json").stdout)
     assert sum(line["nats"] for line in lines["lines"]) == pytest.approx(losses["val"] * (n // 10 - 1), rel=1e-3)

@@ -12,6 +12,12 @@ from charrnn.nn.stepper import stepper_of
 from tests.strategies import Case, check_gradients, every_kernel, every_way, make_case
 
 SIZES = [{"T": 5, "B": 3, "V": 7, "H": 5}, {"T": 4, "B": 2, "V": 6, "H": 4}, {"T": 1, "B": 1, "V": 2, "H": 1}]
+# All sizes at one layer and at three; between them one size is enough for the ordinary tests.
+DEPTHS = [
+    pytest.param(L, sizes, marks=pytest.mark.extras if L == 2 and k else (), id=f"{L}-{sizes}")
+    for L in (1, 2, 3)
+    for k, sizes in enumerate(SIZES)
+]
 every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
 
 
@@ -39,9 +45,8 @@ def test_forward_equals_the_naive_reference(cell: str, L: int, way: str, dtype: 
 
 
 @every_cell
-@pytest.mark.parametrize("L", [1, 2, 3])
+@pytest.mark.parametrize(("L", "sizes"), DEPTHS)
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
 @every_way
 def test_gradients_equal_central_differences(
     cell: str, L: int, dropout: float, sizes: dict[str, int], way: str

@@ -16,7 +16,7 @@ import pytest
 from charrnn import files as atomic
 from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from tests.checkpoints import make
-from tests.conftest import ROOT
+from tests.conftest import ROOT, train_here
 from tests.reliability.processes import write_settings
 
 
@@ -109,14 +109,15 @@ def test_a_full_disk_is_a_clear_error_and_the_last_checkpoint_stands(tmp_path: P
     settings = write_settings(tmp_path)
     run = tmp_path / "run"
 
-    def train(steps: int, limit: int | None) -> subprocess.CompletedProcess[str]:
-        def restrict() -> None:
-            if limit is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    def words(steps: int, *more: str) -> list[str]:
+        return ["-c", str(settings), "--run-dir", str(run), "--set", f"training.max_steps={steps}", *more]
 
-        arguments = ["--run-dir", str(run), "--set", f"training.max_steps={steps}", *(["--resume"] if limit else [])]
+    def resume(limit: int) -> subprocess.CompletedProcess[str]:
+        def restrict() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
         return subprocess.run(
-            [sys.executable, "-m", "charrnn", "train", "-c", str(settings), "-q", *arguments],
+            [sys.executable, "-m", "charrnn", "train", "-q", *words(9, "--resume")],
             capture_output=True,
             text=True,
             preexec_fn=restrict,
@@ -124,13 +125,13 @@ def test_a_full_disk_is_a_clear_error_and_the_last_checkpoint_stands(tmp_path: P
             check=False,
         )
 
-    assert train(5, None).returncode == 0
+    train_here(*words(5))
     before = (run / "last.npz").read_bytes()
-    full = train(9, len(before) // 2)
+    full = resume(len(before) // 2)
     assert full.returncode == 1, full.stderr
     assert "cannot be written" in full.stderr
     assert "Traceback" not in full.stderr
     assert (run / "last.npz").read_bytes() == before
     assert not list(run.glob(".*.tmp"))
-    assert train(9, 1 << 30).returncode == 0
+    train_here(*words(9, "--resume"))
     assert load_checkpoint(run / "last.npz").counters["step"] == 9

@@ -46,8 +46,9 @@ def kill_and_resume(folder: Path, kills: int, seed: int, kernels: str = "numpy")
         assert_same_state(run, whole)
 
 
-def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    kill_and_resume(tmp_path, kills=4, seed=int(time.time()))
+@pytest.mark.parametrize("kills", [2, pytest.param(4, marks=pytest.mark.extras)])
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path, kills: int) -> None:
+    kill_and_resume(tmp_path, kills=kills, seed=int(time.time()))
 
 
 @pytest.mark.extras

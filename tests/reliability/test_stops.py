@@ -47,15 +47,22 @@ def run_with_stops(folder: Path, settings: Config, stops: tuple[int, ...], *, at
     return back
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[RolledBack]]:
+    folder = tmp_path_factory.mktemp("whole")
+    return folder / "whole", run_with_stops(folder / "whole", config("gru", *DIVERGING), ())
+
+
 @pytest.mark.parametrize("stops", [(1,), (7, 8), (9,), (10,), (2, 7, 9, 10, 13)])
-def test_stops_change_nothing(tmp_path: Path, stops: tuple[int, ...]) -> None:
+def test_stops_change_nothing(
+    tmp_path: Path, undisturbed: tuple[Path, list[RolledBack]], stops: tuple[int, ...]
+) -> None:
     """What a divergence goes back to is a checkpoint that an undisturbed run has too."""
-    settings = config("gru", *DIVERGING)
-    whole = run_with_stops(tmp_path / "whole", settings, ())
+    settings, (run, whole) = config("gru", *DIVERGING), undisturbed
     stopped = run_with_stops(tmp_path / "stopped", settings, stops)
     assert [(b.step, b.to_step, b.lr_scale) for b in stopped] == [(b.step, b.to_step, b.lr_scale) for b in whole]
     assert [b.to_step for b in whole] == [9, 9]
-    assert_same_state(tmp_path / "stopped", tmp_path / "whole")
+    assert_same_state(tmp_path / "stopped", run)
     assert not (tmp_path / "stopped" / "rollback.npz").exists()
 
 

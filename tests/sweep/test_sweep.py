@@ -85,20 +85,20 @@ def test_killed_half_way_and_resumed(charrnn: Run, tmp_path: Path, base: Callabl
     assert (folder / "sweep.yaml").read_text() == (tmp_path / "s.yaml").read_text()
 
 
-def test_failures_are_isolated_and_reported(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
+def test_failures_are_isolated_and_reported(charrnn_here: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
     base(20)
     (tmp_path / "s.yaml").write_text(
         "base: base.yaml\nset: {training.grad_clip: null, training.optimizer: sgd}\n"
         "grid: {training.learning_rate: [0.01, 1.0e+38]}\n"
     )
-    done = charrnn("sweep", "s.yaml", "--jobs", "1")
+    done = charrnn_here("sweep", "s.yaml", "--jobs", "1")
     assert_one_line_error(done, 1, "1 of 2 trials failed", "learning_rate=1e+38", "norm")
     assert "learning_rate=0.01\tdone" in done.stdout
-    resumed = charrnn("sweep", "s.yaml", "--resume", "--json")
+    resumed = charrnn_here("sweep", "s.yaml", "--resume", "--json")
     assert json.loads(resumed.stdout)["counts"] == {"done": 1}  # what failed is not run again unasked
     folder = tmp_path / "checkpoints" / "s"
     assert json.loads((folder / "learning_rate=1e+38" / "trial.json").read_text())["attempts"] == 1
-    charrnn("sweep", "s.yaml", "--resume", "--retry-failed")
+    charrnn_here("sweep", "s.yaml", "--resume", "--retry-failed")
     assert json.loads((folder / "learning_rate=1e+38" / "trial.json").read_text())["attempts"] == 2
 
 
@@ -125,12 +125,12 @@ def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[
 
 
 def test_a_trial_that_fails_before_it_has_settings_counts(
-    charrnn: Run, tmp_path: Path, base: Callable[[int], Path], text_file: Path
+    charrnn_here: Run, tmp_path: Path, base: Callable[[int], Path], text_file: Path
 ) -> None:
     """A text that is missing; another cannot be fetched or made."""
     base(20)
     (tmp_path / "s.yaml").write_text(f"base: base.yaml\ngrid: {{corpus.source: [{text_file}, /no/such/text.txt]}}\n")
-    done = charrnn("sweep", "s.yaml", "--jobs", 1, "--json")
+    done = charrnn_here("sweep", "s.yaml", "--jobs", 1, "--json")
     assert_one_line_error(done, 1, "1 of 2 trials failed", "/no/such/text.txt")
     table = json.loads(done.stdout)
     assert table["counts"] == {"done": 1, "failed": 1}
@@ -141,7 +141,7 @@ def test_a_trial_that_fails_before_it_has_settings_counts(
     (record,) = [json.loads(p.read_text()) for p in tmp_path.rglob("trial.json") if "no_such" in str(p)]
     assert "/no/such/text.txt" in record["error"]  # written by the trial itself, without "charrnn: error: "
     assert "charrnn" not in record["error"]
-    again = charrnn("sweep", "s.yaml", "--jobs", 1, "--resume", "--quiet")
+    again = charrnn_here("sweep", "s.yaml", "--jobs", 1, "--resume", "--quiet")
     assert_one_line_error(again, 1, "1 of 2 trials failed")
     end, begin = os.pipe()
     os.close(end)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from charrnn.config.load import config_to_dict, parse_config
+from charrnn.config.schema import CorpusSettings
 from charrnn.errors import DataError, SettingsError
+from charrnn.runs.text import encode_corpus
 from charrnn.training import choice
 from charrnn.training.choice import MINUTES, choose_settings
 from tests.conftest import SENTENCES
@@ -74,3 +76,45 @@ def test_too_short_a_text_is_refused_when_the_machine_is_measured(tmp_path: Path
     (tmp_path / "short.txt").write_text("too short", encoding="utf-8")
     with pytest.raises(DataError, match="the training part has 8 symbols"):
         choose_settings(str(tmp_path / "short.txt"))
+
+
+def words(count: int) -> list[str]:
+    """Different names, in no order."""
+    syllables = [a + b for a in "bdfklmnprst" for b in ("a", "e", "i", "o", "u")]
+    return [
+        "".join(syllables[k * step % len(syllables)] for step in (7, 31, 1 + k // len(syllables))).capitalize()
+        for k in range(count)
+    ]
+
+
+VERSE = [f"{a} {b} and {c} so {a}," for a, b, c in zip(words(300), words(400)[9:], words(400)[50:], strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind"),
+    [
+        (words(300), "a list"), (sorted(words(300)), "a sorted list"), ([f"{w} {w}" for w in words(300)], "a list"),
+        (VERSE, None), ([f"{w}." for w in words(300)], None), ([f"  {w}" for w in words(300)], None),
+        ([str(k * 7919 % 1000) for k in range(300)], None), (words(300)[:20] * 15, None), (words(60), None),
+        (words(300)[:-200:2] + [""] * 9 + words(300), None), (sorted(VERSE), "its sorted lines"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "bytes"])
+def test_a_list_is_told_from_a_text(tmp_path: Path, lines: list[str], kind: str | None, encoding: str) -> None:
+    path = tmp_path / "lines.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = encode_corpus(CorpusSettings(source=str(path), encoding=encoding, val_fraction=0.0))
+    apart = choice.outline_of("lines.txt", text).apart
+    assert apart == kind if kind is None or kind.startswith("its") else (apart or "").startswith(f"{kind}, ")
+
+
+def test_a_large_list_is_looked_at_in_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_LOOKED", 500)
+    path = tmp_path / "lines.txt"
+    for lines, share in ((words(2000), 0.0), (words(1000) + VERSE * 3, 0.2)):
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        outline = choice.outline_of("", encode_corpus(CorpusSettings(source=str(path), val_fraction=0.0))).lines
+        assert outline is not None
+        assert (outline.prose > share, outline.is_list) == (share > 0, share == 0)
+        assert outline.count < 600
+        assert outline.distinct > 0.85

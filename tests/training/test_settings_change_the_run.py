@@ -42,7 +42,7 @@ BASE = """
 corpus: {source: text.txt, val_fraction: 0.2}
 model: {cell: gru, hidden_size: 5, num_layers: 2, dropout: 0.2}
 training: {batch_size: 3, seq_length: 7, epochs: null, max_steps: 16, eval_every: 5, checkpoint_every: 4,
-  sample_every: 6, sample_length: 7, log_every: 3, learning_rate: 0.02, warmup_steps: 3, replicas: 1}
+  sample_every: 9, sample_length: 7, log_every: 3, learning_rate: 0.02, warmup_steps: 3, replicas: 1}
 """
 
 
@@ -71,6 +71,7 @@ class Row:
 
 SGD = "training.optimizer=sgd training.learning_rate=0.5 training.grad_clip=0.3"
 RESTLESS = "training.schedule=constant training.learning_rate=0.3 training.eval_every=1"  # the loss goes up and down
+OFTEN = "training.sample_every=6"  # for what shows in few samples
 BACK = f"{SGD} training.on_divergence=rollback"
 EVERYTHING = (
     "model.weight_dropout=0.3 model.variational_dropout=true training.random_offsets=true training.ema_decay=0.9 "
@@ -83,7 +84,7 @@ ROWS = [
     Row("corpus.source", "other.txt", "first weights report sample", against="text.txt"),
     Row("corpus.encoding", "bytes", "first weights report sample"),
     Row("corpus.encoding", "cp1252", "first weights report sample"),
-    Row("corpus.newlines", "unix", "first weights report sample", "corpus.source=ends.txt"),
+    Row("corpus.newlines", "unix", "first weights report sample", f"corpus.source=ends.txt {OFTEN}"),
     Row("corpus.normalize", "nfc", "weights report", "corpus.source=forms.txt"),
     Row("corpus.normalize", "nfd", "weights report", "corpus.source=forms.txt"),
     Row("corpus.normalize", "nfkc", "weights report", "corpus.source=forms.txt"),
@@ -161,7 +162,7 @@ ROWS = [
     Row("training.weight_decay", "0.1"),
     Row("training.weight_decay", "0.1", given="training.optimizer=adamw"),
     Row("training.weight_decay", "0.1", given=SGD),
-    Row("training.ema_decay", "0.6", "kept evaluated sample"),
+    Row("training.ema_decay", "0.6", "kept evaluated sample", OFTEN),
     Row("training.ema_decay", "0.1", "kept evaluated"),
     Row("training.state_reset", "0.4"),
     Row("training.state_reset", "0.0", against="0.1", given="training.batch_size=18 model.cell=lstm"),
@@ -198,8 +199,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda handle: None)  # half of the time; nothing is killed here
+    # At the end of a run, and no event.
+    monkeypatch.setattr("charrnn.training.trainer.health_summary", lambda *arguments: {})
 
 
+@functools.cache
 def settings_of(folder: Path, *overrides: str) -> Config:
     parsed = parse_config(BASE, where="test", overrides=overrides)
     source = str(folder / parsed.corpus.source)
@@ -216,6 +220,7 @@ def cached(folder: Path, settings: Config, diverging: tuple[int, ...], single: b
     return run(folder, settings, diverging=diverging, dtype="float32" if single else "float64")
 
 
+@functools.cache
 def default_of(setting: str) -> Any:
     defaults = config_to_dict(parse_config("corpus: {source: x}", where="test"))
     section, _, name = setting.partition(".")

@@ -34,7 +34,8 @@ def test_the_same_settings_give_the_same_bits(tmp_path: Path, cell: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("cell", "optimizer"), [(c, "adam") for c in sorted(CELLS)] + [("gru", o) for o in sorted(OPTIMIZERS)]
+    ("cell", "optimizer"),
+    [(c, "adam") for c in sorted(CELLS)] + [("gru", o) for o in sorted(OPTIMIZERS) if o != "adam"],
 )
 def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path, cell: str, optimizer: str) -> None:
     settings = config(cell, f"training.optimizer={optimizer}")

@@ -64,12 +64,15 @@ def compare(
     from charrnn.runs.history import read_history
 
     chosen = [(name, _within(config, budget)) for name, config in _settings(configs, overrides or [])]
+    words = {"training.max_minutes": "--budget {}m", "training.max_steps": "--budget {}"}
     for name, config in chosen:
         folder = RunDirectory(directory / name)
         if resume and folder.summary.exists():
             continue
         going_on = resume and folder.last.exists()
-        train_here(config, folder, resume=going_on, overwrite=overwrite, quiet=quiet, progress=progress.value)
+        train_here(
+            config, folder, resume=going_on, overwrite=overwrite, quiet=quiet, progress=progress.value, words=words
+        )
     table = compare_runs([directory / name for name, _ in chosen], target_loss)
     with contextlib.suppress(ReaderGoneError):
         _show(table, [directory / name for name, _ in chosen], budget, as_json=as_json)

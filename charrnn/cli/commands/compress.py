@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.arguments import known_runs
 from charrnn.cli.completion import runs
 from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus, Ngram, with_ngram
@@ -14,7 +15,10 @@ from charrnn.cli.text_options import Corpus, Ngram, with_ngram
 EXAMPLE = "Example: charrnn sample -q > text.txt && charrnn compress checkpoints/quickstart text.txt -o text.crnn"
 EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart text.crnn -o text.txt"
 
-_Model = Annotated[Path, typer.Argument(metavar="CKPT", autocompletion=runs, help="Checkpoint or run directory.")]
+_Model = Annotated[
+    Path,
+    typer.Argument(metavar="CKPT", callback=known_runs, autocompletion=runs, help="Checkpoint or run directory."),
+]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
 
@@ -79,13 +83,13 @@ def decompress(
     """Restore a compressed file, byte for byte."""
     from charrnn.api import load
     from charrnn.cli.views.progress import byte_progress
-    from charrnn.errors import CharRNNError
+    from charrnn.errors import naming
     from charrnn.evaluation.compression import codec
 
     loaded = load(checkpoint)
     packed = _read(file)
     _check_folder(output)
-    try:
+    with naming(file):
         if codec.needs_ngram(packed):
             loaded = with_ngram(loaded, corpus)
         start, mixture = loaded.text_model.starts[0], loaded.mixture
@@ -93,8 +97,6 @@ def decompress(
             data = codec.decompress(
                 packed, loaded.models[0], loaded.vocabulary, start=start, mixture=mixture, tick=tick
             )
-    except CharRNNError as error:
-        raise type(error)(f"{file}: {error.message}", hint=error.hint) from None
     _write(output, data)
     if not quiet:
         tell(f"wrote {output}, {len(data):,} bytes")

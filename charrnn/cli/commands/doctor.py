@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ def doctor(
     """Say what is wrong with a run and which settings to change. It may be running or have ended."""
     from dataclasses import asdict
 
-    from charrnn.cli.output import tell, write, write_json
+    from charrnn.cli.output import on_terminal, tell, visible, wrapped, write, write_json
     from charrnn.cli.views.advice import advice_line, facts_lines
     from charrnn.evaluation.diagnosis import diagnose
     from charrnn.runs.history import read_history
@@ -31,5 +32,8 @@ def doctor(
         return
     lines = [f"{found.name}: {line}" for line in facts_lines(found)]
     lines += [advice_line(piece) for piece in found.advice] or ["nothing to advise"]
+    if on_terminal():
+        width = shutil.get_terminal_size((80, 24)).columns
+        lines = [wrapped(visible(line), width) for line in lines]
     write("".join(f"{line}\n" for line in lines))
     tell(*(f"note: {note}" for note in found.notes))

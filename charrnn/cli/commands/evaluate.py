@@ -128,7 +128,8 @@ def evaluate(
     if baselines:
         from charrnn.evaluation.baselines import baselines as measured
 
-        report["baselines"] = measured(ids, loaded.vocabulary, parts)
+        counts = None if model.mixture is None else model.mixture.ngram
+        report["baselines"] = measured(ids, loaded.vocabulary, parts, counts)
     if as_json:
         write_json(report)
     else:
@@ -238,11 +239,12 @@ def _dynamic(loaded: Checkpoint, ids: IdArray, around: Around, rate: float | Non
 
 
 def _check_length(ids: IdArray, name: str) -> None:
+    from charrnn.amounts import counted
     from charrnn.errors import DataError
 
     if len(ids) < 2:
         raise DataError(
-            f"{name}: has {len(ids)} characters, but at least 2 are needed to predict one",
+            f"{name}: {counted(len(ids), 'character')}, but at least 2 are needed to predict one",
             hint="choose another --split, or a longer --text",
         )
 
@@ -271,13 +273,14 @@ def _show(report: dict[str, Any]) -> None:
         numbers = (f"{m['bits_per_char']:.4f}", f"{m['loss']:.4f}", f"{m['perplexity']:.3f}")
         rows.append((f"this model mixed with order-{m['ngram_order']} counts", *numbers))
     baselines = dict(report.get("baselines", {}))
-    order, counted = baselines.pop("ngram_order", None), baselines.pop("ngram_chars", 0)
+    order, chars = baselines.pop("ngram_order", None), baselines.pop("ngram_chars", 0)
     for name, bits in baselines.items():
         nats = bits * 0.6931471805599453
-        label = f"order-{order} counts of {counted:,} characters (Kneser-Ney)" if name == "ngram" else name
+        label = f"order-{order} counts of {chars:,} characters (Kneser-Ney)" if name == "ngram" else name
         rows.append((label, f"{bits:.4f}", f"{nats:.4f}", f"{2**bits:.3f}"))
     title = f"{report['text']}: {report['characters']:,} characters"
-    print_table(title, ("", "bits per character", "nats", "perplexity"), rows)
+    among = "memorisation" in report
+    print_table(title, ("", "bits per character", "nats", "perplexity"), rows, among=among)
     for note in report["health"]["notes"]:
         tell(f"note: {note}")
     if "memorisation" in report:

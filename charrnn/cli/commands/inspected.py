@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import chosen
+from charrnn.cli.arguments import chosen, known_runs
 from charrnn.cli.completion import runs
 from charrnn.cli.text_options import parts_of
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 Checkpoints = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[CKPT...]", autocompletion=runs, help="Checkpoints or run directories; default: the newest."
+        metavar="[CKPT...]",
+        callback=known_runs,
+        autocompletion=runs,
+        help="Checkpoints or run directories; default: the newest.",
     ),
 ]
 TextFile = Annotated[Path | None, typer.Option("--text", help="Text file to read. Default: the run's validation part.")]
@@ -38,6 +41,7 @@ class ModelAndText:
 
     Attributes:
         name: of the run or file.
+        where: the text, as a message names it.
         checkpoint: loaded.
         model: with its parameters.
         ids: (N,) the text.
@@ -45,6 +49,7 @@ class ModelAndText:
     """
 
     name: str
+    where: str
     checkpoint: Checkpoint
     model: CharRNN
     ids: IdArray
@@ -71,6 +76,7 @@ def inspected(
     """
     import numpy as np
 
+    from charrnn.amounts import counted
     from charrnn.errors import DataError
     from charrnn.runs.checkpoint import load_checkpoint
     from charrnn.runs.text import file_ids, separator_ids, text_before
@@ -80,14 +86,15 @@ def inspected(
     if text is None:
         parts = parts_of(loaded, corpus)
         split = "val" if len(parts["val"]) > 1 else "train"
-        ids, earlier, where = parts[split], text_before(parts, split), "the validation part"
+        ids, earlier, where = parts[split], text_before(parts, split), f"{loaded.config.corpus.title}, {split} part"
     else:
         ids, earlier, where = file_ids(text, loaded, "replace"), None, str(text)
     piece = ids[start : start + length]
     if len(piece) < 2:
-        raise DataError(f"{where} has {len(ids):,} characters", hint=f"choose a --start below {max(1, len(ids) - 1):,}")
+        shorter = f"choose a --start below {len(ids) - 1:,}" if len(ids) > 2 else "choose a longer --text"
+        raise DataError(f"{where}: {counted(len(ids), 'character')}", hint=shorter)
     name = file.parent.name if file.name in ("best.npz", "last.npz") else file.stem
     separator = separator_ids(loaded.config.corpus, loaded.vocabulary)
     before = np.concatenate(([] if earlier is None else earlier[-_ENOUGH:], ids[:start])).astype(ids.dtype)
     around: Around = {"separator": separator, "before": before}
-    return ModelAndText(name, loaded, loaded.build_model(), piece, around)
+    return ModelAndText(name, where, loaded, loaded.build_model(), piece, around)

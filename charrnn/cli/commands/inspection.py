@@ -146,7 +146,7 @@ def memory(
             )
             context = loss_by_context(seen.model, seen.ids, steps=steps, separator=seen.around["separator"])
         except ValueError as error:
-            raise views.too_short(error) from None
+            raise views.too_short(error, seen.where) from None
         cell = seen.checkpoint.config.model.cell
         curves.append({"name": seen.name, "cell": cell, "gradient": gradient.tolist(), "loss": context.tolist()})
     if output is not None:

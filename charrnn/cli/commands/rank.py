@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,6 +47,10 @@ def rank(
     from charrnn.evaluation.scoring import candidate_nats
     from charrnn.runs.text import read_text
 
+    if not file.exists() and str(file) != "-":
+        raise DataError(f"{file}: no such file", hint=f"for text: echo {shlex.quote(str(file))} | charrnn rank -")
+    if file.is_dir():
+        raise DataError(f"{file}: a directory", hint="the file of candidates comes first: charrnn rank FILE CKPT")
     model = load(*chosen(checkpoints))
     name, text = read_text(file, TextRules.of(model.checkpoints[0].config.corpus))
     newline = b"\n" if isinstance(text, bytes) else "\n"

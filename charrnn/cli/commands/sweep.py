@@ -85,7 +85,7 @@ def sweep(
 
     Random draws, search, early stopping and budgets are in docs/sweeps.md.
     """
-    from charrnn.config.load import read_settings
+    from charrnn.config.file import read_settings
     from charrnn.sweep.directory import SweepDirectory
     from charrnn.sweep.plan import read_plan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -109,7 +109,13 @@ def train(
         train_here(
             settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet,
             progress=progress.value, announce=write_json if as_json else lambda summary: None,
+            words={} if _limited(config, overrides) and minutes is None else {"training.max_minutes": "--minutes {}"},
         )  # fmt: skip
+
+
+def _limited(config: Path | None, overrides: list[str] | None) -> bool:
+    """Whether the time may be limited by a setting rather than by --minutes."""
+    return config is not None or any(item.strip().startswith("training.max_minutes") for item in overrides or ())
 
 
 def train_here(
@@ -122,6 +128,7 @@ def train_here(
     quiet: bool,
     progress: str,
     announce: Callable[[dict[str, Any]], None] = lambda summary: None,
+    words: Mapping[str, str],
 ) -> None:
     """Train in this process, shown as `progress` says; see `charrnn.training.session.train` for the rest.
 
@@ -134,12 +141,14 @@ def train_here(
         quiet: show nothing.
         progress: one of `ProgressKind`.
         announce: called with the summary.
+        words: options that limit the run, by their settings; see `charrnn.cli.views.advice.in_words`.
 
     Raises:
         CharRNNError: as the session does; InterruptedRun and its like after a signal.
     """
     from charrnn.cli.output import ReaderGoneError
     from charrnn.cli.signals import stop_signals
+    from charrnn.cli.views.advice import in_words
     from charrnn.cli.views.progress import byte_progress
     from charrnn.cli.views.training import train_view
     from charrnn.errors import StorageError
@@ -155,9 +164,9 @@ def train_here(
     with contextlib.closing(events), _interrupted(folder):
         started = next(events)  # until then there is nothing to save, and Ctrl-C ends at once
         with stop_signals(stop) as caught, train_view("none" if quiet else progress) as show:
-            show(started)
+            show(in_words(started, words))
             for event in events:
-                show(event)
+                show(in_words(event, words))
                 if isinstance(event, RunFinished):
                     finished = event
     if finished and finished.reason == "stopped":

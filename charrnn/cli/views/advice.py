@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.output import visible
 
 if TYPE_CHECKING:
     from charrnn.evaluation.diagnosis import Diagnosis
-    from charrnn.runs.events import Advice, Advised
+    from charrnn.runs.events import Advice, Advised, Event
 
 SHOWN = 3  # pieces of advice at a time
 
@@ -22,8 +23,39 @@ def advice_line(piece: Advice) -> str:
 
 def with_options(piece: Advice) -> str:
     """A piece of advice with the options that follow it."""
-    options = " ".join(f"--set {setting}" for setting in piece.settings)
+    options = " ".join(_option(setting) for setting in piece.settings)
     return piece.text + (f"; try {options}" if options else "")
+
+
+def _option(setting: str) -> str:
+    return setting if setting.startswith("--") else f"--set {setting}"
+
+
+def in_words(event: Event, words: Mapping[str, str]) -> Event:
+    """An event that names options of the command line, as the user gave them, in place of settings.
+
+    Args:
+        event: of a run.
+        words: path of a setting -> the option with {} for its value, as in ``--minutes {}``.
+    """
+    from charrnn.runs.events import RunFinished, RunStarted
+
+    def spelled(text: str) -> str:
+        for path, option in words.items():
+            text = text.replace(f"({path})", f"({option.split()[0]})")
+        return text
+
+    def given(setting: str) -> str:
+        path, _, value = setting.partition("=")
+        return words[path].format(value) if path in words else setting
+
+    if isinstance(event, RunStarted):
+        return replace(event, notes=tuple(map(spelled, event.notes)))
+    if not isinstance(event, RunFinished):
+        return event
+    summary = dict(event.summary)
+    advice = [{**piece, "settings": [*map(given, piece["settings"])]} for piece in summary.get("advice", ())]
+    return replace(event, summary={**summary, "ended": spelled(summary.get("ended") or ""), "advice": advice})
 
 
 def closing_advice(summary: Mapping[str, Any]) -> list[str]:

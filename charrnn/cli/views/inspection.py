@@ -25,11 +25,11 @@ _SHOWN_UNITS = 10
 _BLANKS = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 
 
-def too_short(error: ValueError) -> DataError:
+def too_short(error: ValueError, where: str) -> DataError:
     """The text is too short for the request."""
     from charrnn.errors import DataError
 
-    return DataError(str(error), hint="give a longer text with --text, or look less far back with --steps")
+    return DataError(f"{where}: {error}", hint="give a longer text with --text, or look less far back with --steps")
 
 
 def glyph(symbol: str) -> str:
@@ -88,7 +88,9 @@ def show_ranking(seen: ModelAndText, trace: Trace, name: str, of: str, *, as_jso
     try:
         ranking = rank_units(trace, seen.text, name, of=of)
     except ValueError as error:
-        raise DataError(str(error), hint="choose another --text, --start or --length, or another property") from None
+        raise DataError(
+            f"{seen.where}: {error}", hint="choose another --text, --start or --length, or another property"
+        ) from None
     score = "Youden's J" if name in BINARY else "R²"
     if as_json:
         units = [{"layer": s.layer, "unit": s.unit, "train": s.train, "held_out": s.held_out} for s in ranking]
@@ -142,7 +144,7 @@ def show_predictions(seen: ModelAndText, found: list[Prediction]) -> None:
         for p in found
     ]  # fmt: skip
     guesses = ("first", "second", "third", "fourth", "fifth")[: max((len(p.guesses) for p in found), default=0)]
-    print_table(f"guesses of {seen.name}", ("character", "bits", *guesses), rows)
+    print_table(f"guesses of {seen.name}", ("character", "bits", *guesses), rows, among=True)
 
 
 def show_extremes(seen: ModelAndText, best: list[Prediction], worst: list[Prediction]) -> None:
@@ -153,7 +155,7 @@ def show_extremes(seen: ModelAndText, best: list[Prediction], worst: list[Predic
              "".join(glyph(c) for c in seen.text[max(0, p.position - 30) : p.position]))
             for p in group
         ]  # fmt: skip
-        print_table(title, ("character", "bits", "after"), rows, text="after")
+        print_table(title, ("character", "bits", "after"), rows, text="after", among=True)
 
 
 def show_memory(curves: list[dict[str, Any]]) -> None:
@@ -166,9 +168,9 @@ def show_memory(curves: list[dict[str, Any]]) -> None:
         gradient, width = curve["gradient"], 20
         logs = [math.log(max(1e-30, g)) for g in gradient]
         rows.append((curve["name"], *(f"{gradient[k - 1]:.1e}" for k in marks), sparkline(logs, width)))
-    print_table("gradient of the loss with respect to the state, by steps back", columns, rows)
+    print_table("gradient of the loss with respect to the state, by steps back", columns, rows, among=True)
     rows = [(c["name"], *(f"{c['loss'][k - 1]:.3f}" for k in marks), sparkline(c["loss"], 20)) for c in curves]
-    print_table("nats per character, by number of characters of context", columns, rows)
+    print_table("nats per character, by number of characters of context", columns, rows, among=True)
 
 
 def show_embeddings(points: list[dict[str, Any]], shares: list[float]) -> None:
@@ -193,9 +195,9 @@ def show_weights(found: list[RecurrentSpectrum], sizes: list[dict[str, Any]]) ->
         for s in found
     ]  # fmt: skip
     columns = ("layer, gate", "spectral radius", "largest", "median", "smallest", "singular values")
-    print_table("recurrent matrices", columns, rows)
+    print_table("recurrent matrices", columns, rows, among=True)
     table = [(s["name"], "x".join(map(str, s["shape"])), f"{s['rms']:.4f}", f"{s['largest']:.3f}") for s in sizes]
-    print_table("parameters", ("name", "shape", "root mean square", "largest"), table)
+    print_table("parameters", ("name", "shape", "root mean square", "largest"), table, among=True)
 
 
 def error_breakdown(seen: ModelAndText, corpus: Sequence[str] | None = None) -> dict[str, list[Share]]:
@@ -223,4 +225,4 @@ def show_errors(breakdown: dict[str, list[Share]]) -> None:
     for title, shares in breakdown.items():
         total = sum(s.count for s in shares)
         rows = [(s.name, f"{s.count / total:.1%}", f"{s.nats / math.log(2):.3f}", f"{s.of_loss:.1%}") for s in shares]
-        print_table(title, ("group", "of the text", "bits per character", "of the loss"), rows)
+        print_table(title, ("group", "of the text", "bits per character", "of the loss"), rows, among=True)

@@ -54,7 +54,7 @@ def show_memorised(report: dict[str, Any]) -> None:
         (f"of {n} characters", *(percent(report[k]["shares"][n]) for k in kinds)) for n in report[kinds[0]]["shares"]
     ]
     rows.append(("longest piece, characters", *(f"{report[kind]['longest']:,}" for kind in kinds)))
-    print_table("memorisation", heads, rows)
+    print_table("memorisation", heads, rows, among=True)
 
 
 def percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""Small signs of progress: a row of blocks, a clock, a bar."""
+"""Small signs of progress: a row of blocks, a bar."""
 
 from __future__ import annotations
 
@@ -29,15 +29,6 @@ def sparkline(values: Sequence[float], width: int) -> str:
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BLOCKS[round((mean - low) * scale)] if math.isfinite(mean) else " " for mean in means)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as 1:05 or 2:03:04; a question mark for what is not known."""
-    if not math.isfinite(seconds):
-        return "?"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextmanager

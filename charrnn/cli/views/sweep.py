@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from charrnn.amounts import duration
 from charrnn.cli.output import tell, visible
-from charrnn.cli.views.progress import clock
 from charrnn.cli.views.table import layout
 from charrnn.cli.views.training import display_kind, guarded
 
@@ -151,7 +151,7 @@ class TableView(SweepView):
         room = max(1, min(self.best_shown, self._console.height - len(self._running) - 8))
         rows += [(short[name], status, "-", "-", f"{loss:.4f}") for loss, name, status in best[:room]]
         laid = layout((heading, "state", "step", "train", "val"), rows, self._console.width)
-        text = Text(f"{self.headline()}   {clock(time.monotonic() - self._begun)}\n", no_wrap=True)
+        text = Text(f"{self.headline()}   {duration(time.monotonic() - self._begun)}\n", no_wrap=True)
         text.append("".join(f"{line}\n" for line in laid.heads), style="bold")
         for k, line in enumerate(laid.rows):
             text.append(f"{line}\n", style="cyan" if k < len(self._running) else "")

@@ -40,16 +40,19 @@ class Layout:
     left_out: list[str]
 
 
-def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "") -> None:
+def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "", among: bool = False) -> None:
     """A table on standard output: laid out on a terminal, tab-separated elsewhere.
 
     Args:
-        title: above it; on a terminal only.
+        title: above it, on a terminal.
         columns: headings; the first column has the names of the rows.
         rows: cells.
         text: heading of a column of prose, whose end may be cut off.
+        among: it is one of several tables, whose titles a pipe gets too, behind a #.
     """
     if not on_terminal():
+        if among:
+            write(f"# {_cell(title)}\n")
         lines = (columns, *rows) if any(columns) else rows
         write("".join("\t".join(map(_cell, row)) + "\n" for row in lines))
         return

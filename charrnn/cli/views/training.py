@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charrnn.cli.output import tell, visible
+from charrnn.amounts import duration
+from charrnn.cli.output import tell, visible, wrapped
 from charrnn.cli.views.advice import NewAdvice, closing_advice, fitting
-from charrnn.cli.views.progress import clock, sparkline
+from charrnn.cli.views.progress import sparkline
 from charrnn.errors import printable
 
 if TYPE_CHECKING:
@@ -278,10 +279,11 @@ class RichView:
         self._live.stop()
         if self._finished:
             for line in _closing(self._finished):
-                self._print(line, highlight=False, soft_wrap=True)
+                self._print(line)
 
-    def _print(self, line: str, **options: bool) -> None:
-        self._console.print(printable(line), markup=False, **options)  # type: ignore[arg-type]
+    def _print(self, line: str) -> None:
+        lines = wrapped(printable(line), self._console.width)
+        self._console.print(lines, markup=False, highlight=False, soft_wrap=True)
 
     def _numbers(self, row: StepReport) -> list[str]:
         """Names and values of what is measured, in turn."""
@@ -315,8 +317,8 @@ class RichView:
         # The steps that a run could take are of interest where they, not minutes, end it.
         of = f" of {start.total_steps:,}" if start.total_steps and share <= done / start.total_steps else ""
         end = self._finished and ("stopped" if self._finished.reason == "stopped" else "finished")
-        ahead = end or ("finishing" if left < 1 else f"{clock(left)} left")
-        steps = Text(f"step {done:,}{of}   {clock(row.seconds if row else 0)} trained, {ahead}")
+        ahead = end or ("finishing" if left < 1 else f"{duration(left)} left")
+        steps = Text(f"step {done:,}{of}   {duration(row.seconds if row else 0)} trained, {ahead}")
         bar = Table.grid()  # a bar by itself does not end its line
         bar.add_row(ProgressBar(total=1.0, completed=share, width=width - 4))
         advice = fitting(self._advice, width - 4, self._console.height - 15)
@@ -362,7 +364,7 @@ def _report_line(row: StepReport) -> str:
     val = "" if row.val_loss is None else f"  val {row.val_loss:.4f} ({row.val_loss / math.log(2):.4f} bits/char)"
     return (
         f"step {row.step:>6}  epoch {row.epoch:.2f}  train {row.train_loss:.4f}{val}  |g| {row.grad_norm:.3f}  "
-        f"lr {row.learning_rate:.2e}  {row.chars_per_second:,.0f} chars/s  {clock(row.seconds)}"
+        f"lr {row.learning_rate:.2e}  {row.chars_per_second:,.0f} chars/s  {duration(row.seconds)}"
     )
 
 
@@ -382,7 +384,7 @@ def _closing(event: RunFinished) -> list[str]:
     s = event.summary
     best = "" if s.get("best_step") is None else f" at step {s['best_step']:,}"
     loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}{best}"
-    lines = [f"{s['steps']:,} steps in {clock(s['seconds'])} ({s['chars_per_second']:,.0f} chars/s){loss}"]
+    lines = [f"{s['steps']:,} steps in {duration(s['seconds'])} ({s['chars_per_second']:,.0f} chars/s){loss}"]
     if event.reason != "stopped":
         lines += closing_advice(s)
         lines.append(f"saved in {s['run_dir']}; now: charrnn sample {s['run_dir']} --temperature 0.7")
