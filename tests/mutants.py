@@ -74,7 +74,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
         "training/test_trainer.py",
     ),
 }
-_ADVICE = ("evaluation/test_advice.py",)
+_ADVICE = ("evaluation/test_advice_by_hand.py", "evaluation/test_advice.py")
 _BY_HAND = ("training/test_by_hand.py",)
 MODULES: dict[str, tuple[str, ...]] = {
     "nn/clip.py": ("nn/test_optim.py",),

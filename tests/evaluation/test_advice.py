@@ -25,9 +25,9 @@ from charrnn.runs.events import Advice, RolledBack, RunFinished, RunStarted, Ste
 from charrnn.runs.history import read_history
 from charrnn.runs.reading import Row
 from charrnn.training.adviser import Adviser
+from tests.evaluation.curves import CONFIG, curve
 from tests.evaluation.make_histories import CASES, KEPT
 
-CONFIG = parse_config("corpus: {source: unused}\n", where="test")
 KEYS = (
     "learning-rate-high", "overfitting", "text-too-small", "repeated-text", "validation-unlike", "underfitting",
     "network-too-small", "still-units", "saturated-units", "derailing",
@@ -40,11 +40,6 @@ def found(name: str) -> Diagnosis:
 
 def said(name: str) -> dict[str, Advice]:
     return {piece.key: piece for piece in found(name).advice}
-
-
-def curve(losses: list[tuple[float, float | None]], *, chars: int = 1000) -> Curve:
-    """A run by its training and validation losses."""
-    return Curve.of(Point(100 * k, k / 2, chars * k, 3.0 * k, *both) for k, both in enumerate(losses, start=1))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -193,6 +188,7 @@ def test_passages_seen_before_are_counted() -> None:
     val[:10_000] = train[7_000:17_000]
     assert look_at_text(train, val).repeated_share == pytest.approx(0.5, abs=0.03)
     assert look_at_text(train, train[50_000:50_200]).repeated_share == 1.0
+    assert look_at_text(train, train[:50]).repeated_share == 1.0
     assert look_at_text(train, val[:49]).repeated_share is None
 
 
