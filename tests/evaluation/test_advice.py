@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -275,6 +275,28 @@ def test_an_adviser_speaks_when_there_is_news(tmp_path: Path) -> None:
     again.hear(replace(started, step=80))
     (news,) = again.news()
     assert [piece.key for piece in news.advice] == ["learning-rate-high", "text-too-small"]
+
+
+def test_the_end_of_a_run_in_order_is_summed_up(tmp_path: Path) -> None:
+    folder = RunDirectory(tmp_path / "run")
+    folder.open_new(CONFIG, overwrite=False)
+    text = TextFacts(100_000, 9_000, 0.0, 2.5, 2.5, 0.1, 0.15)
+    adviser = Adviser(CONFIG, folder, text)
+    adviser.hear(RunStarted(folder.path, 30_000, 30, 100_000, 9_000, 1, None, None, 0, ()))
+    for k in range(1, 10):
+        adviser.hear(report(100 * k, 3.0 - 0.1 * k, 3.0 - 0.1 * k))
+    assert adviser.news() == []
+    end = adviser.hear(RunFinished("epochs", {"best_val_loss": 2.1}))
+    assert isinstance(end, RunFinished)
+    (underfitting,) = end.summary.pop("advice")
+    assert (underfitting["key"], underfitting["settings"]) == ("underfitting", ("training.epochs=20",))
+    assert end.summary == {
+        "best_val_loss": 2.1, "reason": "epochs", "ended": "ended after 10 epochs (training.epochs)", "best_step": 900,
+        "expectation": expectation(2.1, text), **asdict(text),
+    }  # fmt: skip
+    sick = adviser.hear(RunFinished("stopped", {"best_val_loss": 2.1, **asdict(Health(0.5, 0.0, 0.0))}))
+    assert [piece["key"] for piece in sick.summary["advice"]] == ["derailing"]  # type: ignore[union-attr]
+    assert sick.summary["ended"] == "stopped by a signal"  # type: ignore[union-attr]
 
 
 NUMBERS = st.none() | st.floats(-1e50, 1e50) | st.integers(0, 1 << 53)

@@ -42,11 +42,13 @@ def test_a_written_file_reads_back_as_the_same_settings(text: str) -> None:
 
 def test_a_settings_file_wins_over_what_is_chosen_and_overrides_win_over_both(text: str) -> None:
     free = choose_settings(text).config
-    given = {"model": {"hidden_size": 24}, "training": {"learning_rate": 0.5}, "corpus": {"source": "elsewhere.txt"}}
+    corpus = {"source": "elsewhere.txt", "val_fraction": 0.25}
+    given = {"model": {"hidden_size": 24}, "training": {"learning_rate": 0.5}, "corpus": corpus}
     config = choose_settings(text, given=given, overrides=["training.learning_rate=0.25"]).config
     assert config.model.hidden_size == 24
     assert config.training.learning_rate == 0.25
     assert config.corpus.source == text  # named on the command line, so no file's is meant
+    assert config.corpus.val_fraction == 0.25
     chosen, mine = config_to_dict(free)["training"], config_to_dict(config)["training"]
     assert {k for k in chosen if chosen[k] != mine[k]} <= {
         "learning_rate", "eval_every", "sample_every", "log_every", "checkpoint_every",

@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 
 from charrnn.config.schema import Config
+from charrnn.data.windows import WindowStream
 from charrnn.errors import CharRNNError, SettingsError
 from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.runs.directory import RunDirectory
-from charrnn.runs.events import Event, Note, RunFinished, RunStarted
+from charrnn.runs.events import Event, Note, RunFinished, RunStarted, StepReport
+from charrnn.runs.text import Origin
 from charrnn.training import session
-from charrnn.training.group import Share, group_of, replica_spec
+from charrnn.training.group import LocalGroup, ReplicaSpec, Share, group_of, replica_spec
 from charrnn.training.progress import StopFlag
 from charrnn.training.session import train
 from tests.training.small_runs import config
@@ -156,6 +158,79 @@ def test_tensorboard_is_given_up_with_a_note_once_it_cannot_be_written(
         "the files for TensorBoard cannot be written, and are given up: No space left on device"
     ]
     assert events.index(notes[0]) == events.index(shown[1]) + 1
+
+
+class Ranks:
+    """Stands in for the ranks of MPI: two, of which this is one; what the first shares is kept for the second."""
+
+    size = 2
+
+    def __init__(self, rank: int, shared: Any = None) -> None:
+        self.rank, self.shared, self.checked = rank, shared, {}
+
+    def share(self, value: Any) -> Any:
+        self.shared = self.shared if value is None else value
+        return self.shared
+
+    def check_same(self, value: str, what: str) -> None:
+        self.checked[what] = value
+
+
+class Member(LocalGroup):
+    """A rank that computes everything itself, and leads or not."""
+
+    def __init__(self, plan: ReplicaSpec, stream: WindowStream, *, ranks: Ranks) -> None:
+        super().__init__(plan, stream)
+        self.leads = ranks.rank == 0  # type: ignore[misc]
+
+
+def of_ranks(monkeypatch: pytest.MonkeyPatch, ranks: Ranks | None) -> None:
+    monkeypatch.setattr("charrnn.training.mpi.launched", lambda: ranks is not None)
+    monkeypatch.setattr("charrnn.training.mpi.world", lambda: ranks)
+    monkeypatch.setattr("charrnn.training.mpi.MpiGroup", Member)
+
+
+@pytest.mark.parametrize("way", ["new", "resumed", "from weights"])
+def test_ranks_train_along_with_the_one_that_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Each finds the text by its own settings; checkpoints come from the first, which alone writes."""
+    wanted, options = settings(tmp_path, "training.sample_every=2"), {}
+    if way == "resumed":
+        events_of(settings(tmp_path, "training.sample_every=2", "training.max_steps=1"), tmp_path / "a")
+        options = {"resume": True}
+    elif way == "from weights":
+        events_of(settings(tmp_path, "training.seed=5"), tmp_path / "b")
+        options = {"init_from": tmp_path / "b"}
+    first = Ranks(0)
+    of_ranks(monkeypatch, first)
+    assert session.leads()
+    led = events_of(wanted, tmp_path / "a", **options)
+    second = Ranks(1, first.shared)
+    assert [part is not None for part in second.shared] == [True, False, way == "resumed", way == "from weights"]
+    of_ranks(monkeypatch, second)
+    assert not session.leads()
+    monkeypatch.chdir(tmp_path / "a")
+    there = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    followed = list(session.follow())
+    assert first.checked == second.checked == {"the text": session.read_corpus(wanted).sha256}
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == there
+    losses = [[event.train_loss for event in events if isinstance(event, StepReport)] for events in (led, followed)]
+    assert losses[0] == losses[1] != []
+    stopped = list(session.follow(stop=StopFlag(stop_requested=True)))[-1]
+    assert isinstance(stopped, RunFinished)
+    assert stopped.reason == "stopped"
+    of_ranks(monkeypatch, None)
+    assert session.leads()
+
+
+def test_ranks_know_a_piped_text_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_ranks(monkeypatch, ranks := Ranks(0))
+    wanted = settings(tmp_path)
+    text: Any = SimpleNamespace(sha256="abc")
+    for source, origin in ((wanted.corpus.source, None), ("-", Origin("abc")), (["a.txt", "-"], Origin("abc"))):
+        piped = msgspec.structs.replace(wanted, corpus=msgspec.structs.replace(wanted.corpus, source=source))
+        session._lead(ranks, piped, text, None, None)  # type: ignore[arg-type]
+        assert ranks.shared == (piped, origin, None, None)
+    assert session._lead(None, wanted, text, None, None) is group_of
 
 
 def test_another_process_makes_the_windows_of_this_one(tmp_path: Path) -> None:
