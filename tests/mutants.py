@@ -72,6 +72,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
         "training/test_log_is_right.py",
         "training/test_settings_change_the_run.py",
         "training/test_trainer.py",
+        "reliability/test_stops.py",
     ),
 }
 _ADVICE = ("evaluation/test_advice_by_hand.py", "evaluation/test_advice.py")

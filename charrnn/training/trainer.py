@@ -69,7 +69,14 @@ class Trainer:
         stop: set it (from a signal handler, say) to finish the step, save and end.
         clock: seconds, whatever they are counted from; read before and after each step.
         compiling: shows how the compilation of kernels gets on.
+
+    Attributes:
+        grad_norm, learning_rate: of the last step, the norm before clipping.
     """
+
+    grad_norm: float
+    learning_rate: float
+    _reason: str | None
 
     def __init__(
         self,
@@ -114,8 +121,6 @@ class Trainer:
         self.model, self.state = self.group.model, self.group.state
         options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
         self.optimizer = OPTIMIZERS[t.optimizer](self.model.params.size, self.model.dtype, OptimizerOptions(**options))
-        self.grad_norm = self.learning_rate = math.nan
-        self._reason: str | None = None
         if resume_from is None:
             self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
             if init_from is not None:

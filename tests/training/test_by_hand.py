@@ -12,7 +12,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from charrnn import __version__
+from charrnn.blas import kernel_name
 from charrnn.config.schema import TrainingSettings
+from charrnn.data.encode import encode_text
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import WindowStream
 from charrnn.errors import CheckpointError, DataError, DivergenceError, SettingsError
@@ -20,8 +23,8 @@ from charrnn.evaluation.health import Health
 from charrnn.nn.network import CharRNN
 from charrnn.runs.directory import RunDirectory
 from charrnn.training import snapshot
-from charrnn.training.group import choose_replicas
-from charrnn.training.lr_finder import LrPoint, LrSuggestion, _points, suggest
+from charrnn.training.group import LocalGroup, choose_replicas
+from charrnn.training.lr_finder import LrPoint, LrSuggestion, _points, range_test, suggest
 from charrnn.training.pace import is_due, learning_rate, most_steps, reason_to_end
 from charrnn.training.progress import Counters
 from charrnn.training.snapshot import capture, check_resumable, check_text, health_summary, restore, summarise
@@ -113,6 +116,8 @@ def test_a_checkpoint_takes_nothing_that_is_not_a_number() -> None:
     made = capture(*parts)
     assert (made.cursor, made.counters["step"], made.moments, made.state) == ((1, 2), 4, moments, state)
     assert made.params.keys() == model.params.keys()
+    assert (made.config, made.vocabulary, made.kernel) == (*parts[:2], kernel_name())
+    assert (made.version, made.counters) == (__version__, asdict(n))
     for broken in (model.params.flat, moments["mean"], state[0]):
         broken.flat[1] = np.inf
         with pytest.raises(DivergenceError, match="step 4"):
@@ -212,6 +217,21 @@ def test_a_range_test_ends_where_the_smoothed_loss_has_doubled() -> None:
     assert len(list(_points(trainer, 0.01, 10.0, 6))) == 4  # 2.96 is more than twice 0.74
     rates.clear()
     assert [p.rate for p in _points(trainer, 0.01, 10.0, 1)] == [0.01]
+
+
+def test_a_range_test_trains_and_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 40, encoding="utf-8")
+    text = encode_text([tmp_path / "text.txt"], "utf-8", tmp_path / "cache")
+    before, closed = sorted(tmp_path.rglob("*")), []
+    monkeypatch.setattr(LocalGroup, "close", lambda self: closed.append(self))
+    points = range_test(config("gru"), text, low=0.001, high=0.1, steps=3)
+    assert [next(points).rate, next(points).rate] == pytest.approx([0.001, 0.01])
+    points.close()  # type: ignore[attr-defined]
+    assert len(closed) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    losses = [point.loss for point in range_test(config("gru"), text, low=0.001, high=0.1, steps=9)]
+    assert losses[-1] < losses[0] == pytest.approx(math.log(len(text.vocabulary)), rel=0.05)
 
 
 def test_the_suggested_rate() -> None:

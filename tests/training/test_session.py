@@ -250,6 +250,33 @@ def test_another_process_makes_the_windows_of_this_one(tmp_path: Path) -> None:
         group_of(replace(spec, cell_module="__main__"), stream)
 
 
+def test_the_plan_of_a_run_has_all_of_its_settings(tmp_path: Path) -> None:
+    found = settings(tmp_path, "model.dropout=0.25", "model.cell=gru", "training.state_reset=0.125")
+    text = session.read_corpus(found)
+    assert replica_spec(found, text, 500, np.array([1, 2], np.uint8), 3, "compiled") == ReplicaSpec(
+        vocab_size=len(text.vocabulary), sizes=found.model.sizes(), network=found.model.network(),
+        cell_module="charrnn.nn.cells.gru", ids_path=str(text.path), ids_dtype="|u1", train_size=500, separator=[1, 2],
+        offsets=False, batch_size=4, seq_length=16, state_reset=0.125, count=3, rank=0, dtype="float32",
+        kernels="compiled",
+    )  # fmt: skip
+
+
+def test_columns_are_shared_out_over_threads_of_compiled_kernels_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(CharRNN, "use_compiled", lambda self, threads=0, told=threads: told.append(threads))
+    spec = replica_spec(settings(tmp_path), session.read_corpus(settings(tmp_path)), 500, None, 3, "compiled")
+    stream = spec.stream()
+    group = group_of(spec, stream)
+    assert isinstance(group, LocalGroup)
+    assert (group.count, group._share.columns, threads) == (3, slice(0, 4), [3])
+    assert Share(replace(spec, rank=1), stream).columns == slice(1, 2)
+    assert threads == [3, 1]
+    Share(replace(spec, kernels="numpy"), stream)
+    assert threads == [3, 1]
+
+
 def test_a_gradient_is_of_the_mean_over_the_window(tmp_path: Path) -> None:
     found = settings(tmp_path, "model.dropout=0", "training.state_reset=0")
     text = session.read_corpus(found)

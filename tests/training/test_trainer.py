@@ -20,6 +20,7 @@ from charrnn.runs.events import Note, RunFinished, RunStarted, SampleMade, StepR
 from charrnn.training import trainer as trainer_module
 from charrnn.training.snapshot import check_resumable
 from tests.conftest import SENTENCES
+from tests.training.runs_as_events import Clock
 from tests.training.small_runs import config, finish, history, start
 
 
@@ -226,6 +227,30 @@ def test_a_run_begins_with_what_is_known_of_it(tmp_path: Path) -> None:
     untimed = next(iter(start(tmp_path / "b", config("rnn")).run()))
     assert isinstance(untimed, RunStarted)
     assert untimed.max_seconds is None
+
+
+def test_the_group_is_asked_for_each_window_with_what_its_members_agree_on(tmp_path: Path) -> None:
+    clock, asked = Clock(), []
+    offsets = ("training.random_offsets=true", "training.seed=7", "training.max_steps=25", "training.epochs=null")
+    trainer = start(tmp_path / "a", config("rnn", *offsets, "training.sample_every=null"), clock=clock)
+    real = trainer.group.run
+
+    def run(index: int, **told: float) -> float:
+        asked.append((index, told))
+        clock.now += len(asked) / 8  # seconds
+        trainer.stop_requested = len(asked) >= 24
+        return real(index, **told)  # type: ignore[arg-type]
+
+    trainer.group.run = run  # type: ignore[assignment]
+    finish(trainer)
+    windows = trainer.stream.windows_per_epoch
+    assert windows < 24 == len(asked)
+    for step, (index, told) in enumerate(asked):
+        offset = trainer.stream.offset(7, step // windows)
+        assert index == step % windows
+        assert told == {"seed": 7, "step": step, "offset": offset, "stopping": False, "seconds": step / 8}
+    assert trainer.take_step() > 0
+    assert asked[-1][1]["stopping"] is True
 
 
 def test_two_symbols_are_enough_to_validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
