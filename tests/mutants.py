@@ -38,11 +38,15 @@ SLOWER = (
 # What these have is run by other processes or needs extras: no test that is quick enough sees them.
 ELSEWHERE = ("memory", "mpi", "processes", "replicas", "tensorboard", "worker")
 
-# Appended to conftest.py of the copy: the quickest tests of a mutant first, as the first failure ends its run, and what
-# fails is not made smaller.
+# Appended to conftest.py of the copy: the quickest tests of a mutant first, as the first failure ends its run; half of
+# the usual examples, the same for all mutants; and what fails is not made smaller.
 QUICKLY = """
 hypothesis.settings.register_profile(
-    "mutants", deadline=None, derandomize=True, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
+    "mutants",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
 )
 hypothesis.settings.load_profile("mutants")
 

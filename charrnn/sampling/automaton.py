@@ -50,7 +50,7 @@ class Automaton:
 
     def __init__(self, expression: str, characters: Sequence[str]) -> None:
         tree: Any = sre_parse.parse(expression)
-        builder = _Builder(characters, tree.state.flags)
+        builder = _Builder(characters)
         end = builder.sequence(_without_anchors(list(tree)), builder.start, tree.state.flags)
         masks = np.array(builder.masks).reshape(len(builder.masks), len(characters))
         # Symbols with the same column are in the same sets; each distinct column is a class.
@@ -62,7 +62,7 @@ class Automaton:
 class _Builder:
     """Numbered states, with arrows that take a symbol of a set, or nothing."""
 
-    def __init__(self, characters: Sequence[str], flags: int) -> None:
+    def __init__(self, characters: Sequence[str]) -> None:
         self.characters = characters
         self.masks: list[Mask] = []
         self.arrows: list[list[tuple[int, int]]] = []  # (set, target)
