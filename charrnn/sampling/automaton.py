@@ -23,6 +23,7 @@ else:
 MOST_STATES = 5_000  # of either automaton
 _MOST_WORK = 400_000  # steps of the construction: within a second
 _ENDLESS = 1_000_000  # at least this often is for ever
+_KINDS = re.ASCII | re.UNICODE  # of characters
 
 Mask = npt.NDArray[np.bool_]
 
@@ -90,7 +91,8 @@ class _Builder:
     def _item(self, op: str, argument: Any, at: int, flags: int) -> int:
         if op == "SUBPATTERN":
             _, added, removed, inner = argument
-            return self.sequence(inner, at, (flags | added) & ~removed)
+            kept = flags & ~_KINDS if added & _KINDS else flags  # one of them takes the other's place
+            return self.sequence(inner, at, (kept | added) & ~removed)
         if op == "BRANCH":
             end = self.state()
             for branch in argument[1]:
@@ -145,7 +147,7 @@ _UNUSABLE = {
 
 
 def _category(argument: Any, flags: int) -> Callable[[str], bool]:
-    pattern = re.compile(_CATEGORIES[str(argument).removeprefix("CATEGORY_")], flags & (re.ASCII | re.UNICODE))
+    pattern = re.compile(_CATEGORIES[str(argument).removeprefix("CATEGORY_")], flags & _KINDS)
     return lambda c: pattern.match(c) is not None
 
 
