@@ -87,7 +87,8 @@ def test_weights_of_another_run_are_where_a_new_one_begins(tmp_path: Path) -> No
     a, b = (load_checkpoint(tmp_path / name / "last.npz") for name in "ab")
     assert a.vocabulary == b.vocabulary  # that of the weights, although the new text has fewer symbols
     assert all(np.allclose(a.params[name], b.params[name], atol=1e-12) for name in a.params)
-    with pytest.raises(SettingsError, match="cannot be combined"):
+    both = "^`resume` and `init_from` cannot be combined: one continues a run, the other starts a new one$"
+    with pytest.raises(SettingsError, match=both):
         events_of(still, tmp_path / "b", init_from=tmp_path / "a", resume=True)
     with pytest.raises(CharRNNError, match="hidden_size"):
         events_of(settings(tmp_path, "model.hidden_size=5"), tmp_path / "c", init_from=tmp_path / "a")
@@ -123,8 +124,10 @@ def test_what_cannot_begin_leaves_no_directory_of_its_own(tmp_path: Path) -> Non
             events_of(unusable, tmp_path / name)
     assert not (tmp_path / "new").exists()
     assert (tmp_path / "there").is_dir()
-    with pytest.raises(SettingsError, match="no run to resume"):
+    with pytest.raises(SettingsError) as caught:
         events_of(settings(tmp_path), tmp_path / "none", resume=True)
+    assert caught.value.message == f"{tmp_path / 'none'}: there is no run to resume (no last.npz)"
+    assert caught.value.hint == "start it without `resume`"
     assert not (tmp_path / "none").exists()
 
 
@@ -246,8 +249,10 @@ def test_another_process_makes_the_windows_of_this_one(tmp_path: Path) -> None:
     assert (stream.offset(1, 0), stream.offset(1, 1)) != (0, 0)
     assert stream.separator.tolist() == [1, 2]  # type: ignore[union-attr]
     assert replica_spec(found, text, 500, None, 2).stream().separator is None
-    with pytest.raises(SettingsError, match="the program itself"):
+    with pytest.raises(SettingsError) as caught:
         group_of(replace(spec, cell_module="__main__"), stream)
+    assert caught.value.message.startswith("the cell 'rnn' is defined in the program itself, where replicas cannot")
+    assert caught.value.hint == "put it into a module of its own, or set training.replicas to 1"
 
 
 def test_the_plan_of_a_run_has_all_of_its_settings(tmp_path: Path) -> None:

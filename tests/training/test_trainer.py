@@ -168,8 +168,11 @@ def test_a_stop_request_finishes_the_step_and_saves(tmp_path: Path) -> None:
 def test_divergence_reaches_no_checkpoint(tmp_path: Path) -> None:
     settings = config("rnn", "training.optimizer=sgd", "training.learning_rate=1e38", "training.grad_clip=null")
     trainer = start(tmp_path / "a", settings)
-    with pytest.raises(DivergenceError, match="nothing of this step was kept"), np.errstate(all="ignore"):
+    diverged = r"^step \d+: the loss is \S+ nats and the gradient's norm \S+; nothing of this step was kept$"
+    with pytest.raises(DivergenceError, match=diverged) as caught, np.errstate(all="ignore"):
         finish(trainer)
+    hint = "lower training.learning_rate, set training.grad_clip, or raise training.warmup_steps"
+    assert caught.value.hint == hint
     for path in (tmp_path / "a").glob("*.npz"):
         load_checkpoint(path)  # refuses values that are not finite
 
@@ -266,8 +269,10 @@ def test_two_symbols_are_enough_to_validate(tmp_path: Path, monkeypatch: pytest.
     for k, fraction in enumerate((0.01, 0.005, 0.0)):
         settings = config("rnn", f"corpus.val_fraction={fraction}", *short)
         if fraction == 0.005:
-            with pytest.raises(DataError, match="the validation part has 1 symbols"):
+            with pytest.raises(DataError, match="the validation part has 1 symbols") as caught:
                 start(tmp_path / str(k), settings, text=text)
+            wanted = "use a longer text or a larger corpus.val_fraction, or set it to 0 for none"
+            assert caught.value.hint == wanted
             continue
         finished = finish(start(tmp_path / str(k), settings, text=text))[-1]
         assert isinstance(finished, RunFinished)
