@@ -107,7 +107,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "data/windows.py": ("data/test_windows.py", "data/test_data.py"),
     "data/vocabulary.py": ("data/test_vocabulary.py", "data/test_data.py"),
     "evaluation/advice.py": _ADVICE,
-    "evaluation/baselines.py": ("evaluation/test_compressors.py",),
+    "evaluation/baselines.py": ("evaluation/test_baselines.py",),
     "evaluation/compressors.py": ("evaluation/test_compressors.py",),
     "evaluation/curve.py": _ADVICE,
     "evaluation/diagnosis.py": _ADVICE,

@@ -27,6 +27,7 @@ from charrnn.runs.reading import Row
 from charrnn.training.adviser import Adviser
 from tests.evaluation.curves import CONFIG, curve
 from tests.evaluation.make_histories import CASES, KEPT
+from tests.training.small_runs import config, finish, start
 
 KEYS = (
     "learning-rate-high", "overfitting", "text-too-small", "repeated-text", "validation-unlike", "underfitting",
@@ -235,6 +236,26 @@ def test_better_networks_are_expected_to_write_better() -> None:
     assert str(found("small-text").expectation).startswith("words of plausible form")
     assert expectation(1.0, replace(text, space_share=0.0)) is None
     assert expectation(None, text) is expectation(1.0, None) is expectation(1.0, TextFacts(10, 1)) is None
+
+
+def test_the_text_of_a_run_that_has_not_ended_is_looked_at(tmp_path: Path) -> None:
+    trainer = start(tmp_path / "run", config("gru", "training.max_steps=8", "training.sample_every=null"))
+    finish(trainer)
+    seen = diagnose(read_history(tmp_path / "run"), corpus=[str(tmp_path / "text.txt")])
+    facts = look_at_text(trainer.stream.ids, trainer.val_ids, trainer.text.vocabulary)
+    curve = Curve.of(read_history(tmp_path / "run").rows)
+    assert curve.best is not None
+    case = Case(trainer.config, curve, trainer.model.params.size, facts)
+    written = expectation(curve.best.val_loss, facts)
+    assert seen == Diagnosis("run", None, curve.best, curve.points[-1], advise(case), written)
+    lost = diagnose(read_history(tmp_path / "run"))
+    assert [note.partition(": ")[0] for note in lost.notes] == ["nothing is said about the text"]
+    blind = diagnose(read_history(tmp_path / "run"), look=False)
+    assert (blind.notes, blind.expectation, blind.best) == ((), None, curve.best)
+    history = tmp_path / "run" / "history.jsonl"
+    history.write_text("")
+    (tmp_path / "run" / "last.npz").unlink()
+    assert diagnose(read_history(tmp_path / "run")) == Diagnosis("run", None, None, None, (), None)
 
 
 def report(step: int, train: float, val: float | None) -> StepReport:
