@@ -109,7 +109,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "evaluation/advice.py": _ADVICE,
     "evaluation/baselines.py": ("evaluation/test_baselines.py",),
     "evaluation/compressors.py": ("evaluation/test_compressors.py",),
-    "evaluation/curve.py": _ADVICE,
+    "evaluation/curve.py": ("evaluation/test_curve.py",),
     "evaluation/diagnosis.py": _ADVICE,
     "evaluation/dynamic.py": ("evaluation/test_dynamic.py",),
     "evaluation/expectation.py": _ADVICE,
@@ -120,7 +120,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "evaluation/ngram.py": ("evaluation/test_ngram.py",),
     "data/encode.py": ("data/test_data.py", "data/test_documents.py"),
     "evaluation/scoring.py": ("evaluation/test_scoring.py",),
-    "evaluation/text_facts.py": _ADVICE,
+    "evaluation/text_facts.py": ("evaluation/test_text_facts.py",),
 }
 
 

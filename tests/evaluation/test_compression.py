@@ -174,6 +174,18 @@ def test_damage_is_refused_or_found_by_the_check_sum(place: int, change: int, cu
         assert found == data  # the last bits of padding
 
 
+@pytest.mark.parametrize("stranger", ["☃", "\U0010ffff", "\x00", "ü"])
+def test_strangers_in_a_known_text_come_back(stranger: str) -> None:
+    vocabulary = Vocabulary.of("ab")
+    model = CharRNN(2, cell="rnn", hidden_size=2)
+    model.params["head.bias"][:] = (5.0, -5.0)
+    data = ("a" * 400 + stranger + "b" + stranger).encode()
+    packed, bits = compress(data, model, vocabulary, streams=2)
+    assert not is_stored(packed)
+    assert 8 * (len(packed) - 28) == pytest.approx(bits, abs=16)
+    assert decompress(packed, model, vocabulary) == data
+
+
 TEXT = b"abcdefgh .\n" * 30
 
 
