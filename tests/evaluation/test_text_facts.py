@@ -67,10 +67,10 @@ def test_short_parts_say_nothing_and_long_ones_are_looked_at_in_places(monkeypat
         facts = look_at_text(*parts)
         assert facts.val_pair_nats is facts.train_pair_nats is facts.train_pair_spread is None
     assert look_at_text(train, val).val_pair_nats is not None
-    monkeypatch.setattr(text_facts, "_SLICE", 80)  # 8 stretches of 10
+    monkeypatch.setattr(text_facts, "_SLICE", 80)
     letters = np.ones(30_000, np.uint8)
-    for start in np.linspace(0, 29_990, 8).astype(int):
-        letters[start : start + 10] = 0  # a space comes before all letters
+    for start in np.linspace(0, 29_920, 8).astype(int):
+        letters[start : start + 80] = 0  # a space comes before all letters
     assert look_at_text(letters, val % 2, Vocabulary.of("a ")).space_share == 1.0  # of what was looked at
 
 
