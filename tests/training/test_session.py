@@ -236,7 +236,7 @@ def test_ranks_know_a_piped_text_by_its_hash(tmp_path: Path, monkeypatch: pytest
     assert session._lead(None, wanted, text, None, None) is group_of
 
 
-def test_another_process_makes_the_windows_of_this_one(tmp_path: Path) -> None:
+def test_another_process_makes_the_windows_of_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = settings(tmp_path, "training.random_offsets=true", "training.batch_size=3", "training.seq_length=7")
     text = session.read_corpus(found)
     separator = np.array([1, 2], np.uint8)
@@ -253,6 +253,9 @@ def test_another_process_makes_the_windows_of_this_one(tmp_path: Path) -> None:
         group_of(replace(spec, cell_module="__main__"), stream)
     assert caught.value.message.startswith("the cell 'rnn' is defined in the program itself, where replicas cannot")
     assert caught.value.hint == "put it into a module of its own, or set training.replicas to 1"
+    monkeypatch.setattr("charrnn.training.replicas.ReplicaGroup", lambda *told: told)
+    assert group_of(spec, stream) == (spec, stream)
+    assert isinstance(group_of(replace(spec, count=1), stream), LocalGroup)
 
 
 def test_the_plan_of_a_run_has_all_of_its_settings(tmp_path: Path) -> None:
