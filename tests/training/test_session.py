@@ -16,7 +16,7 @@ import pytest
 
 from charrnn.config.schema import Config
 from charrnn.data.windows import WindowStream
-from charrnn.errors import CharRNNError, SettingsError
+from charrnn.errors import CharRNNError, DataError, SettingsError
 from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.runs.directory import RunDirectory
@@ -234,6 +234,9 @@ def test_ranks_know_a_piped_text_by_its_hash(tmp_path: Path, monkeypatch: pytest
         session._lead(ranks, piped, text, None, None)  # type: ignore[arg-type]
         assert ranks.shared == (piped, origin, None, None)
     assert session._lead(None, wanted, text, None, None) is group_of
+    of_ranks(monkeypatch, Ranks(1, (wanted, Origin("abc"), None, None)))
+    with pytest.raises(DataError):  # there is a text, but another
+        next(iter(session.follow()))
 
 
 def test_another_process_makes_the_windows_of_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
