@@ -104,7 +104,7 @@ def test_a_settings_file_in_full() -> None:
 
 def test_what_the_rule_wants_to_know_of_a_text(tmp_path: Path) -> None:
     words = "".join(f"{a}{b}\n" for a in "abcdefghij" for b in "abcdefghij")
-    for text, in_order in ((words, True), (words[::-1].strip() * 2, False), ("no line end", False)):
+    for text, in_order in ((words, True), (words[::-1].strip() * 2, False), (words.replace("\n", " "), False)):
         (tmp_path / "text.txt").write_text(text, encoding="utf-8")
         encoded = encode_text([tmp_path / "text.txt"], "utf-8", tmp_path / "cache")
         assert outline_of("a", encoded) == TextOutline("a", len(text), len(set(text)), in_order)
