@@ -183,6 +183,30 @@ def test_readings_of_the_text_before_begin_block_by_block_and_half_of_them_negat
     assert np.abs(np.diff(ends[0], axis=2)).max(axis=(0, 1)).min() > 5e-4
 
 
+def test_readings_are_compared_by_their_last_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, before = network("rnn"), symbols(700, seed=1)
+    model.params["layers.0.weight_hh"][...] = 0.995 * np.eye(8)
+    model.params["layers.0.weight_ih"][...] *= 0.02
+    leads, apart = _Leads(model, symbols(100), before, None), []
+    read = leads._before.read
+
+    def noted(*arguments: object) -> np.ndarray:
+        nats = read(*arguments)  # type: ignore[arg-type]
+        apart.append(float(np.ptp(nats, axis=1).mean()))
+        return nats
+
+    monkeypatch.setattr(leads._before, "read", noted)
+    monkeypatch.setattr(_Leads, "_come_together", lambda self, state: "not yet")
+    leads.read(64)
+    *_, before_last, last = apart
+    assert len(apart) == 4
+    assert 0 < last < min(before_last, apart[1])
+    monkeypatch.setattr(reading, "_AGREED", (last + min(before_last, apart[1])) / 2)
+    assert leads.read(64) is True
+    monkeypatch.setattr(reading, "_AGREED", last / 2)
+    assert leads.read(64) == "not yet"
+
+
 @pytest.mark.parametrize(
     ("predictions", "apart", "answer", "blocks"),
     [
