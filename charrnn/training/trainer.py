@@ -69,12 +69,9 @@ class Trainer:
         stop: set it (from a signal handler, say) to finish the step, save and end.
         clock: seconds, whatever they are counted from; read before and after each step.
         compiling: shows how the compilation of kernels gets on.
-
-    Attributes:
-        grad_norm, learning_rate: of the last step, the norm before clipping.
     """
 
-    grad_norm: float
+    grad_norm: float  # of the last step, before clipping
     learning_rate: float
     _reason: str | None
 
