@@ -119,7 +119,13 @@ MODULES: dict[str, tuple[str, ...]] = {
     "evaluation/memorisation.py": ("evaluation/test_memorisation.py",),
     "evaluation/mixture.py": ("evaluation/test_mixture.py",),
     "evaluation/ngram.py": ("evaluation/test_ngram.py",),
-    "data/encode.py": ("data/test_data.py", "data/test_documents.py"),
+    "data/encode.py": (
+        "data/test_data.py",
+        "data/test_documents.py",
+        "data/test_reading.py",
+        "reliability/test_recovery.py::test_an_encoding_cut_short_is_taken_up_again",
+        "reliability/test_recovery.py::test_a_note_that_lies_is_not_believed",
+    ),
     "evaluation/scoring.py": ("evaluation/test_scoring.py",),
     "evaluation/text_facts.py": ("evaluation/test_text_facts.py",),
 }
