@@ -94,7 +94,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "nn/optim.py": ("nn/test_optim.py",),
     "nn/head.py": ("nn/test_dropout.py",),
     "nn/ensemble.py": ("sampling/test_generate.py",),
-    "nn/gradcheck.py": ("nn/test_equations.py",),
+    "nn/gradcheck.py": ("nn/test_gradcheck.py",),
     "training/adviser.py": _ADVICE,
     "training/choice.py": ("training/test_choice.py",),
     "training/group.py": (*_BY_HAND, "training/test_session.py", "training/test_log_is_right.py"),
