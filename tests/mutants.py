@@ -77,6 +77,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
         "training/test_log_is_right.py",
         "training/test_settings_change_the_run.py",
         "training/test_trainer.py",
+        "training/test_look.py",
         "reliability/test_stops.py",
     ),
 }

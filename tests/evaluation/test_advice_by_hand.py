@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from charrnn.evaluation.advice import Case, _duration, _rough, advise, likely_gain
+from charrnn.evaluation.advice import Case, _duration, _rough, _rounded, advise, likely_gain
 from charrnn.evaluation.curve import Curve
 from charrnn.evaluation.health import Health
 from charrnn.evaluation.text_facts import TextFacts
@@ -176,7 +176,22 @@ def test_the_likely_gain_by_hand() -> None:
     assert gain([*FALLING[:6], (2.52, 2.52), (2.52, 2.52), (2.52, 2.52)]) == 0.0  # its best is behind it
 
 
+def test_fewer_than_four_validations_say_less_than_the_training_loss() -> None:
+    losses: list[tuple[float, float | None]] = [
+        (train, 2.5 if k in (2, 5, 8) else None) for k, (train, _) in enumerate(FALLING)
+    ]
+    (piece,) = advise(Case(CONFIG, curve(losses), reason="epochs"))
+    assert piece.text.startswith("the training loss was still falling at the end")
+
+
 def test_times_are_said_in_the_unit_that_fits() -> None:
     found = [_duration(seconds) for seconds in (1, 89, 90, 600, 5_399, 5_400, 36_000)]
     assert found == ["1 seconds", "89 seconds", "2 minutes", "10 minutes", "90 minutes", "1.5 hours", "10.0 hours"]
     assert [_rough(count) for count in (7, 99, 3_314, 1_250_001)] == ["7", "99", "3,300", "1,300,000"]
+    assert [_rounded(value) for value in (0.00075, 9.94, 10.0, 10.5, 12_345.5)] == [
+        "0.00075",
+        "9.9",
+        "10",
+        "10.5",
+        "12345.5",
+    ]

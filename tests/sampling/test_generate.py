@@ -74,6 +74,11 @@ def test_without_an_end_it_is_the_plain_sample() -> None:
     assert sample.finish_reason == "length"
 
 
+def test_a_sample_of_no_length_is_over_before_it_begins() -> None:
+    for stop in (StopConditions(length=0), StopConditions(length=0, stop=("e",))):
+        assert [(sample.text, sample.finish_reason) for sample in run(stop, count=2)] == [("", "length")] * 2
+
+
 @pytest.mark.parametrize("stops", [("e",), ("d ", "ab"), ("\n",), ("abc", "bca", "cab"), ("nothing",), ("aa", "aaa")])
 @pytest.mark.parametrize("seed", range(6))
 def test_a_stop_cuts_before_its_first_occurrence(stops: tuple[str, ...], seed: int) -> None:
