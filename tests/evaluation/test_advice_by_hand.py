@@ -182,6 +182,7 @@ def test_fewer_than_four_validations_say_less_than_the_training_loss() -> None:
     ]
     (piece,) = advise(Case(CONFIG, curve(losses), reason="epochs"))
     assert piece.text.startswith("the training loss was still falling at the end")
+    assert piece.text.endswith("about 0.80 nats less")  # as without any validation
 
 
 def test_times_are_said_in_the_unit_that_fits() -> None:
