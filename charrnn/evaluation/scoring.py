@@ -158,7 +158,7 @@ def _nats_step_by_step(model: TextModel, rows: IntArray, prime: IdArray | Sequen
     for step, ids in enumerate(rows):
         out[step] = -log_softmax(logits)[ids, columns]
         if step + 1 < len(rows):
-            logits = stepper.step(ids if len(ids) > 1 else int(ids[0]))
+            logits = stepper.step(ids)
     return out
 
 

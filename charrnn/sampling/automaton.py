@@ -23,6 +23,7 @@ else:
 MOST_STATES = 5_000  # of either automaton
 _MOST_WORK = 400_000  # steps of the construction: within a second
 _ENDLESS = 1_000_000  # at least this often is for ever
+_KINDS = re.ASCII | re.UNICODE  # of characters
 
 Mask = npt.NDArray[np.bool_]
 
@@ -50,7 +51,7 @@ class Automaton:
 
     def __init__(self, expression: str, characters: Sequence[str]) -> None:
         tree: Any = sre_parse.parse(expression)
-        builder = _Builder(characters, tree.state.flags)
+        builder = _Builder(characters)
         end = builder.sequence(_without_anchors(list(tree)), builder.start, tree.state.flags)
         masks = np.array(builder.masks).reshape(len(builder.masks), len(characters))
         # Symbols with the same column are in the same sets; each distinct column is a class.
@@ -62,7 +63,7 @@ class Automaton:
 class _Builder:
     """Numbered states, with arrows that take a symbol of a set, or nothing."""
 
-    def __init__(self, characters: Sequence[str], flags: int) -> None:
+    def __init__(self, characters: Sequence[str]) -> None:
         self.characters = characters
         self.masks: list[Mask] = []
         self.arrows: list[list[tuple[int, int]]] = []  # (set, target)
@@ -90,7 +91,8 @@ class _Builder:
     def _item(self, op: str, argument: Any, at: int, flags: int) -> int:
         if op == "SUBPATTERN":
             _, added, removed, inner = argument
-            return self.sequence(inner, at, (flags | added) & ~removed)
+            kept = flags & ~_KINDS if added & _KINDS else flags  # one of them takes the other's place
+            return self.sequence(inner, at, (kept | added) & ~removed)
         if op == "BRANCH":
             end = self.state()
             for branch in argument[1]:
@@ -145,7 +147,7 @@ _UNUSABLE = {
 
 
 def _category(argument: Any, flags: int) -> Callable[[str], bool]:
-    pattern = re.compile(_CATEGORIES[str(argument).removeprefix("CATEGORY_")], flags & (re.ASCII | re.UNICODE))
+    pattern = re.compile(_CATEGORIES[str(argument).removeprefix("CATEGORY_")], flags & _KINDS)
     return lambda c: pattern.match(c) is not None
 
 

@@ -84,8 +84,7 @@ def beam_search(
         totals = np.array([-sum(values) for values in surprises])
         if step + 1 < length:
             stepper = stepper.taken(np.array([beam for beam, _, _ in picked]))
-            symbols = np.array([symbol for _, symbol, _ in picked])
-            logits = stepper.step(symbols if len(symbols) > 1 else int(symbols[0]))
+            logits = stepper.step(np.array([symbol for _, symbol, _ in picked]))
     finished += [_scored(text, nats, length_penalty) for text, nats in zip(texts, surprises, strict=True)]
     return _best(finished, width)
 

@@ -115,9 +115,7 @@ class Group(Protocol):
     def close(self) -> None:
         """Free what `start` took."""
 
-    def run(
-        self, index: int, *, seed: int, step: int, offset: int = 0, stopping: bool = False, seconds: float = 0.0
-    ) -> float:
+    def run(self, index: int, *, seed: int, step: int, offset: int, stopping: bool, seconds: float) -> float:
         """Compute the gradient of window `index`; returns the sum of nats over all columns.
 
         Args:
@@ -216,9 +214,7 @@ class LocalGroup:
     def close(self) -> None:
         """See `Group`."""
 
-    def run(
-        self, index: int, *, seed: int, step: int, offset: int = 0, stopping: bool = False, seconds: float = 0.0
-    ) -> float:
+    def run(self, index: int, *, seed: int, step: int, offset: int, stopping: bool, seconds: float) -> float:
         """See `Group`."""
         return self._share.run(index, offset, seed, step)
 

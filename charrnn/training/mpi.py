@@ -122,9 +122,7 @@ class MpiGroup:
         """Give it back."""
         self._threads.close()
 
-    def run(
-        self, index: int, *, seed: int, step: int, offset: int = 0, stopping: bool = False, seconds: float = 0.0
-    ) -> float:
+    def run(self, index: int, *, seed: int, step: int, offset: int, stopping: bool, seconds: float) -> float:
         """See `Group`."""
         nats = self._share.run(index, offset, seed, step)
         self._extras[_NATS] = nats

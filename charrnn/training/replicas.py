@@ -110,9 +110,7 @@ class ReplicaGroup:
         self._workers = []
         self._threads.close()
 
-    def run(
-        self, index: int, *, seed: int, step: int, offset: int = 0, stopping: bool = False, seconds: float = 0.0
-    ) -> float:
+    def run(self, index: int, *, seed: int, step: int, offset: int, stopping: bool, seconds: float) -> float:
         """See `Group`."""
         for worker in self._workers:
             worker.send(index, offset, seed, step)

@@ -73,6 +73,10 @@ class Trainer:
         compiling: shows how the compilation of kernels gets on.
     """
 
+    grad_norm: float  # of the last step, before clipping
+    learning_rate: float
+    _reason: str | None
+
     def __init__(
         self,
         config: Config,
@@ -120,8 +124,6 @@ class Trainer:
         self.optimizer = make_optimizer(t.optimizer, self.model.params, OptimizerOptions(**options))
         if self.model.engine is not None:
             self.model.engine.speed_up(self.optimizer)
-        self.grad_norm = self.learning_rate = math.nan
-        self._reason: str | None = None
         if resume_from is None:
             self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
             if init_from is not None:

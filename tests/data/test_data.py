@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn.data import encode
 from charrnn.data.encode import encode_text
+from charrnn.data.reading import TextRules
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import WindowStream, split_bounds
 from charrnn.errors import DataError
@@ -40,6 +42,20 @@ def test_characters_split_between_pieces_are_whole(tmp_path: Path, monkeypatch: 
     (tmp_path / "a.txt").write_text("né€😀" * 9, encoding="utf-8")
     encoded = encode_text([tmp_path / "a.txt"], "utf-8", tmp_path)
     assert encoded.vocabulary.decode(encoded.ids) == "né€😀" * 9
+
+
+def test_progress_is_of_the_bytes_of_both_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode, "_CHUNK_BYTES", 4)
+    files = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    files[0].write_bytes(b"abcdefghij")
+    files[1].write_bytes(b"klmnop")
+    for rules in (None, TextRules("utf-8", after_files="--")):  # what is put between the files is not read from them
+        seen: list[tuple[int, int | None]] = []
+        encode_text(
+            files, "utf-8", tmp_path / "cache", rules=rules, progress=lambda *told, seen=seen: seen.append(told)
+        )
+        assert {total for _, total in seen} == {32}
+        assert list(dict.fromkeys(done for done, _ in seen)) == [4, 8, 10, 14, 16, 20, 24, 26, 30, 32]
 
 
 def test_invalid_utf8_is_refused_with_its_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from charrnn.runs.events import Advice, RolledBack, RunFinished, RunStarted, Ste
 from charrnn.runs.history import read_history
 from charrnn.runs.reading import Row
 from charrnn.training.adviser import Adviser
+from tests.evaluation.curves import CONFIG, curve
 from tests.evaluation.make_histories import CASES, KEPT
+from tests.training.small_runs import config, finish, start
 
-CONFIG = parse_config("corpus: {source: unused}\n", where="test")
 KEYS = (
     "learning-rate-high", "overfitting", "text-too-small", "repeated-text", "validation-unlike", "underfitting",
     "network-too-small", "still-units", "saturated-units", "derailing",
@@ -41,11 +42,6 @@ def found(name: str) -> Diagnosis:
 
 def said(name: str) -> dict[str, Advice]:
     return {piece.key: piece for piece in found(name).advice}
-
-
-def curve(losses: list[tuple[float, float | None]], *, chars: int = 1000) -> Curve:
-    """A run by its training and validation losses."""
-    return Curve.of(Point(100 * k, k / 2, chars * k, 3.0 * k, *both) for k, both in enumerate(losses, start=1))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -194,6 +190,7 @@ def test_passages_seen_before_are_counted() -> None:
     val[:10_000] = train[7_000:17_000]
     assert look_at_text(train, val).repeated_share == pytest.approx(0.5, abs=0.03)
     assert look_at_text(train, train[50_000:50_200]).repeated_share == 1.0
+    assert look_at_text(train, train[:50]).repeated_share == 1.0
     assert look_at_text(train, val[:49]).repeated_share is None
 
 
@@ -260,6 +257,26 @@ def test_better_networks_are_expected_to_write_better() -> None:
     assert expectation(None, text) is expectation(1.0, None) is expectation(1.0, TextFacts(10, 1)) is None
 
 
+def test_the_text_of_a_run_that_has_not_ended_is_looked_at(tmp_path: Path) -> None:
+    trainer = start(tmp_path / "run", config("gru", "training.max_steps=8", "training.sample_every=null"))
+    finish(trainer)
+    seen = diagnose(read_history(tmp_path / "run"), corpus=[str(tmp_path / "text.txt")])
+    facts = look_at_text(trainer.stream.ids, trainer.val_ids, trainer.text.vocabulary)
+    curve = Curve.of(read_history(tmp_path / "run").rows)
+    assert curve.best is not None
+    case = Case(trainer.config, curve, trainer.model.params.size, facts)
+    written = expectation(curve.best.val_loss, facts)
+    assert seen == Diagnosis("run", None, curve.best, curve.points[-1], advise(case), written)
+    lost = diagnose(read_history(tmp_path / "run"))
+    assert [note.partition(": ")[0] for note in lost.notes] == ["nothing is said about the text"]
+    blind = diagnose(read_history(tmp_path / "run"), look=False)
+    assert (blind.notes, blind.expectation, blind.best) == ((), None, curve.best)
+    history = tmp_path / "run" / "history.jsonl"
+    history.write_text("")
+    (tmp_path / "run" / "last.npz").unlink()
+    assert diagnose(read_history(tmp_path / "run")) == Diagnosis("run", None, None, None, (), None)
+
+
 def report(step: int, train: float, val: float | None) -> StepReport:
     return StepReport(step, step / 10, 100 * step, train, val, 1.0, 0.001, 1e5, step / 2)
 
@@ -298,6 +315,28 @@ def test_an_adviser_speaks_when_there_is_news(tmp_path: Path) -> None:
     again.hear(replace(started, step=80))
     (news,) = again.news()
     assert [piece.key for piece in news.advice] == ["learning-rate-high", "text-too-small"]
+
+
+def test_the_end_of_a_run_in_order_is_summed_up(tmp_path: Path) -> None:
+    folder = RunDirectory(tmp_path / "run")
+    folder.open_new(CONFIG, overwrite=False)
+    text = TextFacts(100_000, 9_000, 0.0, 2.5, 2.5, 0.1, 0.15)
+    adviser = Adviser(CONFIG, folder, text)
+    adviser.hear(RunStarted(folder.path, 30_000, 30, 100_000, 9_000, 1, None, None, 0, ()))
+    for k in range(1, 10):
+        adviser.hear(report(100 * k, 3.0 - 0.1 * k, 3.0 - 0.1 * k))
+    assert adviser.news() == []
+    end = adviser.hear(RunFinished("epochs", {"best_val_loss": 2.1}))
+    assert isinstance(end, RunFinished)
+    (underfitting,) = end.summary.pop("advice")
+    assert (underfitting["key"], underfitting["settings"]) == ("underfitting", ("training.epochs=20",))
+    assert end.summary == {
+        "best_val_loss": 2.1, "reason": "epochs", "ended": "ended after 10 epochs (training.epochs)", "best_step": 900,
+        "expectation": expectation(2.1, text), **asdict(text),
+    }  # fmt: skip
+    sick = adviser.hear(RunFinished("stopped", {"best_val_loss": 2.1, **asdict(Health(0.5, 0.0, 0.0))}))
+    assert [piece["key"] for piece in sick.summary["advice"]] == ["derailing"]  # type: ignore[union-attr]
+    assert sick.summary["ended"] == "stopped by a signal"  # type: ignore[union-attr]
 
 
 NUMBERS = st.none() | st.floats(-1e50, 1e50) | st.integers(0, 1 << 53)

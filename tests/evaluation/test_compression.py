@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, DataError
+from charrnn.evaluation.compression import codec
 from charrnn.evaluation.compression.arithmetic import LARGEST_TOTAL, Decoder, Encoder
 from charrnn.evaluation.compression.codec import (
     _HEADER,
@@ -22,10 +25,12 @@ from charrnn.evaluation.compression.codec import (
     decompress,
     frequencies_of,
     is_stored,
+    model_mark,
 )
 from charrnn.evaluation.loss import evaluate
 from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import save_checkpoint
+from charrnn.runs.start import cold_start
 from tests.checkpoints import make
 from tests.conftest import Run, assert_one_line_error
 
@@ -172,13 +177,79 @@ def test_damage_is_refused_or_found_by_the_check_sum(place: int, change: int, cu
         assert found == WHOLE  # the last bits of padding
 
 
-def test_another_model_is_refused() -> None:
+@pytest.mark.parametrize("stranger", ["☃", "\U0010ffff", "\x00", "ü"])
+def test_strangers_in_a_known_text_come_back(stranger: str) -> None:
+    vocabulary = Vocabulary.of("ab")
+    model = CharRNN(2, cell="rnn", hidden_size=2)
+    model.params["head.bias"][:] = (5.0, -5.0)
+    data = ("a" * 400 + stranger + "b" + stranger).encode()
+    packed, bits = compress(data, model, vocabulary, streams=2)
+    assert not is_stored(packed)
+    assert 8 * (len(packed) - 28) == pytest.approx(bits, abs=16)
+    assert decompress(packed, model, vocabulary) == data
+
+
+TEXT = b"abcdefgh .\n" * 30
+
+
+def test_the_header_says_what_is_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "_SEGMENT", 50)
     model, vocabulary = MODELS["characters"]
-    packed, _ = compress(b"abc", model, vocabulary)
-    with pytest.raises(CheckpointError, match="another model"):
+    start = cold_start(model, vocabulary)
+    parameters = model.params.flat.tobytes()
+    for begin, version, marked in ((None, 1, parameters), (start, 2, parameters + start.state[0].tobytes())):
+        packed, _ = compress(TEXT, model, vocabulary, start=begin)
+        mark = hashlib.sha256(marked).digest()[:8]
+        assert _HEADER.unpack(packed[:28]) == (b"CRNN", version, 0, 330 // 50, 330, mark, zlib.crc32(TEXT))
+        assert decompress(packed, model, vocabulary, start=start) == TEXT
+    assert model_mark(model) == hashlib.sha256(parameters).digest()[:8]
+    for wanted, streams in ((1, 1), (64, 64), (65, 64), (999, 64)):  # 16 bytes of the body for each beyond 64
+        assert _HEADER.unpack(compress(TEXT, model, vocabulary, streams=wanted)[0][:28])[3] == streams
+    assert _HEADER.unpack(compress(b"ab", model, vocabulary, streams=9)[0][:28])[3:5] == (2, 2)  # none is empty
+    noise = random.Random(0).randbytes(300)
+    stored, _ = compress(noise, model, vocabulary)
+    assert _HEADER.unpack(stored[:28])[:5] == (b"CRNN", 1, 2, 1, 300)
+    assert stored[28:] == noise
+    assert (is_stored(stored), is_stored(packed)) == (True, False)
+
+
+def test_progress_is_of_the_symbols_done() -> None:
+    model, vocabulary = MODELS["characters"]
+    seen: list[tuple[int, int]] = []
+    for streams, steps in ((1, 330), (4, 83)):
+        packed, _ = compress(TEXT, model, vocabulary, streams=streams, tick=lambda *told: seen.append(told))
+        decompress(packed, model, vocabulary, tick=lambda *told: seen.append(told))
+        assert seen == [(streams * step, 330) for step in range(0, steps, 64)] * 2
+        seen.clear()
+
+
+def test_what_is_no_such_file_is_refused_for_the_right_reason() -> None:
+    model, vocabulary = MODELS["characters"]
+    packed, _ = compress(TEXT, model, vocabulary)
+    fields = _HEADER.unpack(packed[:28])
+
+    def reason(data: bytes) -> str:
+        with pytest.raises(DataError) as caught:
+            decompress(data, model, vocabulary)
+        return caught.value.message
+
+    def with_field(place: int, value: int) -> str:
+        return reason(_HEADER.pack(*fields[:place], value, *fields[place + 1 :]) + packed[28:])
+
+    assert reason(packed[:27]) == reason(b"CRNX" + packed[4:]) == "not a file made by `charrnn compress`"
+    header = "the file's header is damaged, or of a newer version"
+    for place, value in ((1, 0), (1, 4), (2, 3), (3, 0), (3, 331)):
+        assert with_field(place, value) == header, (place, value)
+    assert with_field(4, 1 << 40) == "the file is truncated"
+    segments = "the file claims more segments than it has room for: it is truncated or damaged"
+    assert with_field(3, 65) == segments
+    assert with_field(4, 100_000) == "the file is truncated or damaged"
+    checksum = "the checksum is wrong: the file is damaged, or was made on a machine that rounds differently"
+    assert with_field(6, fields[6] ^ 1) == with_field(3, 2) == checksum
+    with pytest.raises(CheckpointError) as caught:
         decompress(packed, a_model(WORDS, 1), vocabulary)
-    with pytest.raises(DataError, match="not a file"):
-        decompress(b"hello", model, vocabulary)
+    assert caught.value.message == "the file was compressed with another model"
+    assert caught.value.hint == "give the checkpoint that compressed it"
 
 
 def test_the_commands(charrnn_here: Run, config_file: Path, text_file: Path, tmp_path: Path) -> None:

@@ -47,6 +47,16 @@ def test_the_formula(with_moments: bool) -> None:
     assert found.nats == pytest.approx(nats, rel=1e-9)
 
 
+def test_it_begins_where_the_text_before_ends_and_documents_begin_from_zero() -> None:
+    model, ids = made()
+    around = {"before": ids[60:10:-1], "separator": ids[20:22]}
+    found = dynamic_evaluate(model, ids, square_mean=None, rate=0.0, segment=9, **around)
+    assert found.nats == pytest.approx(evaluate(model, ids, streams=1, **around).nats, rel=1e-9)
+    for name in around:
+        without = {key: value for key, value in around.items() if key != name}
+        assert abs(evaluate(model, ids, streams=1, **without).nats - found.nats) > 1e-4
+
+
 def test_it_learns_the_habits_of_a_text() -> None:
     model, _ = made()
     ids = np.tile(np.array([0, 3, 1, 4, 2], np.uint16), 400)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.evaluation.health import SAMPLES, Health, _own_nats, check_health, derailed
+from charrnn.evaluation.health import SAMPLES, Health, _own_nats, _units, check_health, derailed
 from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import Run
@@ -53,6 +53,20 @@ def test_units_that_stand_still_or_are_saturated_are_counted() -> None:
     assert found.still_units == pytest.approx(1 - 3 / (V + 61))
     assert found.saturated_units >= 40 / (V + 61)
     assert len(found.notes()) == 2
+
+
+@pytest.mark.parametrize(("size", "skipped"), [(100, 0), (128, 0), (129, 64), (256, 64)])
+def test_units_are_watched_from_where_their_state_has_settled(size: int, skipped: int) -> None:
+    """A text of up to 256 characters is read whole, from its beginning."""
+    model = network(latch=False, still=1, saturated=1)
+    ids = np.array([0, 1, 2], np.uint8)[np.random.default_rng(0).integers(3, size=size)]
+    ids[:skipped] = 3  # a symbol that is not there afterwards
+    layers, _ = model.trace(ids[:, None].astype(np.intp), model.zero_state(1))
+    h = layers[0]["h"][skipped:, :, 0].astype(np.float64)
+    moves = np.sqrt(((h - h.mean(axis=0)) ** 2).mean(axis=0)) >= 0.01
+    saturated = [sum(abs(x) > 0.99 for x in unit) > len(unit) / 2 for unit in h.T]
+    assert moves.sum() == (3 if skipped else 4)  # the latch settles in the beginning
+    assert _units(model, ids, np.random.default_rng(1)) == (1 - np.mean(moves), np.mean(saturated))
 
 
 def test_one_surprising_sample_is_no_alarm() -> None:

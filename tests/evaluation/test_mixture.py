@@ -13,8 +13,9 @@ from charrnn.api import load
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.evaluation.compression.codec import compress, decompress
-from charrnn.evaluation.mixture import Mixture, cross_fitted, weigh
-from charrnn.evaluation.ngram import NgramModel
+from charrnn.evaluation.loss import mixed_surprisals
+from charrnn.evaluation.mixture import Mixture, cross_fitted, learn_mixture, weigh
+from charrnn.evaluation.ngram import NgramModel, choose_order
 from charrnn.evaluation.scoring import text_nats
 from charrnn.nn.network import CharRNN
 from charrnn.runs.start import TextModel, cold_start, make_start
@@ -173,6 +174,19 @@ def test_what_is_always_a_little_worse_gets_no_weight() -> None:
     ngram = NgramModel(2, V).fit(IDS[:400])
     counts = -np.log(np.concatenate([found.p for found in ngram.likelihoods(IDS[400:])]))
     assert weigh(ngram, counts + 0.01, IDS[400:]).weights[:, 0].max() < 0.05
+
+
+@pytest.mark.parametrize("separator", [None, VOCABULARY.encode("a")])
+def test_a_mixture_is_learned_from_the_beginning_of_the_validation_part(
+    separator: np.ndarray | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.evaluation.mixture.LEARNED_FROM", 200)
+    models, train, val = [a_model("gru", 0), a_model("lstm", 1)], IDS[:500], IDS[500:]
+    found = learn_mixture(models, train, val, separator)
+    ngram, _ = choose_order(train, val[:200], V)
+    nats = mixed_surprisals(models, val[:200], separator=separator, before=train[-1:])
+    assert found.ngram.digest() == ngram.digest()
+    np.testing.assert_array_equal(found.weights, weigh(ngram, nats, val[:200]).weights)
 
 
 def test_halves_are_weighed_by_each_other() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from charrnn.evaluation import reading
 from charrnn.evaluation.loss import evaluate, mixed_surprisals, surprisals
-from charrnn.evaluation.reading import Reader, state_before
+from charrnn.evaluation.reading import Reader, _Leads, state_before
 from charrnn.nn.cells import CELLS
 from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import load_checkpoint
@@ -151,6 +152,86 @@ def test_a_network_that_freezes_from_zero_is_not_read_so() -> None:
     expected = one_go(model, np.concatenate((before, ids)))[len(before) :]
     np.testing.assert_allclose(read(model, ids, before=before), expected, atol=1e-4)
     assert read(model, ids).mean() > expected.mean() + 2
+
+
+def after(model: CharRNN, ids: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+    """(1, H, 1) the state after `ids`."""
+    layers = model.zero_state(1) if state is None else [state.copy()]
+    model.refresh(backward=False)
+    model.advance(ids.astype(np.intp)[:, None], layers)
+    return layers[0]
+
+
+def test_readings_of_the_text_before_begin_block_by_block_and_half_of_them_negated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, before, reach = network("rnn"), symbols(700, seed=1), 64
+    model.params["layers.0.weight_hh"][...] = 0.998 * np.eye(8)  # forgets slowly: no two readings are the same
+    model.params["layers.0.weight_ih"][...] *= 0.02
+    read = before[-(reach + 8 * 64 + 1) :]  # the last has no successor to predict
+    expected = [after(model, read[64 * k :]) for k in range(4)]
+    expected += [after(model, read[64 * k :], -after(model, read[: 64 * k])) for k in range(1, 5)]
+    ends: list[np.ndarray] = []
+    for answer in (False, True):
+        monkeypatch.setattr(
+            _Leads, "_come_together", lambda self, state, answer=answer: ends.append(state[0]) or answer
+        )
+        leads = _Leads(model, symbols(100), before, None)
+        assert leads.read(reach) is answer
+        np.testing.assert_allclose(ends[-1], np.concatenate(expected, axis=2), atol=1e-5)
+        np.testing.assert_allclose(leads.longest[0], expected[0], atol=1e-5)
+    assert np.abs(np.diff(ends[0], axis=2)).max(axis=(0, 1)).min() > 5e-4
+
+
+def test_readings_are_compared_by_their_last_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, before = network("rnn"), symbols(700, seed=1)
+    model.params["layers.0.weight_hh"][...] = 0.995 * np.eye(8)
+    model.params["layers.0.weight_ih"][...] *= 0.02
+    leads, apart = _Leads(model, symbols(100), before, None), []
+    read = leads._before.read
+
+    def noted(*arguments: object) -> np.ndarray:
+        nats = read(*arguments)  # type: ignore[arg-type]
+        apart.append(float(np.ptp(nats, axis=1).mean()))
+        return nats
+
+    monkeypatch.setattr(leads._before, "read", noted)
+    monkeypatch.setattr(_Leads, "_come_together", lambda self, state: "not yet")
+    leads.read(64)
+    *_, before_last, last = apart
+    assert len(apart) == 4
+    assert 0 < last < min(before_last, apart[1])
+    monkeypatch.setattr(reading, "_AGREED", (last + min(before_last, apart[1])) / 2)
+    assert leads.read(64) is True
+    monkeypatch.setattr(reading, "_AGREED", last / 2)
+    assert leads.read(64) == "not yet"
+
+
+@pytest.mark.parametrize(
+    ("predictions", "apart", "answer", "blocks"),
+    [
+        (640, [9e-4, 9e-4, 2.9e-4], True, 3),  # the same in the end, before they were too far apart
+        (640, [9e-4] * 10, False, 4),  # 4 blocks of 9e-4 are more than 10 of 3e-4
+        (130, [5e-4, 1e-4], True, 2),
+        (100, [2.9e-4], True, 1),
+        (5000, [3.1e-4] * 79, False, 64),  # not within 4096
+        (0, [], True, 0),
+    ],
+)
+def test_readings_of_the_next_text_come_together_soon_or_not(
+    predictions: int, apart: list[float], answer: bool, blocks: int
+) -> None:
+    asked: list[tuple[list[int], int]] = []
+
+    def read(begins: np.ndarray, length: int, state: object) -> np.ndarray:
+        asked.append((begins.tolist(), length))
+        middle = np.full((length, 1), 2.0)
+        return np.concatenate((middle, middle + apart[len(asked) - 1], middle), axis=1)
+
+    leads = _Leads(network(), symbols(9), symbols(9), None)
+    leads._ids = SimpleNamespace(ids=np.zeros(predictions + 1), read=read)  # type: ignore[assignment]
+    assert leads._come_together([np.zeros((1, 8, 3))]) is answer
+    assert asked == [([64 * k] * 3, min(64, predictions - 64 * k)) for k in range(blocks)]
 
 
 SEPARATOR = np.array([0, 1], np.uint8)

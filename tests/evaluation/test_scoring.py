@@ -93,6 +93,7 @@ def test_batches_of_candidates_hold_no_more_than_they_may(monkeypatch: pytest.Mo
 
     def noted(model: object, rows: np.ndarray, prime: object) -> np.ndarray:
         read.append(rows.shape)
+        assert rows.dtype == np.intp
         return np.arange(rows.size, dtype=float).reshape(rows.shape)
 
     monkeypatch.setattr(scoring, "text_nats", noted)

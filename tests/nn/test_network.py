@@ -225,3 +225,18 @@ def test_a_network_is_by_default_an_lstm_of_256_in_float32() -> None:
     (state,) = model.zero_state(3)
     assert (state.shape, state.dtype, state.any()) == ((2, 256, 3), np.float32, False)
     assert CharRNN(5, dtype=np.float64).grads.dtype == np.float64
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_windows_that_were_read_without_dropout_are_trained_on_with_it(layers: int) -> None:
+    """The buffers of a size were made without masks."""
+    ids, key = np.random.default_rng(0).integers(0, 5, (2, 6, 3)), DropoutKey(3, 0)
+    gradients = []
+    for reads in (False, True):
+        model = CharRNN(5, cell="gru", hidden_size=4, num_layers=layers, dropout=0.5, dtype=np.float64)
+        model.init(np.random.default_rng(1))
+        if reads:
+            model.loss(*ids, model.zero_state(3))
+        model.loss_and_grad(*ids, model.zero_state(3), dropout_key=key)
+        gradients.append(model.grads.flat.copy())
+    np.testing.assert_array_equal(*gradients)

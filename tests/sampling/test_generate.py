@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -71,6 +72,11 @@ def test_without_an_end_it_is_the_plain_sample() -> None:
     (sample,) = run(StopConditions(length=80))
     assert sample.text == plain(80)
     assert sample.finish_reason == "length"
+
+
+def test_a_sample_of_no_length_is_over_before_it_begins() -> None:
+    for stop in (StopConditions(length=0), StopConditions(length=0, stop=("e",))):
+        assert [(sample.text, sample.finish_reason) for sample in run(stop, count=2)] == [("", "length")] * 2
 
 
 @pytest.mark.parametrize("stops", [("e",), ("d ", "ab"), ("\n",), ("abc", "bca", "cab"), ("nothing",), ("aa", "aaa")])
@@ -174,6 +180,41 @@ def test_a_wide_beam_finds_the_likeliest_of_all_texts() -> None:
     assert VOCABULARY.decode(np.array(narrow[0].ids)) == "".join(greedy)
 
 
+def searched(
+    length: int, width: int, *, penalty: float, ends: tuple[int, ...], banned: tuple[int, ...]
+) -> list[tuple[tuple[int, ...], float]]:
+    """Texts and scores of a beam search that reads every text from its beginning."""
+    alive, finished = [((), 0.0)], []
+    for step in range(1, length + 1):
+        grown: list[tuple[tuple[int, ...], float]] = []
+        for text, total in alive:
+            nats = -np.log(probabilities(MODEL, np.array([*PRIME, *text], PRIME.dtype)))
+            grown += [((*text, symbol), total + nats[symbol]) for symbol in range(len(nats)) if symbol not in banned]
+        alive = []
+        for text, total in sorted(grown, key=lambda grown: grown[1]):
+            if len(alive) == width:
+                break
+            if text[-1] in ends:
+                finished.append((text[:-1], -total / step**penalty))
+            else:
+                alive.append((text, total))
+    finished += [(text, -total / length**penalty) for text, total in alive]
+    return sorted(finished, key=lambda found: (-found[1], found[0]))[:width]
+
+
+@pytest.mark.parametrize("width", [1, 3, 7])
+@pytest.mark.parametrize("penalty", [0.0, 0.7, 2.0])
+@pytest.mark.parametrize(("ends", "banned"), [((), ()), ((7, 1), ()), ((7,), (0, 3))])
+def test_a_narrow_beam_follows_the_likeliest_beginnings(
+    width: int, penalty: float, ends: tuple[int, ...], banned: tuple[int, ...]
+) -> None:
+    expected = searched(5, width, penalty=penalty, ends=ends, banned=banned)
+    found = beam_search(bare(MODEL), PRIME, length=5, width=width, length_penalty=penalty, ends=ends, banned=banned)
+    assert [hypothesis.ids for hypothesis in found] == [ids for ids, _ in expected]
+    assert [hypothesis.score for hypothesis in found] == pytest.approx([score for _, score in expected], rel=1e-4)
+    assert all(len(hypothesis.nats) == len(hypothesis.ids) for hypothesis in found)
+
+
 def test_beams_end_and_obey_bans() -> None:
     end = int(np.argmax(probabilities(MODEL, PRIME)))  # the likeliest, so that one text is over at once
     found = beam_search(bare(MODEL), PRIME, length=12, width=6, ends=(end,), banned=(2,), length_penalty=0.0)
@@ -205,22 +246,35 @@ class TestConstraints:
         assert free.text == plain(40)
 
     @pytest.mark.parametrize(
-        ("expression", "part"),
+        ("expression", "why"),
         [
-            ("(", "is not a valid"),
-            ("(?<=a)b", "cannot be used"),
-            ("[x-z]+", "no text"),
-            ("z", "no text"),
+            ("[x-z]+", "no text of the model's characters matches '[x-z]+'"),
+            ("(", "'(' is not a valid regular expression: missing ), unterminated subpattern at position 0"),
+            ("(?=a)b", "'(?=a)b' cannot be used: look-around is not supported"),
+            ("(?!a)b", "'(?!a)b' cannot be used: look-around is not supported"),
+            ("(a)\\1", "'(a)\\\\1' cannot be used: back-references are not supported"),
+            ("(a)?(?(1)b|c)", "'(a)?(?(1)b|c)' cannot be used: back-references are not supported"),
+            ("a^b", "'a^b' cannot be used: an anchor inside the expression can never match"),
         ],
     )
-    def test_what_cannot_be(self, expression: str, part: str) -> None:
-        with pytest.raises(SettingsError, match=part):
+    def test_what_cannot_be(self, expression: str, why: str) -> None:
+        with pytest.raises(SettingsError) as caught:
             Constraint(expression, VOCABULARY)
+        assert caught.value.message == f"`constrain`: {why}"
 
-    def test_too_short_a_length_and_bytes(self) -> None:
-        with pytest.raises(SettingsError, match="shortest match has 5"):
-            run(StopConditions(length=4, constraint=Constraint("abcde", VOCABULARY)))
-        with pytest.raises(SettingsError, match="bytes"):
+    def test_what_only_newer_pythons_understand_is_refused_too(self) -> None:
+        newer = sys.version_info >= (3, 11)
+        with pytest.raises(SettingsError, match="possessive repeat cannot be used" if newer else "not a valid"):
+            Constraint("a++b", VOCABULARY)
+
+    def test_too_short_a_length_bans_and_bytes(self) -> None:
+        constraint = Constraint("abcde", VOCABULARY)
+        assert run(StopConditions(length=5, constraint=constraint))[0].text == "abcde"
+        with pytest.raises(SettingsError, match="the shortest match has 5 characters, but `length` is 4"):
+            run(StopConditions(length=4, constraint=constraint))
+        with pytest.raises(SettingsError, match="no text of the model's characters without those banned matches 'a'"):
+            Constraint("a", VOCABULARY, banned=PRIME[:1].tolist())
+        with pytest.raises(SettingsError, match="needs a model of characters, this one is of bytes"):
             Constraint("a", Vocabulary.of(b"abc"))
 
 

@@ -121,6 +121,13 @@ def test_an_automaton_accepts_what_pythons_expressions_match(expression: str) ->
     assert_accepts_the_same(expression, "abcB.\n", 5)
 
 
+@pytest.mark.parametrize(
+    "expression", [r"\w+", r"(?a)\w+", r"(?a)\W", r"\d", r"(?a)\d", r"(?a:\d|\w)\w", r"(?i)É", "(?i)[à-ö]"]
+)
+def test_characters_are_of_the_kinds_that_the_flags_say(expression: str) -> None:
+    assert_accepts_the_same(expression, "aé٣3 É", 2)
+
+
 @pytest.mark.parametrize("expression", [".*a.{14}", "(a{1000}){1000}", "(a?){2000}", "[ab]{6000}"])
 def test_too_large_an_automaton_is_refused(expression: str) -> None:
     with pytest.raises(SettingsError, match=f"more than {MOST_STATES:,} states"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,16 @@ from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import SettingsError
 from charrnn.sampling.draw import Sampler
 from charrnn.sampling.filters.filter import FloatArray, LogitsFilter, StepContext
-from charrnn.sampling.options import FilterSpec, SamplingOptions, Stage, json_schema, option, order_of
+from charrnn.sampling.options import (
+    Declaration,
+    FilterSpec,
+    SamplingOptions,
+    Stage,
+    declarations,
+    json_schema,
+    option,
+    order_of,
+)
 
 
 class Shout(LogitsFilter):
@@ -28,11 +38,12 @@ class Shout(LogitsFilter):
 
 
 SHOUT = FilterSpec("shout", f"{__name__}:Shout", Stage.ADJUST)
+TEXT = "Raise the first symbol's logit by this; 0 is off."
 
 
 @dataclass(frozen=True)
 class WithShout(SamplingOptions):
-    shout: float = option(0.0, "Raise the first symbol's logit by this; 0 is off.", SHOUT, high=100.0)
+    shout: float = option(0.0, TEXT, SHOUT, high=100.0)
 
 
 def test_it_runs() -> None:
@@ -73,7 +84,42 @@ def test_it_has_a_flag_with_help_and_its_range_is_checked() -> None:
 
 def test_it_has_an_entry_in_the_schema() -> None:
     assert json_schema(WithShout)["properties"]["shout"] == {
-        "description": "Raise the first symbol's logit by this; 0 is off.", "type": "number", "default": 0.0,
+        "description": TEXT, "type": "number", "default": 0.0,
         "minimum": 0.0, "maximum": 100.0,
     }  # fmt: skip
     assert "shout" not in json_schema()["properties"]
+
+
+def test_a_declaration_has_what_it_was_given() -> None:
+    @dataclass(frozen=True)
+    class Options(SamplingOptions):
+        shout: float = option(2.0, TEXT, SHOUT, -1.0, switch=False, metavar="LOUD")
+        whisper: float = option(1.0, TEXT, not_zero="nothing would be heard")
+        names: tuple[int, ...] = option((), TEXT, SHOUT, kind="symbols")
+
+    most = sys.float_info.max
+    found = declarations(Options)
+    assert found["shout"] == Declaration(TEXT, SHOUT, -1.0, most, switch=False, metavar="LOUD")
+    assert found["whisper"] == Declaration(TEXT, None, 0.0, most, not_zero="nothing would be heard")
+    assert found["names"] == Declaration(TEXT, SHOUT, None, None, kind="symbols")
+    assert (Options().shout, Options().whisper, Options(0.5).temperature) == (2.0, 1.0, 0.5)
+    with pytest.raises(TypeError, match="positional"):
+        Options(0.5, 3.0)  # type: ignore[call-arg,misc]  # only the temperature is given by its place
+    with pytest.raises(SettingsError, match="shout: must be a finite number, -1 or more, not -2"):
+        Options(shout=-2.0)
+    entries = json_schema(Options)["properties"]
+    assert entries["shout"] == {"description": TEXT, "type": "number", "default": 2.0, "minimum": -1.0}
+    assert entries["whisper"] == {"description": TEXT, "type": "number", "default": 1.0, "exclusiveMinimum": 0.0}
+    assert entries["names"] == {"description": TEXT, "type": "array", "default": ()}
+
+
+def test_the_schema_is_of_one_object_that_has_nothing_else() -> None:
+    schema = json_schema()
+    entries = schema.pop("properties")
+    assert schema == {"type": "object", "additionalProperties": False}
+    assert list(entries) == list(declarations())
+    assert {name: entry["description"] for name, entry in entries.items()} == {
+        name: declared.help for name, declared in declarations().items()
+    }
+    entries["top_k"].pop("description")
+    assert entries["top_k"] == {"type": "integer", "default": 0, "minimum": 0.0}  # as many as there are

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,37 +19,46 @@ from charrnn.sampling.options import SamplingOptions, declarations, order_of
 from tests.conftest import ROOT, Run, assert_one_line_error
 
 WRONG: list[tuple[dict[str, object], str]] = [
-    ({"temperature": -0.1}, "temperature: must be a finite number, 0 or more"),
-    ({"temperature": math.inf}, "temperature"),
-    ({"temperature": math.nan}, "temperature"),
-    ({"top_k": -1}, "top_k"),
+    ({"temperature": -0.1}, "temperature: must be a finite number, 0 or more, not -0.1"),
+    ({"temperature": math.inf}, "temperature: must be a finite number, 0 or more, not inf"),
+    ({"temperature": math.nan}, "temperature: must be a finite number, 0 or more, not nan"),
+    ({"top_k": -1}, "top_k: must be a finite number, 0 or more, not -1"),
     ({"top_p": 1.5}, "top_p: must be between 0 and 1, not 1.5"),
-    ({"min_p": -0.1}, "min_p"),
-    ({"typical": math.nan}, "typical"),
-    ({"top_n_sigma": -1.0}, "top_n_sigma"),
-    ({"mirostat_tau": math.inf}, "mirostat_tau"),
-    ({"mirostat_eta": 1.1}, "mirostat_eta"),
+    ({"min_p": -0.1}, "min_p: must be between 0 and 1, not -0.1"),
+    ({"typical": math.nan}, "typical: must be between 0 and 1, not nan"),
+    ({"top_n_sigma": -1.0}, "top_n_sigma: must be between 0 and 1,000,000, not -1.0"),
+    ({"mirostat_tau": math.inf}, "mirostat_tau: must be between 0 and 1,000,000, not inf"),
+    ({"mirostat_eta": 1.1}, "mirostat_eta: must be between 0 and 1, not 1.1"),
     ({"repetition_penalty": 0.0}, "repetition_penalty: must be between 1e-06 and 1,000,000, not 0.0"),
-    ({"presence_penalty": math.inf}, "presence_penalty"),
-    ({"frequency_penalty": -2e6}, "frequency_penalty"),
-    ({"penalty_window": -1}, "penalty_window"),
-    ({"dry_multiplier": -1.0}, "dry_multiplier"),
-    ({"dry_base": 0.9}, "dry_base"),
-    ({"dry_allowed_length": 0}, "dry_allowed_length"),
-    ({"dry_window": -5}, "dry_window"),
-    ({"dry_breakers": (-1,)}, "dry_breakers"),
-    ({"xtc_probability": 2.0}, "xtc_probability"),
-    ({"xtc_threshold": 0.0}, "xtc_threshold: must be above 0"),
-    ({"logit_bias": ((1, math.inf),)}, "logit_bias"),
-    ({"logit_bias": ((1, math.nan),)}, "logit_bias"),
-    ({"logit_bias": ((-1, 1.0),)}, "logit_bias"),
+    ({"presence_penalty": math.inf}, "presence_penalty: must be between -1,000,000 and 1,000,000, not inf"),
+    ({"frequency_penalty": -2e6}, "frequency_penalty: must be between -1,000,000 and 1,000,000, not -2000000.0"),
+    ({"penalty_window": -1}, "penalty_window: must be between 0 and 1,000,000, not -1"),
+    ({"dry_multiplier": -1.0}, "dry_multiplier: must be between 0 and 1,000,000, not -1.0"),
+    ({"dry_base": 0.9}, "dry_base: must be between 1 and 1,000,000, not 0.9"),
+    ({"dry_allowed_length": 0}, "dry_allowed_length: must be between 1 and 1,000,000, not 0"),
+    ({"dry_window": -5}, "dry_window: must be between 0 and 1,000,000, not -5"),
+    ({"dry_breakers": (-1,)}, "dry_breakers: ids must not be negative"),
+    ({"xtc_probability": 2.0}, "xtc_probability: must be between 0 and 1, not 2.0"),
+    (
+        {"xtc_threshold": 0.0},
+        "xtc_threshold: must be above 0, because 0 would leave only the least likely symbol",
+    ),
+    ({"logit_bias": ((1, math.inf),)}, "logit_bias: must be between -1,000,000 and 1,000,000, not inf"),
+    ({"logit_bias": ((1, math.nan),)}, "logit_bias: must be between -1,000,000 and 1,000,000, not nan"),
+    ({"logit_bias": ((-1, 1.0),)}, "logit_bias: ids must not be negative"),
     ({"logit_bias": ((1, 1.0), (1, 2.0))}, "logit_bias: a symbol is given twice"),
-    ({"ban": (-1,)}, "ban"),
-    ({"dynamic_temperature": (1.0, 0.5)}, "dynamic_temperature"),
-    ({"dynamic_temperature": (-1.0, 0.5)}, "dynamic_temperature"),
-    ({"dynamic_temperature": (0.5, math.nan)}, "dynamic_temperature"),
-    ({"dynamic_temperature": (0.5, 1.5), "temperature": 0.7}, "give only one of them"),
-    ({"dynamic_exponent": 0.0}, "dynamic_exponent"),
+    ({"ban": (-1,)}, "ban: ids must not be negative"),
+    ({"dynamic_temperature": (1.0, 0.5)}, "dynamic_temperature: the lowest, 1.0, is above the highest, 0.5"),
+    ({"dynamic_temperature": (-1.0, 0.5)}, "dynamic_temperature: must be a finite number, 0 or more, not -1.0"),
+    ({"dynamic_temperature": (0.5, math.nan)}, "dynamic_temperature: must be a finite number, 0 or more, not nan"),
+    (
+        {"dynamic_temperature": (0.5, 1.5), "temperature": 0.7},
+        "dynamic_temperature: replaces temperature; give only one of them",
+    ),
+    (
+        {"dynamic_exponent": 0.0},
+        "dynamic_exponent: must be above 0, because 0 would make every temperature the highest",
+    ),
     ({"order": ("top_k", "topp")}, "order: no filter is called 'topp'"),
     ({"order": ("top_k", "top_k")}, "order: top_k is given twice"),
     ({"order": ("top_k",), "min_p": 0.1}, "order: min_p is switched on but not in the order"),
@@ -57,16 +67,27 @@ WRONG: list[tuple[dict[str, object], str]] = [
 
 @pytest.mark.parametrize(("settings", "message"), WRONG, ids=lambda x: str(x)[:50])
 def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(SettingsError, match=re.escape(message)) as caught:
-        SamplingOptions(**settings)  # type: ignore[arg-type]
-    # The command line turns the name before the colon into a flag's.
-    assert caught.value.message.split(":")[0] in declarations()
-
-
-def test_a_wrong_order_is_told_the_allowed_names() -> None:
     with pytest.raises(SettingsError) as caught:
-        SamplingOptions(order=("nonsense",))
-    assert all(name in (caught.value.hint or "") for name in order_of())
+        SamplingOptions(**settings)  # type: ignore[arg-type]
+    assert caught.value.message == message
+    # The command line turns the name before the colon into a flag's.
+    assert message.split(":")[0] in declarations()
+
+
+@pytest.mark.parametrize("settings", [{"order": ("nonsense",)}, {"order": ("top_k",), "min_p": 0.1}], ids=str)
+def test_a_wrong_order_is_answered_with_the_allowed_names(settings: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        SamplingOptions(**settings)
+    assert caught.value.hint == "allowed: " + ", ".join(order_of())
+
+
+def test_the_bounds_themselves_are_allowed() -> None:
+    for name, declared in declarations().items():
+        for value in (declared.low, declared.high):
+            if value is not None and not (declared.not_zero and value == 0):
+                assert getattr(SamplingOptions(**{name: value}), name) == value
+    assert SamplingOptions(logit_bias=((0, 1e6), (1, -1e6)), ban=(0,), dry_breakers=(0,)).banned() == (0,)
+    assert SamplingOptions(dynamic_temperature=(0.5, 0.5)).active() == ("temperature",)
 
 
 def test_the_defaults_are_neutral_and_the_order_is_llama_cpps() -> None:

@@ -12,7 +12,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from charrnn import __version__
+from charrnn.blas import kernel_name
 from charrnn.config.schema import TrainingSettings
+from charrnn.data.encode import encode_text
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import WindowStream
 from charrnn.errors import CheckpointError, DataError, DivergenceError, SettingsError
@@ -20,8 +23,8 @@ from charrnn.evaluation.health import Health
 from charrnn.nn.network import CharRNN
 from charrnn.runs.directory import RunDirectory
 from charrnn.training import snapshot
-from charrnn.training.group import choose_replicas
-from charrnn.training.lr_finder import LrPoint, LrSuggestion, _points, suggest
+from charrnn.training.group import LocalGroup, choose_replicas
+from charrnn.training.lr_finder import LrPoint, LrSuggestion, _points, range_test, suggest
 from charrnn.training.pace import is_due, learning_rate, most_steps, reason_to_end
 from charrnn.training.progress import Counters
 from charrnn.training.snapshot import capture, check_resumable, check_text, health_summary, restore, summarise
@@ -101,7 +104,10 @@ def test_counters_outside_their_range_are_damaged(name: str, least: Any, most: A
     for value in (least, most):
         assert getattr(Counters.of(replace(make(), counters={name: value})), name) == value
     for value in (least - 1, beyond, math.nan, "3"):
-        with pytest.raises(CheckpointError, match="counters are damaged"):
+        of_number = (
+            "^counters are damaged: a count is out of range$" if value in (least - 1, beyond) else "are damaged: "
+        )
+        with pytest.raises(CheckpointError, match=of_number):
             Counters.of(replace(make(), counters={name: value}))
 
 
@@ -113,10 +119,14 @@ def test_a_checkpoint_takes_nothing_that_is_not_a_number() -> None:
     made = capture(*parts)
     assert (made.cursor, made.counters["step"], made.moments, made.state) == ((1, 2), 4, moments, state)
     assert made.params.keys() == model.params.keys()
+    assert (made.config, made.vocabulary, made.kernel) == (*parts[:2], kernel_name())
+    assert (made.version, made.counters) == (__version__, asdict(n))
     for broken in (model.params.flat, moments["mean"], state[0]):
         broken.flat[1] = np.inf
-        with pytest.raises(DivergenceError, match="step 4"):
+        with pytest.raises(DivergenceError) as caught:
             capture(*parts)
+        assert caught.value.message == "step 4: a parameter or moment is no longer a usable number; nothing was saved"
+        assert caught.value.hint == "lower training.learning_rate or set training.grad_clip"
         broken.flat[1] = 0.0
 
 
@@ -128,9 +138,9 @@ def test_a_checkpoint_goes_back_where_it_came_from() -> None:
     assert all((model.params[name] == values).all() for name, values in saved.params.items())
     assert (moments["mean"] == 1.0).all()
     assert all((a == b).all() for a, b in zip(state, saved.state, strict=True))
-    with pytest.raises(CheckpointError, match="moments"):
+    with pytest.raises(CheckpointError, match=r"^the checkpoint does not hold the moments of this optimiser$"):
         restore(saved, model, {}, state)
-    with pytest.raises(CheckpointError, match="batch size"):
+    with pytest.raises(CheckpointError, match=r"^the checkpoint's recurrent state is not of this batch size$"):
         restore(saved, model, moments, model.zero_state(2))
 
 
@@ -141,7 +151,7 @@ def test_every_setting_that_makes_another_run_is_named() -> None:
     assert (
         caught.value.message == "model.hidden_size: cannot change when a run is resumed (nor can training.batch_size)"
     )
-    assert "training.epochs" in (caught.value.hint or "")
+    assert caught.value.hint == "these may change: " + ", ".join(sorted(snapshot.MAY_CHANGE))
     allowed = config("lstm", "training.on_divergence=rollback", "training.patience=3", "training.sample_length=9")
     assert check_resumable(config("lstm"), allowed) == allowed
 
@@ -150,8 +160,13 @@ def test_text_and_symbols_are_those_of_the_run() -> None:
     saved = replace(make(), counters={"text_sha256": "abc"})
     check_text(saved, saved.vocabulary, "abc")
     for vocabulary, digest in ((saved.vocabulary, "abd"), (Vocabulary.of("xy"), "abc")):
-        with pytest.raises(DataError):
+        with pytest.raises(DataError) as caught:
             check_text(saved, vocabulary, digest)
+        assert caught.value.message == "the text is not the one this run was trained on"
+        assert caught.value.hint == (
+            "put the old text back, start another run with `run_dir`, or give this run's weights to a new one with "
+            "`init_from`"
+        )
 
 
 def test_a_summary_has_the_last_loss_in_bits(tmp_path: Path) -> None:
@@ -214,6 +229,21 @@ def test_a_range_test_ends_where_the_smoothed_loss_has_doubled() -> None:
     assert [p.rate for p in _points(trainer, 0.01, 10.0, 1)] == [0.01]
 
 
+def test_a_range_test_trains_and_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 40, encoding="utf-8")
+    text = encode_text([tmp_path / "text.txt"], "utf-8", tmp_path / "cache")
+    before, closed = sorted(tmp_path.rglob("*")), []
+    monkeypatch.setattr(LocalGroup, "close", lambda self: closed.append(self))
+    points = range_test(config("gru"), text, low=0.001, high=0.1, steps=3)
+    assert [next(points).rate, next(points).rate] == pytest.approx([0.001, 0.01])
+    points.close()  # type: ignore[attr-defined]
+    assert len(closed) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    losses = [point.loss for point in range_test(config("gru"), text, low=0.001, high=0.1, steps=9)]
+    assert losses[-1] < losses[0] == pytest.approx(math.log(len(text.vocabulary)), rel=0.05)
+
+
 def test_the_suggested_rate() -> None:
     def curve(*smoothed: float) -> list[LrPoint]:
         return [LrPoint(10.0**k, 0.0, loss) for k, loss in enumerate(smoothed)]
@@ -223,5 +253,5 @@ def test_the_suggested_rate() -> None:
     assert suggest(curve(9, 8, 4, 8, 99), complete=False) == LrSuggestion(10.0, 10.0, 100.0, 1e4)
     assert suggest(curve(1, 2, 3, 2.9), complete=True) == LrSuggestion(100.0, 100.0, 1.0, None)
     assert suggest(curve(3, 2, 1), complete=True) == LrSuggestion(10.0, 10.0, 100.0, None)
-    with pytest.raises(ValueError, match="three"):
+    with pytest.raises(ValueError, match=r"^a curve needs three points$"):
         suggest(curve(1, 2), complete=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from charrnn.blas import kernel_name
 from charrnn.config.load import parse_config
 from charrnn.data.windows import WindowStream
 from charrnn.runs import kernels
-from charrnn.runs.kernels import Kernels
+from charrnn.runs.kernels import Kernels, operations_of_steps
+from charrnn.training import kernels as training_kernels
 from charrnn.training.kernels import kernels_of_run, unseen
 from tests.checkpoints import make
 
@@ -42,6 +44,32 @@ def _compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_is_long_by_its_steps_or_its_minutes(bounds: str, chosen: str) -> None:
     settings = f"corpus: {{source: x}}\nmodel: {{hidden_size: 64}}\ntraining: {{kernels: auto, {bounds}}}\n"
     assert kernels_of_run(parse_config(settings, where="test"), 65, STREAM, None, unseen).name == chosen
+
+
+@pytest.mark.parametrize(
+    ("bounds", "steps", "columns"),
+    [
+        ("max_steps: 30, epochs: null, replicas: 1", 30, 64),
+        ("epochs: 3, replicas: 5", 30, 13),  # the largest share counts
+        ("epochs: 3, max_steps: 7, replicas: 64", 7, 1),
+    ],
+)
+def test_what_a_run_computes_is_that_of_its_steps_and_columns(
+    bounds: str, steps: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def choose(*wanted: object, before: str, tick: object) -> Kernels:
+        asked.append((*wanted, before))
+        return Kernels("numpy")
+
+    monkeypatch.setattr(training_kernels, "choose_kernels", choose)
+    for minutes, most in (("null", math.inf), ("1e-6", 6e-5 * kernels.NUMPY_SPEED)):
+        text = f"corpus: {{source: x}}\ntraining: {{kernels: compiled, {bounds}, max_minutes: {minutes}}}\n"
+        settings = parse_config(text, where="test")
+        assert kernels_of_run(settings, 65, STREAM, None, unseen) == Kernels("numpy")
+        each = operations_of_steps(settings.model, 65, 64, columns, learning=True)
+        assert asked.pop() == ("compiled", "lstm", pytest.approx(min(steps * each, most)), "")
 
 
 @pytest.mark.parametrize(("before", "chosen"), [("numpy", "numpy"), ("compiled", "compiled")])

@@ -52,6 +52,13 @@ def test_there_is_none_where_the_settings_come_first_nor_in_a_short_run(tmp_path
     assert look.text
 
 
+@pytest.mark.parametrize(("sample_every", "count"), [(3, 0), (4, 1)])
+def test_the_sample_of_the_same_step_is_look_enough(tmp_path: Path, sample_every: int, count: int) -> None:
+    """With a second for each step, the first look is due after the third."""
+    both = ("training.eval_every=2", f"training.sample_every={sample_every}")
+    assert [look.step for look in looks(slowly(tmp_path / "run", *both, seconds=1.0))] == [3] * count
+
+
 def test_a_run_without_validation_or_samples_is_looked_at_as_far_as_it_wants(tmp_path: Path) -> None:
     (look,) = looks(slowly(tmp_path / "a", "corpus.val_fraction=0", seconds=1.0))
     assert look.val_loss != look.val_loss

@@ -52,7 +52,7 @@ def test_the_gradient_of_one_step_is_the_same(tmp_path: Path) -> None:
         trainer = start(tmp_path / str(count), config("lstm", f"training.replicas={count}"))
         trainer.group.start()
         try:
-            nats = trainer.group.run(0, seed=1, step=0)
+            nats = trainer.group.run(0, seed=1, step=0, offset=0, stopping=False, seconds=0.0)
         finally:
             trainer.group.close()
         found.append((nats, trainer.model.grads.flat.copy(), [s.copy() for s in trainer.state]))

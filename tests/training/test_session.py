@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 
 from charrnn.config.schema import Config
-from charrnn.errors import CharRNNError, SettingsError
+from charrnn.data.windows import WindowStream
+from charrnn.errors import CharRNNError, DataError, SettingsError
 from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.runs.directory import RunDirectory
-from charrnn.runs.events import Event, Note, RunFinished, RunStarted
+from charrnn.runs.events import Event, Note, RunFinished, RunStarted, StepReport
+from charrnn.runs.text import Origin
 from charrnn.training import session
-from charrnn.training.group import Share, group_of, replica_spec
+from charrnn.training.group import LocalGroup, ReplicaSpec, Share, group_of, replica_spec
 from charrnn.training.progress import StopFlag
 from charrnn.training.session import train
 from tests.training.small_runs import config
@@ -85,7 +87,8 @@ def test_weights_of_another_run_are_where_a_new_one_begins(tmp_path: Path) -> No
     a, b = (load_checkpoint(tmp_path / name / "last.npz") for name in "ab")
     assert a.vocabulary == b.vocabulary  # that of the weights, although the new text has fewer symbols
     assert all(np.allclose(a.params[name], b.params[name], atol=1e-12) for name in a.params)
-    with pytest.raises(SettingsError, match="cannot be combined"):
+    both = "^`resume` and `init_from` cannot be combined: one continues a run, the other starts a new one$"
+    with pytest.raises(SettingsError, match=both):
         events_of(still, tmp_path / "b", init_from=tmp_path / "a", resume=True)
     with pytest.raises(CharRNNError, match="hidden_size"):
         events_of(settings(tmp_path, "model.hidden_size=5"), tmp_path / "c", init_from=tmp_path / "a")
@@ -121,8 +124,10 @@ def test_what_cannot_begin_leaves_no_directory_of_its_own(tmp_path: Path) -> Non
             events_of(unusable, tmp_path / name)
     assert not (tmp_path / "new").exists()
     assert (tmp_path / "there").is_dir()
-    with pytest.raises(SettingsError, match="no run to resume"):
+    with pytest.raises(SettingsError) as caught:
         events_of(settings(tmp_path), tmp_path / "none", resume=True)
+    assert caught.value.message == f"{tmp_path / 'none'}: there is no run to resume (no last.npz)"
+    assert caught.value.hint == "start it without `resume`"
     assert not (tmp_path / "none").exists()
 
 
@@ -158,7 +163,83 @@ def test_tensorboard_is_given_up_with_a_note_once_it_cannot_be_written(
     assert events.index(notes[0]) == events.index(shown[1]) + 1
 
 
-def test_another_process_makes_the_windows_of_this_one(tmp_path: Path) -> None:
+class Ranks:
+    """Stands in for the ranks of MPI: two, of which this is one; what the first shares is kept for the second."""
+
+    size = 2
+
+    def __init__(self, rank: int, shared: Any = None) -> None:
+        self.rank, self.shared, self.checked = rank, shared, {}
+
+    def share(self, value: Any) -> Any:
+        self.shared = self.shared if value is None else value
+        return self.shared
+
+    def check_same(self, value: str, what: str) -> None:
+        self.checked[what] = value
+
+
+class Member(LocalGroup):
+    """A rank that computes everything itself, and leads or not."""
+
+    def __init__(self, plan: ReplicaSpec, stream: WindowStream, *, ranks: Ranks) -> None:
+        super().__init__(plan, stream)
+        self.leads = ranks.rank == 0  # type: ignore[misc]
+
+
+def of_ranks(monkeypatch: pytest.MonkeyPatch, ranks: Ranks | None) -> None:
+    monkeypatch.setattr("charrnn.training.mpi.launched", lambda: ranks is not None)
+    monkeypatch.setattr("charrnn.training.mpi.world", lambda: ranks)
+    monkeypatch.setattr("charrnn.training.mpi.MpiGroup", Member)
+
+
+@pytest.mark.parametrize("way", ["new", "resumed", "from weights"])
+def test_ranks_train_along_with_the_one_that_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Each finds the text by its own settings; checkpoints come from the first, which alone writes."""
+    wanted, options = settings(tmp_path, "training.sample_every=2"), {}
+    if way == "resumed":
+        events_of(settings(tmp_path, "training.sample_every=2", "training.max_steps=1"), tmp_path / "a")
+        options = {"resume": True}
+    elif way == "from weights":
+        events_of(settings(tmp_path, "training.seed=5"), tmp_path / "b")
+        options = {"init_from": tmp_path / "b"}
+    first = Ranks(0)
+    of_ranks(monkeypatch, first)
+    assert session.leads()
+    led = events_of(wanted, tmp_path / "a", **options)
+    second = Ranks(1, first.shared)
+    assert [part is not None for part in second.shared] == [True, False, way == "resumed", way == "from weights"]
+    of_ranks(monkeypatch, second)
+    assert not session.leads()
+    monkeypatch.chdir(tmp_path / "a")
+    there = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    followed = list(session.follow())
+    assert first.checked == second.checked == {"the text": session.read_corpus(wanted).sha256}
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == there
+    losses = [[event.train_loss for event in events if isinstance(event, StepReport)] for events in (led, followed)]
+    assert losses[0] == losses[1] != []
+    stopped = list(session.follow(stop=StopFlag(stop_requested=True)))[-1]
+    assert isinstance(stopped, RunFinished)
+    assert stopped.reason == "stopped"
+    of_ranks(monkeypatch, None)
+    assert session.leads()
+
+
+def test_ranks_know_a_piped_text_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_ranks(monkeypatch, ranks := Ranks(0))
+    wanted = settings(tmp_path)
+    text: Any = SimpleNamespace(sha256="abc")
+    for source, origin in ((wanted.corpus.source, None), ("-", Origin("abc")), (["a.txt", "-"], Origin("abc"))):
+        piped = msgspec.structs.replace(wanted, corpus=msgspec.structs.replace(wanted.corpus, source=source))
+        session._lead(ranks, piped, text, None, None)  # type: ignore[arg-type]
+        assert ranks.shared == (piped, origin, None, None)
+    assert session._lead(None, wanted, text, None, None) is group_of
+    of_ranks(monkeypatch, Ranks(1, (wanted, Origin("abc"), None, None)))
+    with pytest.raises(DataError):  # there is a text, but another
+        next(iter(session.follow()))
+
+
+def test_another_process_makes_the_windows_of_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = settings(tmp_path, "training.random_offsets=true", "training.batch_size=3", "training.seq_length=7")
     text = session.read_corpus(found)
     separator = np.array([1, 2], np.uint8)
@@ -171,8 +252,40 @@ def test_another_process_makes_the_windows_of_this_one(tmp_path: Path) -> None:
     assert (stream.offset(1, 0), stream.offset(1, 1)) != (0, 0)
     assert stream.separator.tolist() == [1, 2]  # type: ignore[union-attr]
     assert replica_spec(found, text, 500, None, 2).stream().separator is None
-    with pytest.raises(SettingsError, match="the program itself"):
+    with pytest.raises(SettingsError) as caught:
         group_of(replace(spec, cell_module="__main__"), stream)
+    assert caught.value.message.startswith("the cell 'rnn' is defined in the program itself, where replicas cannot")
+    assert caught.value.hint == "put it into a module of its own, or set training.replicas to 1"
+    monkeypatch.setattr("charrnn.training.replicas.ReplicaGroup", lambda *told: told)
+    assert group_of(spec, stream) == (spec, stream)
+    assert isinstance(group_of(replace(spec, count=1), stream), LocalGroup)
+
+
+def test_the_plan_of_a_run_has_all_of_its_settings(tmp_path: Path) -> None:
+    found = settings(tmp_path, "model.dropout=0.25", "model.cell=gru", "training.state_reset=0.125")
+    text = session.read_corpus(found)
+    assert replica_spec(found, text, 500, np.array([1, 2], np.uint8), 3, "compiled") == ReplicaSpec(
+        vocab_size=len(text.vocabulary), sizes=found.model.sizes(), network=found.model.network(),
+        cell_module="charrnn.nn.cells.gru", ids_path=str(text.path), ids_dtype="|u1", train_size=500, separator=[1, 2],
+        offsets=False, batch_size=4, seq_length=16, state_reset=0.125, count=3, rank=0, dtype="float32",
+        kernels="compiled",
+    )  # fmt: skip
+
+
+def test_columns_are_shared_out_over_threads_of_compiled_kernels_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(CharRNN, "use_compiled", lambda self, threads=0, told=threads: told.append(threads))
+    spec = replica_spec(settings(tmp_path), session.read_corpus(settings(tmp_path)), 500, None, 3, "compiled")
+    stream = spec.stream()
+    group = group_of(spec, stream)
+    assert isinstance(group, LocalGroup)
+    assert (group.count, group._share.columns, threads) == (3, slice(0, 4), [3])
+    assert Share(replace(spec, rank=1), stream).columns == slice(1, 2)
+    assert threads == [3, 1]
+    Share(replace(spec, kernels="numpy"), stream)
+    assert threads == [3, 1]
 
 
 def test_a_gradient_is_of_the_mean_over_the_window(tmp_path: Path) -> None:

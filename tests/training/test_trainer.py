@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,15 @@ import pytest
 
 from charrnn.config.load import parse_config
 from charrnn.config.schema import Config
-from charrnn.errors import DataError, DivergenceError, SettingsError
+from charrnn.errors import DataError, DivergenceError, SettingsError, StorageError
 from charrnn.nn.cells import CELLS
 from charrnn.nn.optimizers import OPTIMIZERS
 from charrnn.runs.checkpoint import load_checkpoint
-from charrnn.runs.events import RunFinished, RunStarted, SampleMade, StepReport
+from charrnn.runs.events import Note, RunFinished, RunStarted, SampleMade, StepReport
+from charrnn.training import trainer as trainer_module
 from charrnn.training.snapshot import check_resumable
 from tests.conftest import SENTENCES
+from tests.training.runs_as_events import Clock
 from tests.training.small_runs import config, finish, history, start
 
 
@@ -166,8 +169,11 @@ def test_a_stop_request_finishes_the_step_and_saves(tmp_path: Path) -> None:
 def test_divergence_reaches_no_checkpoint(tmp_path: Path) -> None:
     settings = config("rnn", "training.optimizer=sgd", "training.learning_rate=1e38", "training.grad_clip=null")
     trainer = start(tmp_path / "a", settings)
-    with pytest.raises(DivergenceError, match="nothing of this step was kept"), np.errstate(all="ignore"):
+    diverged = r"^step \d+: the loss is \S+ nats and the gradient's norm \S+; nothing of this step was kept$"
+    with pytest.raises(DivergenceError, match=diverged) as caught, np.errstate(all="ignore"):
         finish(trainer)
+    hint = "lower training.learning_rate, set training.grad_clip, or raise training.warmup_steps"
+    assert caught.value.hint == hint
     for path in (tmp_path / "a").glob("*.npz"):
         load_checkpoint(path)  # refuses values that are not finite
 
@@ -209,6 +215,97 @@ def test_a_run_without_validation(tmp_path: Path) -> None:
     assert finished.summary["val_loss"] is None
     assert finished.summary["bits_per_char"] > 0
     assert finished.summary["best_checkpoint"] is None
+
+
+def test_a_run_begins_with_what_is_known_of_it(tmp_path: Path) -> None:
+    trainer = start(tmp_path / "a", config("rnn", "training.max_minutes=2"))
+    started = next(iter(trainer.run()))
+    chars, symbols = len(SENTENCES) * 8, len(set(SENTENCES))
+    train_chars = int(chars * 0.9)
+    H = 12
+    assert started == RunStarted(
+        run_dir=tmp_path / "a", parameters=H * (symbols + H + 1) + H * (H + H + 1) + symbols * (H + 1),
+        vocab_size=symbols, train_chars=train_chars, val_chars=chars - train_chars, columns=4,
+        total_steps=2 * -(-(train_chars // 4) // 16), max_seconds=120.0, step=0, notes=(),
+    )  # fmt: skip
+    untimed = next(iter(start(tmp_path / "b", config("rnn")).run()))
+    assert isinstance(untimed, RunStarted)
+    assert untimed.max_seconds is None
+
+
+def test_the_group_is_asked_for_each_window_with_what_its_members_agree_on(tmp_path: Path) -> None:
+    clock, asked = Clock(), []
+    offsets = ("training.random_offsets=true", "training.seed=7", "training.max_steps=25", "training.epochs=null")
+    trainer = start(tmp_path / "a", config("rnn", *offsets, "training.sample_every=null"), clock=clock)
+    real = trainer.group.run
+
+    def run(index: int, **told: float) -> float:
+        asked.append((index, told))
+        clock.now += len(asked) / 8  # seconds
+        trainer.stop_requested = len(asked) >= 24
+        return real(index, **told)  # type: ignore[arg-type]
+
+    trainer.group.run = run  # type: ignore[assignment]
+    finish(trainer)
+    windows = trainer.stream.windows_per_epoch
+    assert windows < 24 == len(asked)
+    for step, (index, told) in enumerate(asked):
+        offset = trainer.stream.offset(7, step // windows)
+        assert index == step % windows
+        assert told == {"seed": 7, "step": step, "offset": offset, "stopping": False, "seconds": step / 8}
+    assert trainer.take_step() > 0
+    assert asked[-1][1]["stopping"] is True
+
+
+def test_two_symbols_are_enough_to_validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examined: list[int] = []
+
+    def look(model: object, ids: np.ndarray, n: object, seed: int) -> dict[str, object]:
+        examined.append(len(ids))
+        return {}
+
+    monkeypatch.setattr(trainer_module, "health_summary", look)
+    text, short = (SENTENCES * 2)[:200], ("training.max_steps=2", "training.batch_size=2")
+    losses = []
+    for k, fraction in enumerate((0.01, 0.005, 0.0)):
+        settings = config("rnn", f"corpus.val_fraction={fraction}", *short)
+        if fraction == 0.005:
+            with pytest.raises(DataError, match="the validation part has 1 symbols") as caught:
+                start(tmp_path / str(k), settings, text=text)
+            wanted = "use a longer text or a larger corpus.val_fraction, or set it to 0 for none"
+            assert caught.value.hint == wanted
+            continue
+        finished = finish(start(tmp_path / str(k), settings, text=text))[-1]
+        assert isinstance(finished, RunFinished)
+        losses.append(finished.summary["val_loss"])
+    assert losses[0] > 0
+    assert losses[1] is None
+    assert examined == [2, 200]
+
+
+def test_a_history_that_cannot_be_written_is_said_once_and_ends_the_run_in_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config("rnn", "training.sample_every=null", "training.max_steps=7")
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    def notes(name: str) -> Iterator[str]:
+        monkeypatch.setattr("charrnn.runs.directory.append", full)
+        yield from (event.text for event in start(tmp_path / name, settings).run() if isinstance(event, Note))
+
+    said: list[str] = []
+    with pytest.raises(StorageError) as caught:
+        said.extend(notes("a"))
+    assert str(tmp_path / "a" / "history.jsonl") in caught.value.message
+    assert load_checkpoint(tmp_path / "a" / "last.npz").counters["step"] == 7  # it has come to its end all the same
+    for text in notes("b"):
+        said.append(text)
+        monkeypatch.undo()  # there is room again
+    assert [str(tmp_path / name / "history.jsonl") in text for name, text in zip("ab", said, strict=True)] == [True] * 2
+    assert said[1].endswith("; new rows are kept in memory and written as soon as they can be")
+    assert [row["step"] for row in history(tmp_path / "b")] == [3, 6, 7]
 
 
 def test_reports_are_frozen() -> None:

@@ -236,7 +236,7 @@ def _walk(
             nonlocal logits
             whole = np.zeros(streams, np.intp)
             whole[active] = ids
-            logits = stepper.step(whole if streams > 1 else int(whole[0]))
+            logits = stepper.step(whole)
 
         yield frequencies_of(logits)[:, active], starts[active] + step, feed
         if step % 64 == 0:
