@@ -119,14 +119,26 @@ def test_a_text_begins_where_the_text_before_it_ends(model: CharRNN, size: int) 
     assert np.abs(read(model, ids)[:5] - expected[:5]).max() > 0.01  # from zeros it does begin otherwise
 
 
-@pytest.mark.parametrize("flips", [(4900,), (4400,), (100, 3000), (7,)])
-def test_what_the_text_before_said_long_ago_is_known(flips: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("size", "flips"),
+    [(5000, (4900,)), (5000, (4400,)), (5000, (100, 3000)), (5000, (7,)), (80_000, (7, 9)), (80_000, (9, 50_000))],
+)
+def test_what_the_text_before_said_long_ago_is_known(size: int, flips: tuple[int, ...]) -> None:
     """Readings from zeros all come to have the latch set; that others do not must be noticed."""
-    model, before, ids = latch(), symbols(5000, flips=flips, seed=1), symbols(3000)
+    model, before, ids = latch(), symbols(size, flips=flips, seed=1), symbols(3000)
     state = model.zero_state(1)
     both = np.append(before, 0).astype(np.intp)[:, None]
     model.loss(both[:-1], both[1:], state)
     np.testing.assert_allclose(state_before(model, ids, before)[0], state[0], atol=1e-4)
+
+
+def test_of_a_very_long_text_before_only_the_end_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, before, ids = latch(), symbols(40_000, flips=(9, 15_000), seed=1), symbols(3000)
+    found = []
+    for most in (20_000, 26_000):
+        monkeypatch.setattr(reading, "_MOST", most)
+        found.append(float(state_before(model, ids, before)[0][0, 0, 0]))
+    assert found == pytest.approx([1.0, -1.0], abs=1e-2)  # from zeros the latch comes to be set
 
 
 @pytest.mark.parametrize("bias", [1e10, np.inf, np.nan])
