@@ -29,7 +29,8 @@ _SECTION = 1 << 20  # symbols whose nats are held at once
 # be off by less than the promised 0.0005 nats.
 _AGREED = 3e-4
 _LEADS = 8  # readings of the text before
-_LEAST_REACH, _LARGEST_REACH = 512, 8192  # symbols that they read, at first and at most
+_LEAST_REACH, _LARGEST_REACH = 512, 1 << 15  # symbols that they read, at first and at most
+_JUDGED = 4  # their last blocks, by which they are compared
 _SOON = 4096  # symbols within which they must converge
 _SHORT = 1 << 14  # an earlier text up to this length is always read from its beginning
 _MOST = 1 << 23  # of a longer one, no more is read: some minutes, if the network is large
@@ -163,14 +164,13 @@ def state_before(model: CharRNN, ids: IdArray, before: IdArray | None, *, separa
 
     The last symbols of `before` are read from several states at once. If all readings predict the same in the end, it
     does not matter which of them continues, nor what came earlier. Otherwise more is read, and in the end all: a unit
-    that something has driven to an end of its range may stay there for the rest of a text, and a network that has
-    frozen never recovers.
+    that something has driven to an end of its range may stay there for the rest of a text.
     """
     size = 0 if before is None else len(before)
     if before is None or size < 1:
         return model.zero_state(1)
     leads, reach = _Leads(model, ids, before, separator), _LEAST_REACH
-    while size > _SHORT and reach <= _LARGEST_REACH:
+    while size > max(_SHORT, 2 * reach) and reach <= _LARGEST_REACH:
         state = leads.read(reach)
         if state is not None:
             return state
@@ -199,16 +199,25 @@ class _Leads:
 
     def read(self, reach: int) -> State | None:
         """Read `reach` symbols or more; (S, H, 1) states after the text, None if they depend on the starting point."""
-        state = self.model.zero_state(_LEADS)
+        state, nats = self.model.zero_state(_LEADS), []
+        judged = reach + (_LEADS - _JUDGED) * _BLOCK  # what comes before is read for the state alone
         size = reach + _LEADS * _BLOCK
         first = np.full(_LEADS, len(self._before.ids) - 1 - size, np.int64)
-        for begin in range(0, size - _BLOCK, _BLOCK):
+        for begin in range(0, size, _BLOCK):
             self._begin(begin // _BLOCK, state)
-            self._before.skip(first + begin, _BLOCK, state)
-        alike = _alike(self._before.read(first + size - _BLOCK, _BLOCK, state))
-        state = _past_last(self._before, state)
+            if begin < judged:
+                self._before.skip(first + begin, _BLOCK, state)
+            else:
+                nats.append(self._before.read(first + begin, _BLOCK, state))
+        # Some networks freeze in a negated state, which no text leaves, and predict nonsense: that says nothing. But if
+        # they freeze, or read worse, after a start from zeros, then the text's first symbols may have done it too.
+        last = np.mean(nats, axis=(0, 1))
+        in_order = last < last.min() + 1.0
+        if not in_order[: _LEADS // 2].all():
+            return None
+        state = _past_last(self._before, [np.ascontiguousarray(layer[:, :, in_order]) for layer in state])
         longest = [layer[:, :, :1].copy() for layer in state]
-        return longest if alike or self._come_together(state) else None
+        return longest if _alike(nats[-1][:, in_order]) or self._come_together(state) else None
 
     @staticmethod
     def _begin(block: int, state: State) -> None:
