@@ -111,8 +111,8 @@ class Reader:
         """Read parts again from where their predecessors end, as long as any started from another state.
 
         Returns:
-            False if too many never agree: such a network is chaotic, and its predictions depend on how sums are
-            rounded. Then only reading in one go counts.
+            False if too many never agree: such a network hardly forgets, or is chaotic, and its predictions depend on
+            how sums are rounded. Then only reading in one go counts.
         """
         wrong = np.arange(len(starts)) > 0  # began from another state than the predecessor's end
         parts = np.flatnonzero(wrong)
