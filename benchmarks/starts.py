@@ -90,7 +90,9 @@ class Beginnings:
         columns = prompts.shape[1]
         stepper = TextStepper(self._text.models, columns, self._text.separator)
         state = [np.repeat(layer, columns, axis=2) for layer in self._sound]
-        self._reader.skip(rng.choice(self._places, columns) - len(self._end) - _BEFORE, _BEFORE, state)
+        first = rng.choice(self._places, columns) - len(self._end) - _BEFORE
+        for begin in range(0, _BEFORE, 50):
+            self._reader.skip(first + begin, 50, state)
         stepper.state = state
         end = np.repeat(self._end[:, None], columns, axis=1)
         return stepper, _fed(stepper, np.empty(0), np.concatenate((end, prompts)))
