@@ -40,6 +40,9 @@ def test_samples_that_derail_are_counted() -> None:
     sick = check_health(network(), IDS, loss=0.05)
     assert sick.derailed_samples == pytest.approx(0.25, abs=0.15)
     assert "derail" in sick.notes()[0]
+    assert sick.notes()[0].endswith(
+        "train it a little further from these weights, with training.state_reset at 0.05 or more"
+    )
     well = check_health(network(latch=False), IDS, loss=0.05)
     assert well.derailed_samples == 0.0
     assert not any("derail" in note for note in well.notes())
