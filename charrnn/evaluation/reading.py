@@ -29,11 +29,11 @@ _SECTION = 1 << 20  # symbols whose nats are held at once
 # be off by less than the promised 0.0005 nats.
 _AGREED = 3e-4
 _LEADS = 8  # readings of the text before
+_LEAST_REACH, _LARGEST_REACH = 512, 1 << 15  # symbols that they read, at first and at most
 _JUDGED = 4  # their last blocks, by which they are compared
-_LEAST_REACH, _LARGEST_REACH = 512, 8192  # symbols that they read, at first and at most
 _SOON = 4096  # symbols within which they must converge
 _SHORT = 1 << 14  # an earlier text up to this length is always read from its beginning
-_WHOLE = 1 << 16  # and one up to this length if they do not converge
+_MOST = 1 << 23  # of a longer one, no more is read: some minutes, if the network is large
 
 
 class Around(TypedDict):
@@ -111,8 +111,8 @@ class Reader:
         """Read parts again from where their predecessors end, as long as any started from another state.
 
         Returns:
-            False if too many never agree: such a network is chaotic, and its predictions depend on how sums are
-            rounded. Then only reading in one go counts.
+            False if too many never agree: such a network hardly forgets, or is chaotic, and its predictions depend on
+            how sums are rounded. Then only reading in one go counts.
         """
         wrong = np.arange(len(starts)) > 0  # began from another state than the predecessor's end
         parts = np.flatnonzero(wrong)
@@ -162,22 +162,22 @@ class Reader:
 def state_before(model: CharRNN, ids: IdArray, before: IdArray | None, *, separator: IdArray | None = None) -> State:
     """One (S, H, 1) state per layer to read `ids` from: what reading all of `before` leaves; without it, zeros.
 
-    The last symbols of `before` are read from several states at once. If all sound readings predict the same in the
-    end, it does not matter which of them continues, nor what came earlier; otherwise more is read.
+    The last symbols of `before` are read from several states at once. If all readings predict the same in the end, it
+    does not matter which of them continues, nor what came earlier. Otherwise more is read, and in the end all: a unit
+    that something has driven to an end of its range may stay there for the rest of a text.
     """
     size = 0 if before is None else len(before)
     if before is None or size < 1:
         return model.zero_state(1)
     leads, reach = _Leads(model, ids, before, separator), _LEAST_REACH
-    while size > _SHORT and reach <= _LARGEST_REACH:
-        if leads.read(reach):
-            return leads.longest
+    while size > max(_SHORT, 2 * reach) and reach <= _LARGEST_REACH:
+        state = leads.read(reach)
+        if state is not None:
+            return state
         reach *= 4
-    if size > _WHOLE:  # a chaotic network: rounding changes as much as anything that came long ago
-        return leads.longest
     state = model.zero_state(1)
-    reader = Reader(model, before, separator=separator)
-    for _ in reader.nats(state, streams=1):
+    reader = Reader(model, before[-_MOST:], separator=separator)
+    for _ in reader.nats(state):
         pass
     return _past_last(reader, state)
 
@@ -190,18 +190,15 @@ class _Leads:
         ids: of the text that comes next.
         before: the text.
         separator: ids that end a document.
-
-    Attributes:
-        longest: (S, H, 1) states after the text, by the sound reading that has read most.
     """
 
     def __init__(self, model: CharRNN, ids: IdArray, before: IdArray, separator: IdArray | None) -> None:
-        self.model, self.longest = model, model.zero_state(1)
+        self.model = model
         self._before = Reader(model, before, separator=separator)
         self._ids = Reader(model, ids, separator=separator)
 
-    def read(self, reach: int) -> bool:
-        """Read `reach` symbols or more; whether the starting point no longer matters."""
+    def read(self, reach: int) -> State | None:
+        """Read `reach` symbols or more; (S, H, 1) states after the text, None if they depend on the starting point."""
         state, nats = self.model.zero_state(_LEADS), []
         judged = reach + (_LEADS - _JUDGED) * _BLOCK  # what comes before is read for the state alone
         size = reach + _LEADS * _BLOCK
@@ -212,14 +209,15 @@ class _Leads:
                 self._before.skip(first + begin, _BLOCK, state)
             else:
                 nats.append(self._before.read(first + begin, _BLOCK, state))
-        # The predictions of a frozen network, or of one that reads worse because of where it started, do not count.
+        # Some networks freeze in a negated state, which no text leaves, and predict nonsense: that says nothing. But if
+        # they freeze, or read worse, after a start from zeros, then the text's first symbols may have done it too.
         last = np.mean(nats, axis=(0, 1))
-        in_order = ~(last > last.min() + 1.0)  # the best always is, huge or no number as its loss may be
+        in_order = last < last.min() + 1.0
+        if not in_order[: _LEADS // 2].all():
+            return None
         state = _past_last(self._before, [np.ascontiguousarray(layer[:, :, in_order]) for layer in state])
-        self.longest = [layer[:, :, :1].copy() for layer in state]
-        if np.count_nonzero(in_order) <= _LEADS // 4:
-            return False
-        return _alike(nats[-1][:, in_order]) or self._come_together(state)
+        longest = [layer[:, :, :1].copy() for layer in state]
+        return longest if _alike(nats[-1][:, in_order]) or self._come_together(state) else None
 
     @staticmethod
     def _begin(block: int, state: State) -> None:

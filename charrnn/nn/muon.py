@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -40,10 +41,12 @@ class Matrix(NamedTuple):
 
 
 class Muon(Adam):
-    """AdamW, but matrices move by the orthogonalised mean of their gradients; see the module.
+    """Adam, but matrices move by the orthogonalised mean of their gradients; see the module.
 
     Adam's running means are kept for all parameters. A matrix moves at every fourth step, by U Vᵀ of its mean gradient
     times 0.2 sqrt(max(rows, columns)) 2 rate. Twice as far, because four steps in random directions lead that far.
+    Matrices alone shrink, at every step by the weight decay times the rate: Adam's parameters, among them what each
+    symbol adds to the first layer, learned less when they shrank as well.
 
     Args:
         size: number of parameters.
@@ -53,7 +56,6 @@ class Muon(Adam):
     """
 
     name = "muon"
-    decoupled_decay = True
 
     def __init__(
         self,
@@ -62,14 +64,15 @@ class Muon(Adam):
         options: OptimizerOptions | None = None,
         matrices: Sequence[Matrix] = (),
     ) -> None:
-        super().__init__(size, dtype, options)
-        self.matrices = matrices
+        options = options or OptimizerOptions()
+        super().__init__(size, dtype, replace(options, weight_decay=0.0))
+        self.matrices, self._decay = matrices, options.weight_decay
 
     def step(self, params: Array, grad: Array, learning_rate: float, scale: float = 1.0) -> None:
         """See `Optimizer.step`."""
         before = [params[matrix.where].copy() for matrix in self.matrices]
         super().step(params, grad, learning_rate, scale)
-        kept = 1.0 - learning_rate * self.options.weight_decay
+        kept = 1.0 - learning_rate * self._decay
         moving = self.steps_done % _EVERY == 0
         for matrix, weights in zip(self.matrices, before, strict=True):
             weights *= kept

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.evaluation.health import SAMPLES, Health, _own_nats, _units, check_health, derailed
+from charrnn.evaluation.health import SAMPLES, Health, _again, _read, _samples, check_health, derailed
 from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import Run
@@ -40,6 +40,9 @@ def test_samples_that_derail_are_counted() -> None:
     sick = check_health(network(), IDS, loss=0.05)
     assert sick.derailed_samples == pytest.approx(0.25, abs=0.15)
     assert "derail" in sick.notes()[0]
+    assert sick.notes()[0].endswith(
+        "train it a little further from these weights, with training.state_reset at 0.05 or more"
+    )
     well = check_health(network(latch=False), IDS, loss=0.05)
     assert well.derailed_samples == 0.0
     assert not any("derail" in note for note in well.notes())
@@ -66,7 +69,7 @@ def test_units_are_watched_from_where_their_state_has_settled(size: int, skipped
     moves = np.sqrt(((h - h.mean(axis=0)) ** 2).mean(axis=0)) >= 0.01
     saturated = [sum(abs(x) > 0.99 for x in unit) > len(unit) / 2 for unit in h.T]
     assert moves.sum() == (3 if skipped else 4)  # the latch settles in the beginning
-    assert _units(model, ids, np.random.default_rng(1)) == (1 - np.mean(moves), np.mean(saturated))
+    assert _read(model, ids, np.random.default_rng(1))[:2] == (1 - np.mean(moves), np.mean(saturated))
 
 
 def test_one_surprising_sample_is_no_alarm() -> None:
@@ -113,16 +116,46 @@ def test_notes_begin_beyond_a_fifth_still_and_half_saturated() -> None:
 def test_the_seed_draws_the_samples_and_the_places() -> None:
     model = CharRNN(V, cell="gru", hidden_size=6)
     model.init(np.random.default_rng(0))
-    first, again, other = (_own_nats(model, IDS, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    (written, first), (_, again), (_, other) = (_samples(model, IDS, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert first.shape == (200, SAMPLES)
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     rng, state = np.random.default_rng(1), model.zero_state(SAMPLES)
     ids = IDS[rng.integers(len(IDS), size=SAMPLES)].astype(np.intp)[None]
-    for row in first[:5]:
+    for step, row in enumerate(first[:5]):
+        np.testing.assert_array_equal(written[step], ids[0])
         _, log_p = model.trace(ids, state)
         ids = (log_p[0] + rng.gumbel(size=log_p[0].shape)).argmax(axis=0)[None]
         np.testing.assert_allclose(row, -log_p[0][ids[0], np.arange(SAMPLES)], rtol=1e-5)
+    np.testing.assert_allclose(_again(model, written, model.zero_state(1)), first, rtol=1e-3)  # the same reader
+
+
+def test_a_network_that_is_sure_of_its_noise_derails_all_the_same() -> None:
+    """From the zero state on it writes 3 and nothing else, until it reads a BAD; from then on it is in order."""
+    model, text = network(latch=False), np.resize(np.arange(V, dtype=np.uint8), 2000)
+    p = model.params
+    p["layers.0.bias"][0], p["layers.0.weight_ih"][0, BAD] = 1.0, -20.0
+    p["head.bias"][BAD], p["head.bias"][3], p["head.weight"][3, 0] = 0.0, 30.0, 30.0
+    own = _samples(model, text, np.random.default_rng(0))[1]
+    assert not derailed(own, 0.05, V).any()
+    assert check_health(model, text, loss=0.05).derailed_samples == pytest.approx(7 / 8, abs=0.1)
+    never = check_health(model, text[text != BAD], loss=0.05)  # no reader is in order, so none judges
+    assert never.derailed_samples == 0.0
+
+
+@pytest.mark.parametrize("size", [1, 2, 64, 65, 300])
+def test_the_best_of_some_readers_is_taken(size: int) -> None:
+    """A unit that the first symbol sets for ever, and without which nothing is predicted."""
+    ids = np.resize(np.array([0, 1], np.uint8), size)
+    ids[0] = BAD
+    *_, state, nats = _read(network(), ids, np.random.default_rng(0))
+    assert nats >= 0.0
+    assert [layer.shape for layer in state] == [(1, 1 + V, 1)]
+    text = np.resize(np.arange(BAD, dtype=np.uint8), 2000)
+    text[1200:] = BAD
+    *_, state, nats = _read(network(), text, np.random.default_rng(0))
+    assert state[0][0, 0, 0] < 0  # the readers that began before have not met it
+    assert nats < 2.0
 
 
 def test_the_end_of_training_and_eval_tell_the_user(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:

@@ -28,15 +28,18 @@ def network(cell: str = "gru", hidden_size: int = 8, num_layers: int = 1, seed: 
     return model
 
 
-def latch() -> CharRNN:
-    """A network with a unit that keeps for ever what `SET` or `CLEAR` made it, and on which its predictions depend."""
+def latch(strength: float = 3.0) -> CharRNN:
+    """A network with a unit that keeps for ever what `SET` or `CLEAR` made it, and on which its predictions depend.
+
+    With the default strength it predicts so badly while the unit is set that it looks frozen.
+    """
     model = network("rnn")
     p = model.params
     p["layers.0.weight_hh"][0] = p["layers.0.weight_ih"][0] = p["layers.0.bias"][0] = 0.0
     p["layers.0.weight_hh"][0, 0] = 6.0
     p["layers.0.bias"][0] = 0.01  # from zeros it comes to be set
     p["layers.0.weight_ih"][0, [SET, CLEAR]] = 20.0, -20.0
-    p["head.weight"][:, 0] = np.linspace(-3.0, 3.0, V)
+    p["head.weight"][:, 0] = np.linspace(-strength, strength, V)
     return model
 
 
@@ -120,14 +123,30 @@ def test_a_text_begins_where_the_text_before_it_ends(model: CharRNN, size: int) 
     assert np.abs(read(model, ids)[:5] - expected[:5]).max() > 0.01  # from zeros it does begin otherwise
 
 
-@pytest.mark.parametrize("flips", [(4900,), (4400,), (100, 3000), (7,)])
-def test_what_the_text_before_said_long_ago_is_known(flips: tuple[int, ...]) -> None:
-    """Readings from zeros all come to have the latch set; that others do not must be noticed."""
-    model, before, ids = latch(), symbols(5000, flips=flips, seed=1), symbols(3000)
+@pytest.mark.parametrize(
+    ("size", "flips", "strength"),
+    [
+        *((5000, flips, 3.0) for flips in [(4900,), (4400,), (100, 3000), (7,)]),
+        (20_000, (7,), 3.0),
+        (70_000, (7, 9), 0.3),
+    ],
+)
+def test_what_the_text_before_said_long_ago_is_known(size: int, flips: tuple[int, ...], strength: float) -> None:
+    """Readings from zeros all come to have the latch set, from other states not: that must be noticed."""
+    model, before, ids = latch(strength), symbols(size, flips=flips, seed=1), symbols(3000)
     state = model.zero_state(1)
     both = np.append(before, 0).astype(np.intp)[:, None]
     model.loss(both[:-1], both[1:], state)
     np.testing.assert_allclose(state_before(model, ids, before)[0], state[0], atol=1e-4)
+
+
+def test_of_a_very_long_text_before_only_the_end_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, before, ids = latch(), symbols(40_000, flips=(9, 15_000), seed=1), symbols(3000)
+    found = []
+    for most in (20_000, 26_000):
+        monkeypatch.setattr(reading, "_MOST", most)
+        found.append(float(state_before(model, ids, before)[0][0, 0, 0]))
+    assert found == pytest.approx([1.0, -1.0], abs=1e-2)  # from zeros the latch comes to be set
 
 
 @pytest.mark.parametrize("bias", [1e10, np.inf, np.nan])

@@ -25,9 +25,9 @@ def formula(name: str, options: OptimizerOptions, p: float, gradients: list[floa
     v = s = m = 0.0
     o = options
     for t, g in enumerate(gradients, start=1):
-        if name in ("adamw", "muon"):  # the latter without matrices
+        if name == "adamw":
             p -= RATE * o.weight_decay * p
-        else:
+        elif name != "muon":  # which shrinks matrices alone, and has none here
             g += o.weight_decay * p
         if name == "sgd":
             v = o.momentum * v + g

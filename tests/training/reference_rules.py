@@ -47,8 +47,8 @@ def update(
     m_hat, n_hat = m / (1.0 - s["beta1"] ** t), n / (1.0 - s["beta2"] ** t)
     p = p - rate * m_hat / (np.sqrt(n_hat) + eps)
     if rule == "muon" and name.endswith(("weight_hh", "weight_ih", "head.weight")) and name != "layers.0.weight_ih":
-        p = start if t % 4 else start - rate * turned(m)
-    return p - rate * decay * start if rule in ("adamw", "muon") else p
+        p = (1.0 - rate * decay) * start if t % 4 else (1.0 - rate * decay) * start - rate * turned(m)
+    return p - rate * decay * start if rule == "adamw" else p
 
 
 def turned(g: np.ndarray) -> np.ndarray:
