@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,7 +110,8 @@ def test_what_the_rule_wants_to_know_of_a_text(tmp_path: Path) -> None:
     for text, in_order in ((words, True), (words[::-1].strip() * 2, False), (words.replace("\n", " "), False)):
         (tmp_path / "text.txt").write_text(text, encoding="utf-8")
         encoded = encode_text([tmp_path / "text.txt"], "utf-8", tmp_path / "cache")
-        assert outline_of("a", encoded) == TextOutline("a", len(text), len(set(text)), in_order)
+        found = outline_of("a", encoded)
+        assert replace(found, lines=None) == TextOutline("a", len(text), len(set(text)), in_order)
 
 
 def test_a_written_file_reads_back_as_the_same_settings(text: str) -> None:
