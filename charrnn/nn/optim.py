@@ -10,7 +10,7 @@ the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +36,11 @@ class OptimizerOptions:
     rho: float = 0.95
     epsilon: float = 1e-8
     weight_decay: float = 0.0
+
+    @classmethod
+    def of(cls, settings: object) -> OptimizerOptions:
+        """Those that have the names of attributes of `settings`, which has them all."""
+        return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 
 
 class Optimizer:

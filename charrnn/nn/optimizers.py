@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from charrnn.nn.muon import Muon, matrices_of
+from charrnn.nn.network import CharRNN
 from charrnn.nn.optim import SGD, Adagrad, Adam, AdamW, Optimizer, OptimizerOptions, RMSprop
-from charrnn.nn.params import FlatParams
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {cls.name: cls for cls in (SGD, Adagrad, RMSprop, Adam, AdamW, Muon)}
 
 
-def make_optimizer(name: str, params: FlatParams, options: OptimizerOptions) -> Optimizer:
-    """The optimiser of a network.
+def make_optimizer(name: str, model: CharRNN, options: OptimizerOptions) -> Optimizer:
+    """The optimiser of a network, compiled where the network is.
 
     Args:
         name: a key of `OPTIMIZERS`.
-        params: of the network.
+        model: the network.
         options: see `OptimizerOptions`.
 
     Raises:
         KeyError: no optimiser of that name.
     """
-    cls = OPTIMIZERS[name]
-    if issubclass(cls, Muon):
-        return cls(params.size, params.dtype, options, matrices_of(params))
-    return cls(params.size, params.dtype, options)
+    cls, params = OPTIMIZERS[name], model.params
+    more = {"matrices": matrices_of(params)} if issubclass(cls, Muon) else {}
+    made = cls(params.size, params.dtype, options, **more)
+    if model.engine is not None:
+        model.engine.speed_up(made)
+    return made

@@ -10,7 +10,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -105,12 +105,12 @@ class Trainer:
                     f"the validation part has {counted(len(val), 'symbol')}",
                     hint="use a longer text or a larger corpus.val_fraction, or set it to 0 for none",
                 )
+            if resume_from is not None:
+                check_text(resume_from, text.vocabulary, text.sha256)
         self.val_ids = val
         self.opening = opening_of(train, text.vocabulary, self.separator)
         self.counters = Counters(replicas=choose_replicas(t.replicas, self.stream.columns), text_sha256=text.sha256)
         if resume_from is not None:
-            with naming(c.title):
-                check_text(resume_from, text.vocabulary, text.sha256)
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
         self.counters.started_in = text.started_in or self.counters.started_in
         self.kernels = kernels_of_run(config, len(text.vocabulary), self.stream, resume_from, compiling)
@@ -120,10 +120,7 @@ class Trainer:
         self._stopping, self._last_seconds, self._told = False, 0.0, False
         self._saved_step, self._looked = self.counters.step, resume_from is not None
         self.model, self.state = self.group.model, self.group.state
-        options = {f.name: getattr(t, f.name) for f in fields(OptimizerOptions)}
-        self.optimizer = make_optimizer(t.optimizer, self.model.params, OptimizerOptions(**options))
-        if self.model.engine is not None:
-            self.model.engine.speed_up(self.optimizer)
+        self.optimizer = make_optimizer(t.optimizer, self.model, OptimizerOptions.of(t))
         if resume_from is None:
             self.model.init(np.random.default_rng(t.seed), forget_bias=m.forget_bias)
             if init_from is not None:

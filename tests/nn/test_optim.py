@@ -185,8 +185,8 @@ def test_warm_up_multiplies_what_the_schedule_says() -> None:
 
 
 def test_muon_turns_the_matrices_that_states_meet_and_leaves_the_rest_to_adam() -> None:
-    shapes = CharRNN.param_shapes(9, cell="lstm", hidden_size=6, num_layers=2, embedding_size=4)
-    params, grads = FlatParams(shapes, np.float64), FlatParams(shapes, np.float64)
+    model = CharRNN(9, cell="lstm", hidden_size=6, num_layers=2, embedding_size=4, dtype=np.float64)
+    params, grads, shapes = model.params, model.grads, model.params.shapes
     rng = np.random.default_rng(1)
     params.flat[...], grads.flat[...] = rng.normal(size=(2, params.size))
     matrices = {"layers.0.weight_hh", "layers.1.weight_ih", "layers.1.weight_hh", "head.weight"}
@@ -194,7 +194,7 @@ def test_muon_turns_the_matrices_that_states_meet_and_leaves_the_rest_to_adam() 
     assert found == {(params[name].size, params[name].shape) for name in matrices}
     plain = FlatParams(shapes, np.float64, buffer=params.flat.copy())
     start = FlatParams(shapes, np.float64, buffer=params.flat.copy())
-    muon, adam = (make_optimizer(name, params, OptimizerOptions()) for name in ("muon", "adamw"))
+    muon, adam = (make_optimizer(name, model, OptimizerOptions()) for name in ("muon", "adamw"))
     for step in range(1, 5):
         muon.step(params.flat, grads.flat, 0.01)
         adam.step(plain.flat, grads.flat, 0.01)
