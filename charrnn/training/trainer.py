@@ -107,8 +107,7 @@ class Trainer:
                 )
             if resume_from is not None:
                 check_text(resume_from, text.vocabulary, text.sha256)
-        self.val_ids = val
-        self.opening = opening_of(train, text.vocabulary, self.separator)
+        self.val_ids, self.opening = val, opening_of(train, text.vocabulary, self.separator)
         self.counters = Counters(replicas=choose_replicas(t.replicas, self.stream.columns), text_sha256=text.sha256)
         if resume_from is not None:
             self.counters = Counters.of(resume_from)  # with its replicas: another number would sum in another order
