@@ -21,8 +21,8 @@ REFERENCE: dict[str, Any] = {
 }  # fmt: skip
 
 # Passes over the text that a reference network makes in the time -> what keeps it from learning the text by heart.
-# In fewer than three passes it has no time to, and anything dropped is time lost.
-_DROPPED = ((3, 0.0, 0.0), (10, 0.2, 0.0), (40, 0.0, 0.4), (150, 0.2, 0.5), (math.inf, 0.3, 0.5))
+# In fewer than six passes it has no time to, and anything dropped is time lost.
+_DROPPED = ((6, 0.0, 0.0), (20, 0.0, 0.2), (60, 0.0, 0.4), (150, 0.2, 0.5), (math.inf, 0.3, 0.5))
 _FEW_PASSES = 3  # a larger batch makes more of them
 
 # Units of one layer: those that the time buys (by characters read in it), but no more than the text's characters bear.
@@ -201,8 +201,11 @@ class _Choice:
         passes = self.set("training.epochs", _MOST_PASSES if many else None, limit)
         self.set("training.max_minutes", self.seconds / 60.0, "of training at most")
         units = self.chosen["model.hidden_size"]
-        rate = 0.0062 * (256 / units) ** 0.5 * (columns * t / 512) ** 0.5
-        self.set("training.learning_rate", float(f"{rate:.1g}"), "at its peak; larger networks need smaller ones")
+        muon = self.set("training.optimizer", "muon", "learns as much as Adam in two thirds of the steps") == "muon"
+        decay, of = (0.3, "of the matrices, against overfitting") if muon else (0.0, "measured with Muon alone")
+        self.set("training.weight_decay", decay, of)
+        rate = (0.012 if muon else 0.0062) * (256 / units) ** 0.5 * (columns * t / 512) ** 0.5
+        self.set("training.learning_rate", float(f"{rate:.2g}"), "at its peak; larger networks need smaller ones")
         self.set("training.schedule", "cosine", "down to a hundredth of it, by the share of the time that is used")
         self.total = min(self.own_speed * self.seconds, (passes or math.inf) * self.train) / (columns * t)
         self.per_second = self.own_speed / (columns * t)

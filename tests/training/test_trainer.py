@@ -270,7 +270,7 @@ def test_two_symbols_are_enough_to_validate(tmp_path: Path, monkeypatch: pytest.
     for k, fraction in enumerate((0.01, 0.005, 0.0)):
         settings = config("rnn", f"corpus.val_fraction={fraction}", *short)
         if fraction == 0.005:
-            with pytest.raises(DataError, match="the validation part has 1 symbol$") as caught:
+            with pytest.raises(DataError, match=r"the validation part has 1 symbol$") as caught:
                 start(tmp_path / str(k), settings, text=text)
             wanted = "use a longer text or a larger corpus.val_fraction, or set it to 0 for none"
             assert caught.value.hint == wanted
