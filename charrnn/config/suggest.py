@@ -22,7 +22,7 @@ REFERENCE: dict[str, Any] = {
 
 # Passes over the text that a reference network makes in the time -> what keeps it from learning the text by heart.
 # In fewer than six passes it has no time to, and anything dropped is time lost.
-_DROPPED = ((6, 0.0, 0.0), (20, 0.0, 0.2), (60, 0.0, 0.4), (150, 0.2, 0.5), (math.inf, 0.3, 0.5))
+_DROPPED = ((6, 0.0, 0.0), (20, 0.0, 0.2), (60, 0.0, 0.3), (150, 0.2, 0.5), (math.inf, 0.3, 0.5))
 _FEW_PASSES = 3  # a larger batch makes more of them
 
 # Units of one layer: those that the time buys (by characters read in it), but no more than the text's characters bear.

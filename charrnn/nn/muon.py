@@ -18,8 +18,9 @@ length of a step, which makes one learning rate fit both kinds of parameters: Li
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,14 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 3
 _EVERY = 4  # steps: the mean changes slowly, and the products take half as long as the gradient of a small batch
 _RMS = 0.2  # of an update of Adam, as Liu et al. measured it
+
+
+OnThreads = Callable[[Callable[[int], Array], int], list[Array]]
+
+
+def one_by_one(run: Callable[[int], Array], count: int) -> list[Array]:
+    """run(0), run(1), ... on this thread."""
+    return [run(k) for k in range(count)]
 
 
 class Matrix(NamedTuple):
@@ -53,6 +62,8 @@ class Muon(Adam):
         dtype: of the parameters.
         options: see `OptimizerOptions`.
         matrices: see `matrices_of`.
+        threads: that share the products.
+        on_threads: see `Engine.on_threads`.
     """
 
     name = "muon"
@@ -63,10 +74,14 @@ class Muon(Adam):
         dtype: np.dtype[np.floating],
         options: OptimizerOptions | None = None,
         matrices: Sequence[Matrix] = (),
+        *,
+        threads: int = 1,
+        on_threads: OnThreads = one_by_one,
     ) -> None:
         options = options or OptimizerOptions()
         super().__init__(size, dtype, replace(options, weight_decay=0.0))
         self.matrices, self._decay = matrices, options.weight_decay
+        self._threads, self._on_threads = threads, on_threads
 
     def step(self, params: Array, grad: Array, learning_rate: float, scale: float = 1.0) -> None:
         """See `Optimizer.step`."""
@@ -81,24 +96,40 @@ class Muon(Adam):
             params[matrix.where] = weights
 
     def _move(self, matrix: Matrix, rate: float) -> Array:
-        out = orthogonalised(self.moments["mean"][matrix.where].reshape(matrix.shape)).ravel()
+        mean = self.moments["mean"][matrix.where].reshape(matrix.shape)
+        out = orthogonalised(mean, threads=self._threads, on_threads=self._on_threads).ravel()
         out *= rate * _RMS * math.sqrt(max(matrix.shape) * _EVERY)
         return out
 
 
-def orthogonalised(matrix: Array) -> Array:
-    """Roughly U Vᵀ of a (rows, columns) matrix U S Vᵀ; zeros remain zeros."""
+def orthogonalised(matrix: Array, *, threads: int = 1, on_threads: OnThreads = one_by_one) -> Array:
+    """Roughly U Vᵀ of a (rows, columns) matrix U S Vᵀ; zeros remain zeros.
+
+    Args:
+        matrix: any.
+        threads: that share X out by columns, and A by rows; a number of threads has its own bits.
+        on_threads: see `Engine.on_threads`.
+    """
     wide = matrix.shape[0] <= matrix.shape[1]
     x = np.ascontiguousarray(matrix if wide else matrix.T)
     norm = float(np.linalg.norm(x))
     if norm == 0.0:
         return np.zeros_like(matrix)
     x = x / x.dtype.type(norm)  # so that no singular value is above 1
+    parts = [np.ascontiguousarray(part) for part in np.array_split(x, min(threads, len(x)), axis=1)]
     for _ in range(_ITERATIONS):
-        a = x @ x.T
-        x = _A * x + (_B * a + _C * (a @ a)) @ x
-    out: Array = x if wide else x.T
-    return out
+        parts = _iterated(parts, on_threads)
+    x = np.concatenate(parts, axis=1)
+    return x if wide else x.T
+
+
+def _iterated(parts: list[Array], on_threads: OnThreads) -> list[Array]:
+    """The columns of X after a step of the iteration."""
+    count = len(parts)
+    a = reduce(np.add, on_threads(lambda k: parts[k] @ parts[k].T, count))
+    rows = np.array_split(a, count)
+    factor = np.concatenate(on_threads(lambda k: _B * rows[k] + _C * (rows[k] @ a), count))
+    return on_threads(lambda k: _A * parts[k] + factor @ parts[k], count)
 
 
 def matrices_of(params: FlatParams) -> list[Matrix]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from charrnn.nn.muon import Muon, matrices_of
 from charrnn.nn.network import CharRNN
 from charrnn.nn.optim import SGD, Adagrad, Adam, AdamW, Optimizer, OptimizerOptions, RMSprop
@@ -21,8 +23,12 @@ def make_optimizer(name: str, model: CharRNN, options: OptimizerOptions) -> Opti
         KeyError: no optimiser of that name.
     """
     cls, params = OPTIMIZERS[name], model.params
-    more = {"matrices": matrices_of(params)} if issubclass(cls, Muon) else {}
+    more: dict[str, Any] = {"matrices": matrices_of(params)} if issubclass(cls, Muon) else {}
+    engine = model.engine
+    if engine is None:
+        return cls(params.size, params.dtype, options, **more)
+    if more:
+        more |= {"threads": engine.threads, "on_threads": engine.on_threads}
     made = cls(params.size, params.dtype, options, **more)
-    if model.engine is not None:
-        model.engine.speed_up(made)
+    engine.speed_up(made)
     return made

@@ -6,13 +6,14 @@ the other two kinds.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from charrnn.blas import available_cores
+from charrnn.blas import available_cores, blas_threads
 from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.windows import WindowStream
@@ -207,12 +208,18 @@ class LocalGroup:
         self.count = plan.count
         self._share = Share(replace(plan, count=1), stream, threads=plan.count)
         self.model, self.state = self._share.model, self._share.state
+        self._limits = contextlib.ExitStack()
 
     def start(self) -> None:
         """See `Group`."""
+        if self.model.engine is not None:
+            self._limits.enter_context(
+                blas_threads(1)
+            )  # BLAS's own spin for a while after a product, in the others' way
 
     def close(self) -> None:
         """See `Group`."""
+        self._limits.close()
 
     def run(self, index: int, *, seed: int, step: int, offset: int, stopping: bool, seconds: float) -> float:
         """See `Group`."""
@@ -227,7 +234,10 @@ class LocalGroup:
 
     def once(self, compute: Callable[[], T]) -> T:
         """See `Group`."""
-        return compute()
+        if self.model.engine is None:
+            return compute()
+        with blas_threads(available_cores()):
+            return compute()
 
 
 def group_of(plan: ReplicaSpec, stream: WindowStream) -> Group:
