@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from charrnn.nn import optim
 from charrnn.nn.clip import clip_by_norm, clip_by_value, global_norm
-from charrnn.nn.muon import matrices_of, orthogonalised
+from charrnn.nn.muon import matrices_of, one_by_one, orthogonalised
 from charrnn.nn.network import CharRNN
 from charrnn.nn.optim import OptimizerOptions
 from charrnn.nn.optimizers import OPTIMIZERS, make_optimizer
-from charrnn.nn.params import FlatParams
+from charrnn.nn.params import Array, FlatParams
 from charrnn.nn.schedule import SCHEDULES, ScheduleOptions, rate_factor
 
 OPTIONS = OptimizerOptions(momentum=0.8, beta1=0.7, beta2=0.9, rho=0.6, epsilon=1e-3, weight_decay=0.1)
@@ -220,3 +222,32 @@ def test_muon_moves_all_directions_about_as_far(shape: tuple[int, int]) -> None:
 
 def test_muon_knows_no_direction_without_a_gradient() -> None:
     np.testing.assert_array_equal(orthogonalised(np.zeros((3, 4))), np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("shape", [(5, 40), (60, 24), (2, 9)])
+def test_muon_shares_its_products_out(shape: tuple[int, int]) -> None:
+    gradient = np.random.default_rng(3).normal(size=shape)
+    counts: list[int] = []
+
+    def on_threads(run: Callable[[int], Array], count: int) -> list[Array]:
+        counts.append(count)
+        return [run(k) for k in reversed(range(count))][::-1]
+
+    shared = orthogonalised(gradient, threads=3, on_threads=on_threads)
+    assert counts == [min(3, *shape)] * 9
+    np.testing.assert_allclose(shared, orthogonalised(gradient), atol=1e-12)
+
+
+def test_muon_uses_the_threads_of_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, sped_up = CharRNN(9, hidden_size=6), []
+    model.engine = SimpleNamespace(threads=2, on_threads=one_by_one, speed_up=sped_up.append)  # type: ignore[assignment]
+    counts: list[int] = []
+    monkeypatch.setattr("charrnn.nn.muon._iterated", lambda parts, run: counts.append(len(parts)) or parts)
+    muon = make_optimizer("muon", model, OptimizerOptions())
+    assert sped_up == [muon]
+    muon.step(model.params.flat, model.grads.flat + 1, 0.1)
+    assert counts == []
+    for _ in range(3):
+        muon.step(model.params.flat, model.grads.flat + 1, 0.1)
+    assert counts == [2] * 6  # two matrices
+    assert make_optimizer("adam", model, OptimizerOptions()) is sped_up[1]

@@ -23,6 +23,7 @@ from charrnn.runs.directory import RunDirectory
 from charrnn.runs.events import Event, Note, RunFinished, RunStarted, StepReport
 from charrnn.runs.text import Origin
 from charrnn.training import session
+from charrnn.blas import available_cores
 from charrnn.training.group import LocalGroup, ReplicaSpec, Share, group_of, replica_spec
 from charrnn.training.progress import StopFlag
 from charrnn.training.session import train
@@ -286,6 +287,26 @@ def test_columns_are_shared_out_over_threads_of_compiled_kernels_alone(
     assert threads == [3, 1]
     Share(replace(spec, kernels="numpy"), stream)
     assert threads == [3, 1]
+
+
+@pytest.mark.extras
+def test_blas_leaves_the_cores_to_threads_of_compiled_kernels(tmp_path: Path) -> None:
+    """Its own threads spin for a while after each product, as those of an optimiser between two windows."""
+    pytest.importorskip("numba")
+    from threadpoolctl import threadpool_info
+
+    def most() -> int:
+        return max(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+
+    before = most()
+    for kernels, limited in (("compiled", 1), ("numpy", before)):
+        spec = replica_spec(settings(tmp_path), session.read_corpus(settings(tmp_path)), 500, None, 1, kernels)
+        group = group_of(spec, spec.stream())
+        group.start()
+        assert most() == limited
+        assert group.once(most) == (available_cores() if kernels == "compiled" else before)
+        group.close()
+        assert most() == before
 
 
 def test_a_gradient_is_of_the_mean_over_the_window(tmp_path: Path) -> None:
