@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from charrnn.blas import available_cores
 from charrnn.config.schema import Config
 from charrnn.data.windows import WindowStream
 from charrnn.errors import CharRNNError, DataError, SettingsError
@@ -23,7 +24,6 @@ from charrnn.runs.directory import RunDirectory
 from charrnn.runs.events import Event, Note, RunFinished, RunStarted, StepReport
 from charrnn.runs.text import Origin
 from charrnn.training import session
-from charrnn.blas import available_cores
 from charrnn.training.group import LocalGroup, ReplicaSpec, Share, group_of, replica_spec
 from charrnn.training.progress import StopFlag
 from charrnn.training.session import train
