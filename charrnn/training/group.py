@@ -212,10 +212,8 @@ class LocalGroup:
 
     def start(self) -> None:
         """See `Group`."""
-        if self.model.engine is not None:
-            self._limits.enter_context(
-                blas_threads(1)
-            )  # BLAS's own spin for a while after a product, in the others' way
+        if self.model.engine is not None:  # BLAS's own threads spin after a product, in the others' way
+            self._limits.enter_context(blas_threads(1))
 
     def close(self) -> None:
         """See `Group`."""
