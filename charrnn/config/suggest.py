@@ -202,7 +202,7 @@ class _Choice:
         self.set("training.max_minutes", self.seconds / 60.0, "of training at most")
         units = self.chosen["model.hidden_size"]
         muon = self.set("training.optimizer", "muon", "learns as much as Adam in two thirds of the steps") == "muon"
-        decay, of = (0.3, "of the matrices, against overfitting") if muon else (0.0, "measured with Muon alone")
+        decay, of = (0.075, "of the matrices, against overfitting") if muon else (0.0, "measured with Muon alone")
         self.set("training.weight_decay", decay, of)
         rate = (0.012 if muon else 0.0062) * (256 / units) ** 0.5 * (columns * t / 512) ** 0.5
         self.set("training.learning_rate", float(f"{rate:.2g}"), "at its peak; larger networks need smaller ones")

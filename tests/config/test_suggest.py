@@ -98,7 +98,7 @@ def test_what_the_user_sets_stays_and_the_rest_is_made_to_fit() -> None:
 def test_rate_and_decay_fit_the_update_rule() -> None:
     free = config(chosen(10**6, 3.0)).training
     adam = config(chosen(10**6, 3.0, fixed={"training.optimizer": "adam"})).training
-    assert (free.optimizer, free.weight_decay) == ("muon", 0.3)
+    assert (free.optimizer, free.weight_decay) == ("muon", 0.075)
     assert (adam.optimizer, adam.weight_decay) == ("adam", 0.0)
     assert adam.learning_rate == pytest.approx(free.learning_rate * 0.0062 / 0.012, rel=0.02)
 
