@@ -82,7 +82,7 @@ def charrnn_step(size: Size, kernels: str, replicas: int) -> Step:
 
     def step() -> None:
         nonlocal done
-        group.run(done % 4, seed=0, step=done)
+        group.run(done % 4, seed=0, step=done, offset=0, stopping=False, seconds=0.0)
         grad = group.model.grads.flat
         optimizer.step(group.model.params.flat, grad, 1e-3, clip_by_norm(grad, 1.0, global_norm(grad)))
         done += 1
