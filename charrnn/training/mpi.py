@@ -116,7 +116,8 @@ class MpiGroup:
 
     def start(self) -> None:
         """Take this rank's share of the machine's processors."""
-        self._threads.enter_context(blas_threads(self._threads_each))
+        threads = self._threads_each if self.model.engine is None else 1  # beside those of compiled kernels
+        self._threads.enter_context(blas_threads(threads))
 
     def close(self) -> None:
         """Give it back."""
