@@ -25,6 +25,7 @@ from charrnn.runs.events import Event, Note, RunFinished, RunStarted, StepReport
 from charrnn.runs.text import Origin
 from charrnn.training import session
 from charrnn.training.group import LocalGroup, ReplicaSpec, Share, group_of, replica_spec
+from charrnn.training.mpi import MpiGroup
 from charrnn.training.progress import StopFlag
 from charrnn.training.session import train
 from tests.training.small_runs import config
@@ -298,15 +299,23 @@ def test_blas_leaves_the_cores_to_threads_of_compiled_kernels(tmp_path: Path) ->
     def most() -> int:
         return max(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
 
-    for kernels, limited, alone in (("compiled", 1, available_cores()), ("numpy", 2, 2)):
+    for kernels, limited, between in (("compiled", 1, available_cores()), ("numpy", 2, 2)):
         spec = replica_spec(settings(tmp_path), session.read_corpus(settings(tmp_path)), 500, None, 1, kernels)
         group = group_of(spec, spec.stream())
         with blas_threads(2):
             group.start()
             assert most() == limited
-            assert group.once(most) == alone
+            assert group.once(most) == between
             group.close()
             assert most() == 2
+    alone: Any = SimpleNamespace(rank=0, size=1, local_size=1)
+    spec = replace(spec, kernels="compiled")
+    ranks = MpiGroup(spec, spec.stream(), ranks=alone)
+    with blas_threads(2):
+        ranks.start()
+        assert most() == 1
+        ranks.close()
+        assert most() == 2
 
 
 def test_a_gradient_is_of_the_mean_over_the_window(tmp_path: Path) -> None:
