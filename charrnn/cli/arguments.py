@@ -50,42 +50,26 @@ def _for_text(ctx: typer.Context, text: str, is_file: bool) -> str | None:
     return f"for text: {call} --prompt {text}" if "prompt" in names and not is_file else None
 
 
+def named_runs(metavar: str, text: str) -> Any:
+    """An argument that names runs or checkpoints: Tab completes them, and a text is refused.
+
+    Args:
+        metavar: of the help; with CKPT for runs and files of checkpoints, with RUN for runs alone.
+        text: its help.
+    """
+    return typer.Argument(metavar=metavar, callback=known_runs, autocompletion=completion.runs, help=text)
+
+
 Checkpoints = Annotated[
     list[Path] | None,
-    typer.Argument(
-        metavar="[CKPT...]",
-        callback=known_runs,
-        autocompletion=completion.runs,
-        help="Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
+    named_runs(
+        "[CKPT...]",
+        "Checkpoint or run directory; default: the newest run. Give several to average their predictions.",
     ),
 ]
-OneCheckpoint = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="[CKPT]",
-        callback=known_runs,
-        autocompletion=completion.runs,
-        help="Checkpoint or run directory; default: the newest run.",
-    ),
-]
-OneRun = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="[RUN]",
-        callback=known_runs,
-        autocompletion=completion.runs,
-        help="Run directory; default: the newest run.",
-    ),
-]
-RunDirectories = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="[RUN...]",
-        callback=known_runs,
-        autocompletion=completion.runs,
-        help="Run directories; default: the newest run.",
-    ),
-]
+OneCheckpoint = Annotated[Path | None, named_runs("[CKPT]", "Checkpoint or run directory; default: the newest run.")]
+OneRun = Annotated[Path | None, named_runs("[RUN]", "Run directory; default: the newest run.")]
+RunDirectories = Annotated[list[Path] | None, named_runs("[RUN...]", "Run directories; default: the newest run.")]
 CONFIG = typer.Option(
     "--config",
     "-c",

@@ -33,7 +33,6 @@ _ITERATIONS = 3
 _EVERY = 4  # steps: the mean changes slowly, and the products take half as long as the gradient of a small batch
 _RMS = 0.2  # of an update of Adam, as Liu et al. measured it
 
-
 OnThreads = Callable[[Callable[[int], Array], int], list[Array]]
 
 
@@ -124,7 +123,7 @@ def orthogonalised(matrix: Array, *, threads: int = 1, on_threads: OnThreads = o
 
 
 def _iterated(parts: list[Array], on_threads: OnThreads) -> list[Array]:
-    """The columns of X after a step of the iteration."""
+    """The columns of X after one iteration."""
     count = len(parts)
     a = reduce(np.add, on_threads(lambda k: parts[k] @ parts[k].T, count))
     rows = np.array_split(a, count)

@@ -23,12 +23,12 @@ def make_optimizer(name: str, model: CharRNN, options: OptimizerOptions) -> Opti
         KeyError: no optimiser of that name.
     """
     cls, params = OPTIMIZERS[name], model.params
-    more: dict[str, Any] = {"matrices": matrices_of(params)} if issubclass(cls, Muon) else {}
-    engine = model.engine
-    if engine is None:
-        return cls(params.size, params.dtype, options, **more)
-    if more:
-        more |= {"threads": engine.threads, "on_threads": engine.on_threads}
+    engine, more = model.engine, dict[str, Any]()
+    if issubclass(cls, Muon):
+        more["matrices"] = matrices_of(params)
+        if engine is not None:
+            more |= {"threads": engine.threads, "on_threads": engine.on_threads}
     made = cls(params.size, params.dtype, options, **more)
-    engine.speed_up(made)
+    if engine is not None:
+        engine.speed_up(made)
     return made

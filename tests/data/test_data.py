@@ -52,7 +52,7 @@ def test_progress_is_of_the_bytes_of_both_passes(tmp_path: Path, monkeypatch: py
     for rules in (None, TextRules("utf-8", after_files="--")):  # what is put between the files is not read from them
         seen: list[tuple[int, int | None]] = []
         encode_text(
-            files, "utf-8", tmp_path / "cache", rules=rules, progress=lambda *told, seen=seen: seen.append(told)
+            files, "utf-8", tmp_path / "cache", rules=rules, progress=lambda *counts, seen=seen: seen.append(counts)
         )
         assert {total for _, total in seen} == {32}
         assert list(dict.fromkeys(done for done, _ in seen)) == [4, 8, 10, 14, 16, 20, 24, 26, 30, 32]

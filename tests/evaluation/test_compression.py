@@ -217,8 +217,8 @@ def test_progress_is_of_the_symbols_done() -> None:
     model, vocabulary = MODELS["characters"]
     seen: list[tuple[int, int]] = []
     for streams, steps in ((1, 330), (4, 83)):
-        packed, _ = compress(TEXT, model, vocabulary, streams=streams, tick=lambda *told: seen.append(told))
-        decompress(packed, model, vocabulary, tick=lambda *told: seen.append(told))
+        packed, _ = compress(TEXT, model, vocabulary, streams=streams, tick=lambda *counts: seen.append(counts))
+        decompress(packed, model, vocabulary, tick=lambda *counts: seen.append(counts))
         assert seen == [(streams * step, 330) for step in range(0, steps, 64)] * 2
         seen.clear()
 

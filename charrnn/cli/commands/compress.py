@@ -7,18 +7,14 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import known_runs
-from charrnn.cli.completion import runs
+from charrnn.cli.arguments import named_runs
 from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus, Ngram, with_ngram
 
 EXAMPLE = "Example: charrnn sample -q > text.txt && charrnn compress checkpoints/quickstart text.txt -o text.crnn"
 EXAMPLE_BACK = "Example: charrnn decompress checkpoints/quickstart text.crnn -o text.txt"
 
-_Model = Annotated[
-    Path,
-    typer.Argument(metavar="CKPT", callback=known_runs, autocompletion=runs, help="Checkpoint or run directory."),
-]
+_Model = Annotated[Path, named_runs("CKPT", "Checkpoint or run directory.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import chosen, known_runs
-from charrnn.cli.completion import runs
+from charrnn.cli.arguments import chosen, named_runs
 from charrnn.cli.text_options import parts_of
 
 if TYPE_CHECKING:
@@ -20,12 +19,7 @@ if TYPE_CHECKING:
 
 Checkpoints = Annotated[
     list[Path] | None,
-    typer.Argument(
-        metavar="[CKPT...]",
-        callback=known_runs,
-        autocompletion=runs,
-        help="Checkpoints or run directories; default: the newest.",
-    ),
+    named_runs("[CKPT...]", "Checkpoints or run directories; default: the newest."),
 ]
 TextFile = Annotated[Path | None, typer.Option("--text", help="Text file to read. Default: the run's validation part.")]
 Start = Annotated[int, typer.Option(min=0, help="Number of characters to skip at the beginning.")]
