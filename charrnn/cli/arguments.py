@@ -24,7 +24,11 @@ def known_runs(ctx: typer.Context, param: typer.CallbackParam, given: Any) -> An
 
     refused = CheckpointError if "CKPT" in str(param.metavar) else DataError
     for path in given if isinstance(given, list | tuple) else [given]:
-        if path is None or ctx.resilient_parsing or path.is_dir() or path.suffix == ".npz":
+        if path is None or ctx.resilient_parsing or path.is_dir():
+            continue
+        if path.suffix == ".npz":
+            if refused is DataError and (path.parent / "last.npz").is_file():
+                raise DataError(f"{path}: a checkpoint, not a run", hint=f"did you mean {path.parent}?")
             continue
         from charrnn.runs.reading import is_text, run_meant
 
@@ -33,6 +37,10 @@ def known_runs(ctx: typer.Context, param: typer.CallbackParam, given: Any) -> An
             continue
         meant, text = run_meant(path, None), _for_text(ctx, shlex.quote(str(path)), there)
         if there:
+            from charrnn.cli.choosing import settings_in
+
+            if found := settings_in(path):
+                raise refused(f"{path}: {found[0]}, not a run", hint=found[1])
             text = text or f"to train on it: charrnn train {shlex.quote(str(path))}"
             raise refused(f"{path}: a text, not a run", hint=f"{meant} Otherwise, {text}" if meant else text)
         raise refused(f"{path}: no such run or checkpoint", hint=meant or text or "charrnn runs lists them")

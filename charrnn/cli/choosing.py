@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from charrnn.config.schema import Config
     from charrnn.training.choice import Choice
 
+_YAML = (".yaml", ".yml")
 Minutes = Annotated[
     float | None,
     typer.Option(
@@ -90,7 +93,9 @@ def chosen(
     try:
         return choose_settings(texts, minutes=minutes, given=given, where=where, overrides=overrides, bar=bar)
     except EncodingError as error:
-        hint = f"add --set corpus.encoding={error.likely or 'NAME'}, or =bytes to learn single bytes"
+        hint: str | None = f"add --set corpus.encoding={error.likely or 'NAME'}, or =bytes to learn single bytes"
+        if error.kind is not None:
+            hint = next((_for_saved(text) for text in texts if text.endswith(".npz")), error.hint)
         raise DataError(error.message, hint=hint) from None
 
 
@@ -115,7 +120,7 @@ def is_recipe(name: str, minutes: float | None) -> bool:
 
     path = Path(name)
     if path.exists():
-        return path.suffix in (".yaml", ".yml") and path.is_file()
+        return path.suffix in _YAML and path.is_file()
     return name in recipes() and not (minutes is not None and name in catalogue())
 
 
@@ -132,17 +137,51 @@ def name_of(text: str) -> str:
     return Path(name).stem.lstrip(".") or "text"
 
 
+def settings_in(path: Path) -> tuple[str, str | None] | None:
+    """What a settings or sweep file is, and what to do with it; None for any other file."""
+    from charrnn.config.load import SweepFileError, read_config
+    from charrnn.config.schema import Config
+    from charrnn.errors import SettingsError
+
+    if path.suffix not in _YAML or not path.is_file():
+        return None
+    try:
+        found = read_config(path)
+    except SweepFileError as error:
+        return "a sweep file", error.hint
+    except SettingsError:
+        return None
+    ours = isinstance(found, dict) and found.keys() & Config.__struct_fields__
+    return ("settings", f"to train with them: charrnn train --config {shlex.quote(str(path))}") if ours else None
+
+
+def _for_saved(path: str) -> str:
+    """What to do with a run or a checkpoint that was given as a text."""
+    folder = Path(path) if os.path.isdir(path) else Path(path).parent
+    if (folder / "sweep.json").is_file():
+        return "to continue a sweep: charrnn sweep FILE --resume"
+    start = f"to start from its weights: charrnn train TEXT --init-from {shlex.quote(path)}"
+    runs = (folder / "last.npz").is_file()
+    return f"to continue its run: charrnn train --resume {shlex.quote(str(folder))}; {start}" if runs else start
+
+
 def _check_known(texts: Sequence[str]) -> None:
-    """A name that is nothing at all is refused with all that it could have been."""
+    """A name that is nothing at all, or something else, is refused with all that it could have been."""
     import glob
 
     from charrnn.config.builtin import recipes
     from charrnn.config.messages import nearest
     from charrnn.data.corpora import catalogue
-    from charrnn.data.sources import STDIN, expand
+    from charrnn.data.sources import STDIN, expand, holds_run
     from charrnn.errors import DataError
 
     for text in texts:
+        if holds_run(Path(expand(text))):
+            raise DataError(f"{text}: a run, not a text", hint=_for_saved(expand(text)))
+        if text in recipes() and text not in catalogue() and not Path(text).exists():
+            raise DataError(f"{text}: a recipe, not a text", hint=f"its settings: charrnn config show {text}")
+        if found := settings_in(Path(expand(text))):
+            raise DataError(f"{text}: {found[0]}, not a text", hint=found[1])
         if text == STDIN or text in catalogue() or Path(expand(text)).exists() or glob.has_magic(text):
             continue
         close = nearest(text, [*catalogue(), *recipes(), *_beside(text)])

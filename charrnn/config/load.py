@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import msgspec
@@ -25,8 +26,13 @@ from charrnn.config.messages import (
 from charrnn.config.schema import Config, CorpusSettings, ModelSettings, TrainingSettings, renamed
 from charrnn.errors import SettingsError, shown
 
+_VARIED = {"base", "grid", "zip", "random"}  # at the top level of a sweep file
 # How runs behaved before a setting existed, where that differs from its default.
 _BEFORE = {"training": {"state_reset": 0.0}}
+
+
+class SweepFileError(SettingsError):
+    """A sweep file where settings of one run are wanted."""
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -51,8 +57,13 @@ def read_config(path: Path) -> Any:
 
     Raises:
         SettingsError: no such file, or not YAML.
+        SweepFileError: settings of many runs.
     """
     found = read_sections(path, _sections())
+    if isinstance(found, dict) and found.keys() & _VARIED and not found.keys() & _sections():
+        name = one_line(path)
+        hint = f"to run it: charrnn sweep {quote(name)}"
+        raise SweepFileError(f"{name}: a sweep file, not settings of one run", hint=hint)
     return {} if found is None else found
 
 

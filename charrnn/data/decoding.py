@@ -16,20 +16,26 @@ from typing import Literal, cast
 
 from charrnn.config.encodings import BYTES, codec_name, spoken
 from charrnn.config.schema import CorpusSettings
-from charrnn.data.detect import HEAD_BYTES, kind_of, likely_encoding, mostly_utf8, wide_codec
+from charrnn.data.detect import HEAD_BYTES, PAGE, kind_of, likely_encoding, mostly_utf8, wide_codec
 from charrnn.errors import DataError
 
 LINE_ENDS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+_PLAIN = "give a file of plain text"
 _MOST_HELD = 1 << 20  # characters that wait for their accents; a text that needs more is no text
 _AROUND = 1 << 16  # bytes before and after a bad one that the encoding is guessed from
 
 
 class EncodingError(DataError):
-    """Bytes that are no text in the encoding they were said to be in; `likely` is the one they seem to be in."""
+    """Bytes that are no text in the encoding they were said to be in.
 
-    def __init__(self, message: str, *, hint: str, likely: str | None = None) -> None:
+    Attributes:
+        likely: the one they seem to be in.
+        kind: what they are, where that is no text in any; see `kind_of`.
+    """
+
+    def __init__(self, message: str, *, hint: str, likely: str | None = None, kind: str | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.likely = likely
+        self.likely, self.kind = likely, kind
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,8 @@ class FileDecoder:
     def __init__(self, rules: TextRules, head: bytes, name: str, found: Found | None = None) -> None:
         self._rules, self._name, self._found, self._head = rules, name, found or Found(), head
         self._codec = BYTES if rules.raw else _codec(rules.encoding, head, name, self._found)
+        if not rules.raw and (kind := kind_of(head)) == PAGE:  # valid, and yet nothing to learn from
+            raise DataError(f"{name}: {kind}, not a text", hint=_PLAIN)
         # mypy cannot know that every text codec decodes piece by piece.
         self._decoder = None if rules.raw else codecs.getincrementaldecoder(self._codec)()
         self._held, self._fed, self._at_start, self._recent = "", 0, True, b""
@@ -189,8 +197,7 @@ class FileDecoder:
             return EncodingError(f"{self._name}: not valid {name}: {error}", hint=other)
         what = f"byte 0x{error.object[error.start]:02X} at offset {self._fed - waiting + error.start}"
         if kind := kind_of(self._head):
-            hint = f"it is {kind}: give a file of plain text"
-            return EncodingError(f"{self._name}: not valid {name}: {what}", hint=hint)
+            return EncodingError(f"{self._name}: {kind}, not a text", hint=_PLAIN, kind=kind)
         near = max(0, error.start - waiting)
         before = self._recent if near < _AROUND else b""
         sample = before + chunk[max(0, near - _AROUND) : near + _AROUND]

@@ -36,6 +36,8 @@ _KINDS = {
     b"SQLite format 3": "a database",
     b"\x00asm": "a program",
 }
+NUMPY_ARCHIVE, PAGE = "a checkpoint or another NumPy archive", "a page that charrnn made"
+_PAGE_MARK = b'<meta name="generator" content="charrnn">'  # of reports and exported pages
 _NEVER_TEXT = frozenset((
     "7z", "avi", "bin", "bmp", "class", "db", "dll", "doc", "docx", "dylib", "epub", "exe", "flac", "gif", "ico",
     "jar", "jpeg", "jpg", "m4a", "mkv", "mov", "mp3", "mp4", "npy", "npz", "o", "odt", "ogg", "onnx", "otf", "pdf",
@@ -124,6 +126,10 @@ def likely_encoding(sample: bytes) -> str | None:
 
 def kind_of(head: bytes) -> str | None:
     """What a file that is no text is, by its first bytes; None where they say nothing."""
+    if head.startswith(b"PK\x03\x04") and b".npy" in head[:100]:
+        return NUMPY_ARCHIVE
+    if _PAGE_MARK in head[:1000]:
+        return PAGE
     return next((kind for magic, kind in _KINDS.items() if head.startswith(magic)), None)
 
 

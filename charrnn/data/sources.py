@@ -24,6 +24,7 @@ STDIN = "-"
 _STDIN_TEXT = "CHARRNN_STDIN"  # where the process that started this one has kept its standard input
 _PACKED = frozenset({".gz", ".bz2", ".xz"})
 _SNIFFED = HEAD_BYTES // 8
+_OF_RUNS = ("history.jsonl", "last.npz", "sweep.json")  # one of which is in every run and sweep
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def files_at(source: str, *, base: Path, encoding: str, spools: Path) -> FoundFi
     if stat.S_ISFIFO(mode):
         return FoundFiles((_pipe(path, spools),))
     if stat.S_ISDIR(mode):
+        if holds_run(path):
+            raise DataError(f"{source}: a run, not a text", hint="give a text file, or a glob or directory of some")
         return _texts(source, sorted(_files_below(path)), encoding)
     if mode:
         raise DataError(f"{source}: neither a file, a directory nor a pipe")
@@ -78,6 +81,11 @@ def files_at(source: str, *, base: Path, encoding: str, spools: Path) -> FoundFi
             raise DataError(f"{source}: the folders there lie in each other too deep to be searched") from None
         return _texts(source, [p for p in found if not p.is_dir()], encoding)
     return None
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder is that of a run or sweep, whose files, among them samples, are no text to learn from."""
+    return any((folder / name).is_file() for name in _OF_RUNS)
 
 
 def keep_standard_input(spools: Path) -> Path:
@@ -114,7 +122,7 @@ def _pipe(path: Path, spools: Path) -> Path:
 
 def _files_below(folder: Path) -> Iterator[Path]:
     for here, folders, others in walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not holds_run(here / name)]
         yield from (here / name for name in others if not name.startswith(".") and not os.path.isdir(here / name))
 
 
@@ -134,7 +142,7 @@ def _texts(source: str, found: list[Path], encoding: str) -> FoundFiles:
     if not kept:
         raise DataError(
             note if found else f"{source}: no files there",
-            hint="give a text file, or a glob or directory that holds some",
+            hint="give a text file, or a glob or directory that holds some" + ("" if found else " outside of runs"),
         )
     return FoundFiles(tuple(kept), (note,) if skipped else ())
 

@@ -51,9 +51,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         hint = None if link is None else f"give the file itself: {link}, if you trust it"
         raise CheckpointError(f"{path}: {error.strerror}", hint=hint) from None
     except BROKEN as error:
-        raise CheckpointError(
-            f"{path}: not a charrnn checkpoint, or damaged ({error})", hint=run_meant(path, None)
-        ) from None
+        hint = run_meant(path, "give a run's directory, or a checkpoint in it; charrnn runs lists runs")
+        raise CheckpointError(f"{path}: not a charrnn checkpoint, or damaged ({error})", hint=hint) from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
 

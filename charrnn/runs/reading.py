@@ -17,6 +17,7 @@ from charrnn.config.load import parse_config
 from charrnn.config.messages import nearest
 from charrnn.config.schema import Config
 from charrnn.config.typed_json import Count, Label, Number, Record, Scalar, decode
+from charrnn.data.detect import kind_of
 from charrnn.errors import CharRNNError, DataError
 from charrnn.files import open_regular, read_regular
 
@@ -46,7 +47,7 @@ def is_text(path: Path) -> bool:
             start = file.read(1 << 12)
     except OSError:
         return False
-    return len(start) > 0 and b"\0" not in start and not start.startswith((b"PK\3\4", b"\x1f\x8b"))
+    return len(start) > 0 and b"\0" not in start and not start.startswith(b"\x1f\x8b") and not kind_of(start)
 
 
 class Row(Record, gc=False):

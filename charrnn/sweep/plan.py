@@ -15,13 +15,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from charrnn.config.builtin import settings_path
-from charrnn.config.file import read_sections
+from charrnn.config.file import SWEEP, read_sections
 from charrnn.config.load import config_from_dict, config_to_dict, load_config
 from charrnn.config.messages import nearest, one_line
 from charrnn.config.schema import Config
@@ -151,7 +152,7 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
         SettingsError: the file or a trial has something impossible.
     """
     where = one_line(path)
-    file = _checked(read_sections(path, SweepFile.__struct_fields__), where)
+    file = _checked(read_sections(path, SweepFile.__struct_fields__, wanted=SWEEP), where)
     base = load_config(settings_path(file.base, beside=path.parent), overrides)
     budget = {"training.max_steps": file.budget.trial_steps, "training.max_minutes": file.budget.trial_minutes}
     common = {**file.set, **{k: v for k, v in budget.items() if v is not None}}
@@ -262,9 +263,10 @@ def _checked(obj: object, where: str) -> SweepFile:
     if not isinstance(obj, dict):
         raise SettingsError(f"{where}: not a sweep file", hint=f"write a mapping of {', '.join(known)}")
     if obj.keys() & Config.__struct_fields__:
-        raise SettingsError(
-            f"{where}: settings of one run, not a sweep file", hint="name them in a sweep file: `base: FILE`"
+        hint = (
+            f"to train with them: charrnn train --config {quote(where)}; to vary them: `base: {where}` in a sweep file"
         )
+        raise SettingsError(f"{where}: settings of one run, not a sweep file", hint=hint)
     for key in obj:
         if key not in known:
             close = nearest(str(key), known)

@@ -45,7 +45,6 @@ def test_a_text_is_all_it_takes_and_no_run_is_overwritten(charrnn_here: Run, fol
     assert (folder / "checkpoints/my/last.npz").read_bytes() != first
     grown = charrnn_here("train", "my.txt", "--run-dir", "grown", "--init-from", "checkpoints/my", "-q", *SHORT[:2])
     assert grown.returncode == 0, grown.stderr  # the network is that of the checkpoint
-    assert_one_line_error(charrnn_here("train", "checkpoints/my"), 2, "can only be named to continue it", "--resume")
 
 
 def test_directories_globs_several_files_and_standard_input(charrnn_here: Run, folder: Path) -> None:

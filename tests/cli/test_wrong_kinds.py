@@ -64,14 +64,14 @@ def test_a_text_and_the_run_of_its_name(charrnn_here: Run, folder: Path) -> None
     "command", ["train --config", "config show", "find-lr --config", "gradcheck --config", "compare", "sweep"]
 )
 def test_what_is_no_settings_file(charrnn_here: Run, folder: Path, command: str) -> None:
-    words = command.split()
+    words, wanted = command.split(), "not a sweep file" if command == "sweep" else "not a settings file"
     done = charrnn_here(*words, "verse.txt")
-    assert_one_line_error(done, 2, "verse.txt: a text, not a settings file", "charrnn config suggest verse.txt > ")
-    assert_one_line_error(charrnn_here(*words, "checkpoints"), 2, "a directory, not a settings file")
+    assert_one_line_error(done, 2, f"verse.txt: a text, {wanted}", "charrnn config suggest verse.txt > ")
+    assert_one_line_error(charrnn_here(*words, "checkpoints"), 2, f"a directory, {wanted}")
     settings = f"the settings of that run: {Path('checkpoints/a/config.yaml')}"
-    assert_one_line_error(charrnn_here(*words, "checkpoints/a/best.npz"), 2, "a checkpoint, not a sett", settings)
+    assert_one_line_error(charrnn_here(*words, "checkpoints/a/best.npz"), 2, f"a checkpoint, {wanted}", settings)
     if command != "compare":  # which takes runs
-        assert_one_line_error(charrnn_here(*words, "checkpoints/a"), 2, "a directory, not a settings file", settings)
+        assert_one_line_error(charrnn_here(*words, "checkpoints/a"), 2, f"a directory, {wanted}", settings)
 
 
 def test_settings_with_a_slip_are_still_settings(charrnn_here: Run, folder: Path) -> None:
@@ -83,5 +83,60 @@ def test_settings_with_a_slip_are_still_settings(charrnn_here: Run, folder: Path
         assert_one_line_error(charrnn_here("config", "show", name), 2, f"{name}: {message}")
     (folder / "own.yaml").write_text("base: verse.txt\n")
     assert_one_line_error(charrnn_here("sweep", "own.yaml"), 2, "verse.txt: a text, not a settings file")
-    done = charrnn_here("sweep", "checkpoints/a/config.yaml")
-    assert_one_line_error(done, 2, "settings of one run, not a sweep file", "base: FILE")
+
+
+@pytest.mark.parametrize("command", ["train", "train verse.txt", "config suggest"])
+def test_what_is_no_text_to_learn_from(charrnn_here: Run, folder: Path, command: str) -> None:
+    words, run = command.split(), Path("checkpoints/a")
+    (folder / run / "last.npz").write_bytes((folder / run / "best.npz").read_bytes())
+    shutil.copy(run / "best.npz", "own.npz")
+    (folder / "page.html").write_text('<!doctype html>\n<meta name="generator" content="charrnn">\nto be')
+    resume, start = f"charrnn train --resume {run}; ", "charrnn train TEXT --init-from "
+    assert_one_line_error(charrnn_here(*words, run), 3, f"{run}: a run, not a text", resume, f"{start}{run}")
+    done = charrnn_here(*words, run / "last.npz")
+    assert_one_line_error(done, 3, "last.npz: a checkpoint or", ", not a text", resume, f"{start}{run / 'last.npz'}")
+    done = charrnn_here(*words, "own.npz")
+    assert_one_line_error(done, 3, f"{start}own.npz")
+    assert "--resume" not in done.stderr
+    assert_one_line_error(charrnn_here(*words, "page.html"), 3, "page.html: a page that charrnn made, not a text")
+    (folder / "many").mkdir()
+    (folder / "many" / "sweep.json").write_text("{}")
+    assert_one_line_error(charrnn_here(*words, "many"), 3, "a run, not a text", "charrnn sweep FILE --resume")
+    if command != "train":  # which takes settings alone
+        (folder / "own.yaml").write_text("corpus: {source: verse.txt}\n")
+        assert_one_line_error(charrnn_here(*words, "own.yaml"), 3, "settings, not a text", "--config own.yaml")
+        assert_one_line_error(charrnn_here(*words, "quickstart"), 3, "a recipe, not a text", "config show quickstart")
+
+
+def test_a_sweep_file_and_settings_for_each_other(charrnn_here: Run, folder: Path) -> None:
+    (folder / "many.yaml").write_text("base: quickstart\ngrid: {model.cell: [lstm, gru]}\n")
+    (folder / "own.yaml").write_text("corpus: {source: verse.txt}\n")
+    runs = "to run it: charrnn sweep many.yaml"
+    for command in (
+        "train", "train verse.txt", "train --config", "config suggest", "config show", "find-lr --config",
+        "gradcheck --config", "compare", "sample", "doctor",
+    ):  # fmt: skip
+        done = charrnn_here(*command.split(), "many.yaml")
+        assert_one_line_error(done, done.returncode, "many.yaml: a sweep file, not ", runs)
+    done = charrnn_here("sweep", "own.yaml")
+    assert_one_line_error(done, 2, "not a sweep file", "charrnn train --config own.yaml", "`base: own.yaml`")
+    settings = Path("checkpoints/a/config.yaml")
+    assert_one_line_error(charrnn_here("sweep", "checkpoints/a"), 2, "a directory, not a sweep", f"`base: {settings}`")
+    assert_one_line_error(charrnn_here("sweep", "quickstart"), 2, "no such sweep file", "`base: quickstart`")
+    assert_one_line_error(charrnn_here("sample", "own.yaml"), 4, "own.yaml: settings, not a run", "--config own.yaml")
+
+
+def test_what_is_no_run_to_continue(charrnn_here: Run, folder: Path) -> None:
+    last = Path("checkpoints/a/last.npz")
+    (folder / last).write_bytes((folder / "checkpoints/a/best.npz").read_bytes())
+    for command in (("train", "--resume"), ("doctor",), ("plot",)):
+        done = charrnn_here(*command, last)
+        assert_one_line_error(done, done.returncode, f"did you mean {last.parent}?")
+    assert_one_line_error(charrnn_here("train", "--resume", "checkpoints"), 2, "charrnn runs lists the runs")
+    assert_one_line_error(charrnn_here("train", "verse.txt", "--init-from", "verse.txt"), 4, "give a run's directory")
+
+
+def test_runs_in_a_directory_are_no_texts(charrnn_here: Run, folder: Path) -> None:
+    (folder / "checkpoints" / "a" / "history.jsonl").write_text("{}\n")
+    assert charrnn_here("corpus", "info", ".", "--json").stdout.count('"files": 1,') == 1  # verse.txt alone
+    assert_one_line_error(charrnn_here("train", "checkpoints"), 3, "no files there", "outside of runs")

@@ -151,9 +151,8 @@ def test_nulls_in_a_text_are_noted(tmp_path: Path) -> None:
 
 def test_an_image_named_as_a_text_is_called_one(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
-    with pytest.raises(DataError, match="offset 0") as caught:
+    with pytest.raises(DataError, match="a PNG image, not a text"):
         encoded(tmp_path / "a.txt")
-    assert "a PNG image" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])

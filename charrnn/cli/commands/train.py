@@ -200,8 +200,6 @@ def _chosen(
         return _resumed(texts, config, overrides, run_dir, minutes, corpus)
     if corpus:
         raise SettingsError("--corpus is for the text of a resumed run", hint="name the text of a new run as TEXT")
-    if len(texts) == 1 and (Path(texts[0]) / "history.jsonl").is_file():
-        raise SettingsError(f"{texts[0]}: a run can only be named to continue it", hint="add --resume")
     if not texts and config is None:
         raise SettingsError("no text given", hint="charrnn train my.txt; or --config FILE, or --resume RUN")
     settings, name = new_run(texts, config, overrides, minutes, init_from=init_from, quiet=quiet)
@@ -243,13 +241,22 @@ def _saved_settings(folder: Path, overrides: list[str]) -> Config:
     from charrnn.errors import SettingsError
     from charrnn.runs.checkpoint import load_checkpoint
     from charrnn.runs.directory import RunDirectory
-    from charrnn.runs.reading import run_meant
 
     last = RunDirectory(folder).last
     if not last.is_file():
-        hint = run_meant(folder, "start it without --resume")
-        raise SettingsError(f"{folder}: no run to resume (no last.npz)", hint=hint)
+        raise SettingsError(f"{folder}: no run to resume (no last.npz)", hint=_to_resume(folder))
     return parse_config(dump_config(load_checkpoint(last).config), where=str(last), overrides=overrides)
+
+
+def _to_resume(path: Path) -> str | None:
+    """What to do about a path that is not the directory of a run to continue."""
+    from charrnn.runs.reading import run_meant
+
+    if (path / "sweep.json").is_file():
+        return "to continue a sweep: charrnn sweep FILE --resume"
+    if (path.parent / "last.npz").is_file():
+        return f"did you mean {path.parent}?"
+    return run_meant(path, "charrnn runs lists the runs" if path.exists() else "start it without --resume")
 
 
 def _with_corpus(settings: Config, corpus: list[str]) -> Config:
