@@ -21,6 +21,7 @@ class RunStarted:
         max_seconds: of training the run may take; None if only steps bound it.
         step: steps already done before this run was resumed.
         notes: what a user should know about the text.
+        seconds: of training already done before this run was resumed.
     """
 
     run_dir: Path
@@ -33,6 +34,7 @@ class RunStarted:
     max_seconds: float | None
     step: int
     notes: tuple[str, ...]
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -208,13 +208,16 @@ def _lead(ranks: World | None, config: Config, text: EncodedText, *checkpoints: 
 
 @contextmanager
 def _new_directory_only_if_used(path: Path) -> Iterator[None]:
-    """An unusable text or setting leaves no directory behind."""
-    existed = path.exists()
+    """An unusable text or setting, or a stop before the first step, leaves no directory behind."""
+    existed, config = path.exists(), RunDirectory(path).config
+    configured = config.exists()
     try:
         yield
     except BaseException:
-        if not existed and path.is_dir() and not [f for f in path.iterdir() if f.name != ".lock"]:
-            shutil.rmtree(path, ignore_errors=True)
+        if not configured and path.is_dir() and {f.name for f in path.iterdir()} <= {".lock", config.name}:
+            config.unlink(missing_ok=True)
+            if not existed:
+                shutil.rmtree(path, ignore_errors=True)
         raise
 
 

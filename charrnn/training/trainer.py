@@ -116,8 +116,8 @@ class Trainer:
         plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas, self.kernels.name)
         self.group = make_group(plan, self.stream)
         self.counters.replicas = self.group.count
-        self._stopping, self._last_seconds, self._told = False, 0.0, False
-        self._saved_step, self._looked = self.counters.step, resume_from is not None
+        self._stopping, self._told, self._looked, self._last_seconds = False, False, False, 0.0
+        self._saved_step = self.counters.step
         self.model, self.state = self.group.model, self.group.state
         self.optimizer = make_optimizer(t.optimizer, self.model, OptimizerOptions.of(t))
         if resume_from is None:
@@ -258,7 +258,7 @@ class Trainer:
         return reason or ("stopped" if self._stopping else None)
 
     def _started(self) -> RunStarted:
-        t = self.config.training
+        t, n = self.config.training, self.counters
         return RunStarted(
             run_dir=self.run_dir.path,
             parameters=self.model.params.size,
@@ -268,8 +268,9 @@ class Trainer:
             columns=self.stream.columns,
             total_steps=self.total_steps,
             max_seconds=None if t.max_minutes is None else 60.0 * t.max_minutes,
-            step=self.counters.step,
+            step=n.step,
             notes=(*self.text.notes, *self.kernels.notes),
+            seconds=n.seconds,
         )
 
     def _evaluate(self) -> Iterator[Event]:
@@ -377,10 +378,9 @@ class Trainer:
     def _rollback_target(self) -> Checkpoint:
         """What an undisturbed run would have as its last checkpoint."""
         n = self.counters
-        if self._saved_step != n.rollback_step and self.run_dir.rollback.is_file():
-            kept = load_checkpoint(self.run_dir.rollback)
-            if Counters.of(kept).step == n.rollback_step:
-                return kept
+        kept = self.run_dir.rollback if self._saved_step != n.rollback_step else None
+        if kept and kept.is_file() and Counters.of(saved := load_checkpoint(kept)).step == n.rollback_step:
+            return saved
         return load_checkpoint(self.run_dir.last)
 
     def _roll_back(self, error: DivergenceError) -> RolledBack:

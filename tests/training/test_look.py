@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from charrnn.cli.views.training import PlainView, RichView
 from charrnn.runs.checkpoint import load_checkpoint
@@ -16,10 +19,10 @@ from tests.training.small_runs import config, finish, history, start
 LATE = ("training.eval_every=1000", "training.sample_every=1000", "training.max_steps=12", "training.epochs=null")
 
 
-def slowly(folder: Path, *overrides: str, seconds: float) -> list[Event]:
+def slowly(folder: Path, *overrides: str, seconds: float, resume: bool = False) -> list[Event]:
     """The events of a run whose steps take so long."""
     clock = Clock()
-    trainer = start(folder, config("gru", *LATE, *overrides), clock=clock)
+    trainer = start(folder, config("gru", *LATE, *overrides), clock=clock, resume=resume)
     run, take = trainer.group.run, trainer.group
 
     def slow(*arguments: object, **options: object) -> float:
@@ -68,6 +71,16 @@ def test_a_run_without_validation_or_samples_is_looked_at_as_far_as_it_wants(tmp
     assert look.text == ""
 
 
+def test_a_run_that_stopped_before_its_first_sample_is_looked_at_again(tmp_path: Path) -> None:
+    slowly(tmp_path / "run", "training.max_steps=2", "training.eval_every=2", seconds=2.0)
+    (tmp_path / "run" / "samples.txt").unlink()
+    events = slowly(tmp_path / "run", "training.max_steps=9", seconds=1.0, resume=True)
+    assert isinstance(events[0], RunStarted)
+    assert events[0].seconds == 4.0
+    (look,) = looks(events)
+    assert (look.step, len(look.text)) == (3, 10)
+
+
 def test_nothing_of_it_is_kept(tmp_path: Path) -> None:
     slowly(tmp_path / "looked", seconds=1.0)
     slowly(tmp_path / "not", seconds=0.01)
@@ -82,6 +95,10 @@ def test_both_displays_show_it(capsys: pytest.CaptureFixture[str]) -> None:
     PlainView().show(FirstLook(7, 2.5, 900, "abc"))
     PlainView().show(FirstLook(7, float("nan"), 0, "abc"))
     assert capsys.readouterr().err == "step      7  val 2.5000 on its first 900 characters\n"
+    plain = PlainView()
+    plain.show(StepReport(5, 0.1, 100, 2.0, 2.6, 1.0, 0.01, 1e4, 6.0))
+    plain.show(FirstLook(7, 2.5, 900, "abc"))  # for its sample: the whole validation part was read before
+    assert "on its first" not in capsys.readouterr().err
     view = RichView(live=False)
     view.show(FirstLook(7, 2.5, 900, "abc"))
     assert (view._val, view._sample) == (2.5, "abc")
@@ -105,11 +122,15 @@ def test_the_display_of_a_resumed_run_begins_where_it_stopped(tmp_path: Path) ->
     assert view._best == view._val == trainer.counters.best_val_loss
     assert view._sample in (tmp_path / "run" / "samples.txt").read_text()
     assert view._sample
+    console = Console(width=44, record=True, file=io.StringIO())
+    view = RichView(console, live=False)
+    view.show(replace(first, seconds=20.0, max_seconds=60.0, total_steps=None))
+    view.print_once()
+    assert "20 s trained, 40 s left" in (shown := console.export_text())
+    assert "parameter" not in shown.splitlines()[0]  # there is no room for all of it
 
 
 def test_steps_that_the_time_will_not_allow_are_no_goal(tmp_path: Path) -> None:
-    from rich.console import Console
-
     with (tmp_path / "out").open("w") as file:
         console = Console(width=80, record=True, file=file)
         view = RichView(console, live=False)
@@ -122,8 +143,6 @@ def test_steps_that_the_time_will_not_allow_are_no_goal(tmp_path: Path) -> None:
 
 
 def test_the_time_left_is_never_zero(tmp_path: Path) -> None:
-    from rich.console import Console
-
     console = Console(width=80, record=True, file=(tmp_path / "out").open("w"))
     view = RichView(console, live=False)
     trainer = start(tmp_path / "run", config("gru", "training.max_steps=12"))

@@ -47,6 +47,23 @@ def events_of(settings: Config, folder: Path, **options: Any) -> list[Event]:
     return list(train(settings, RunDirectory(folder), **options))
 
 
+@pytest.mark.parametrize("made", [False, True])
+def test_a_stop_before_the_first_step_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    def stopped(group: LocalGroup) -> None:
+        assert (tmp_path / "run" / "config.yaml").is_file()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalGroup, "start", stopped)
+    if made:
+        (tmp_path / "run").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        events_of(settings(tmp_path), tmp_path / "run")
+    assert (tmp_path / "run").exists() == made
+    assert RunDirectory(tmp_path / "run").is_free
+
+
 def test_a_run_is_begun_resumed_and_not_overwritten_by_chance(tmp_path: Path) -> None:
     labels: list[tuple[object, ...]] = []
 

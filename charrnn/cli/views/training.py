@@ -118,7 +118,7 @@ class PlainView:
     growth = 1 / 30
 
     def __init__(self) -> None:
-        self._begun, self._last, self._shown = time.monotonic(), -math.inf, 0
+        self._begun, self._last, self._shown, self._validated = time.monotonic(), -math.inf, 0, False
         self._advice = NewAdvice()
 
     def show(self, event: Event) -> None:
@@ -130,10 +130,11 @@ class PlainView:
         elif isinstance(event, events.StepReport):
             now = time.monotonic()
             wait = max(self.interval_seconds, self.growth * (now - self._begun))
+            self._validated = self._validated or event.val_loss is not None
             if event.val_loss is not None or self._shown < 3 or now - self._last >= wait:
                 self._last, self._shown = now, self._shown + 1
                 self._say(_report_line(event))
-        elif isinstance(event, events.FirstLook) and not math.isnan(event.val_loss):
+        elif isinstance(event, events.FirstLook) and not (self._validated or math.isnan(event.val_loss)):
             self._say(_first_look(event))
         elif isinstance(event, events.RolledBack):
             self._say(_rolled_back(event))
@@ -311,14 +312,16 @@ class RichView:
         beside = 4 if width >= _WIDE else 2  # a value is never divided
         for k in range(0, len(cells), beside):
             grid.add_row(*cells[k : k + beside])
-        size = "" if start.parameters is None else f"  {start.parameters:,} parameters"
-        title = f"charrnn  {visible(str(start.run_dir))}{size}"
+        title = f"charrnn  {visible(str(start.run_dir))}"
+        if start.parameters is not None:
+            size = f"  {start.parameters:,} parameters"
+            title += size if len(title + size) <= width - 6 else ""
         share, left = _progress(start, row)
         # The steps that a run could take are of interest where they, not minutes, end it.
         of = f" of {start.total_steps:,}" if start.total_steps and share <= done / start.total_steps else ""
         end = self._finished and ("stopped" if self._finished.reason == "stopped" else "finished")
         ahead = end or ("finishing" if left < 1 else f"{duration(left)} left")
-        steps = Text(f"step {done:,}{of}   {duration(row.seconds if row else 0)} trained, {ahead}")
+        steps = Text(f"step {done:,}{of}   {duration(row.seconds if row else start.seconds)} trained, {ahead}")
         bar = Table.grid()  # a bar by itself does not end its line
         bar.add_row(ProgressBar(total=1.0, completed=share, width=width - 4))
         advice = fitting(self._advice, width - 4, self._console.height - 15)
@@ -341,7 +344,7 @@ def _nats_bits(nats: float) -> str:
 
 def _progress(start: RunStarted, row: StepReport | None) -> tuple[float, float]:
     """Share of the run that is done, by whichever bound is nearer, and seconds of training left."""
-    seconds = row.seconds if row else 0.0
+    seconds = row.seconds if row else start.seconds
     step = row.step if row else start.step
     shares = [step / start.total_steps] if start.total_steps else []
     left = [(start.total_steps - step) * seconds / step] if start.total_steps and step and seconds else []
