@@ -7,6 +7,7 @@ are read from the registries of `charrnn.nn` where they are checked, because tho
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -87,7 +88,16 @@ class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @property
     def title(self) -> str:
         """The source as a message names it."""
-        return ", ".join(self.sources)
+        return ", ".join("standard input" if source == "-" else source for source in self.sources)
+
+    @property
+    def label(self) -> str:
+        """The text's name for others, without folders of this machine; of several sources the first."""
+        if (first := self.sources[0]) == "-":
+            return "standard input"
+        path = PurePath(first)
+        path = path.parent if set("*?[") & set(path.name) else path  # a glob: the folder it looks in
+        return (path.name or "a text") + (" and others" if len(self.sources) > 1 else "")
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -39,7 +39,7 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
     }
     flat = np.concatenate([values.ravel() for values in params.values()]).astype("<f4")
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    source = Path(checkpoint.config.corpus.sources[0]).name  # no local folder names on a page for others
+    source = checkpoint.config.corpus.label
     filled = {
         "SOURCE": html.escape(source),
         "ABOUT": html.escape(_about(checkpoint, source, flat.size)),

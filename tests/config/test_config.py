@@ -165,6 +165,17 @@ def test_a_source_is_one_or_a_list() -> None:
         assert message.endswith("allowed: text, not empty"), message
 
 
+def test_a_text_has_a_name_for_messages_and_one_for_others() -> None:
+    def names(*source: str) -> tuple[str, str]:
+        corpus = CorpusSettings(source=source)
+        return corpus.title, corpus.label
+
+    assert names("-") == ("standard input", "standard input")
+    assert names("/home/me/my.txt", "b.txt") == ("/home/me/my.txt, b.txt", "my.txt and others")
+    assert names("poems/*.txt") == ("poems/*.txt", "poems")
+    assert names(".") == (".", "a text")
+
+
 def test_documents_have_an_end() -> None:
     def end(**given: Any) -> str | None:
         return config_from_dict({"corpus": {"source": "x", **given}}, where="f").corpus.document_separator

@@ -127,7 +127,8 @@ def _baselines(history: History, corpus: list[str] | None) -> dict[str, float]:
 
 
 def _text_name(history: History) -> str:
-    return ", ".join(str(_without_folder(source)) for source in history.config().corpus.sources)
+    sources = history.config().corpus.sources
+    return ", ".join("standard input" if source == "-" else str(_without_folder(source)) for source in sources)
 
 
 def _without_folder(value: Any) -> Any:
