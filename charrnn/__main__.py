@@ -1,4 +1,4 @@
-"""`python -m charrnn`."""
+"""The program: `charrnn` and `python -m charrnn`."""
 
 import os
 import sys
@@ -15,7 +15,17 @@ def _working_directory() -> str:
 if sys.path and not getattr(sys.flags, "safe_path", False) and sys.path[0] in ("", _working_directory()):
     del sys.path[0]
 
-from charrnn.cli.app import main  # noqa: E402 - what is above has to come first
+
+def main() -> None:
+    """Run the command line; Ctrl-C while it is still being loaded is answered like any other."""
+    try:
+        from charrnn.cli.app import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.stderr.write("charrnn: interrupted\n")
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

@@ -82,7 +82,7 @@ def root(
 
 
 def main() -> NoReturn:
-    """Entry point of the console script and of `python -m charrnn`."""
+    """The whole of the program, once it is loaded."""
     open_standard_streams()
     choose_kernel()  # before anything imports NumPy
     # Weights of a stranger may overflow: the results are checked, so NumPy's warnings are off.

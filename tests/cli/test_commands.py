@@ -231,3 +231,20 @@ def test_sparklines_show_the_course() -> None:
     assert sparkline([1.0] * 5, 3) == "▁▁▁"
     assert len(sparkline(list(range(1000)), 40)) == 40
     assert sparkline([], 5) == ""
+
+
+def test_ctrl_c_while_the_program_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from charrnn.__main__ import main
+
+    class Interrupted:
+        def find_spec(self, name: str, *arguments: object) -> None:
+            if name == "charrnn.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "charrnn.cli.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "charrnn: interrupted\n")
