@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.cli.views.runs import table_columns
 from charrnn.cli.views.table import layout, print_table, shortened
+from charrnn.runs import table
 from tests.conftest import Run
 
 RUNS = [
@@ -113,3 +115,17 @@ def test_several_tables_in_a_pipe_have_their_names(
     found = [(line, after) for line, after in pairwise(lines) if line.startswith("# ")]
     assert [line[2:].startswith(title) for (line, _), title in zip(found, titles, strict=True)] == [True] * len(titles)
     assert all("\t" in heads for _, heads in found)
+
+
+def test_the_text_is_the_first_setting_of_a_table_of_runs() -> None:
+    def run(name: str, **corpus: str | None) -> table.Run:
+        settings = {f"corpus.{key}": value for key, value in corpus.items()} | {"model.cell": name}
+        return table.Run(Path(name), name, "done", {}, settings)
+
+    runs = [
+        run("gru", source="a.txt", documents="text", document_separator=None),
+        run("rnn", source="b.txt", documents="lines", document_separator="\n"),
+    ]
+    assert table_columns(runs, fewer=True)[6:] == ["corpus.source", "model.cell", "corpus.documents"]
+    own = [run(name, documents="text", document_separator=end) for name, end in (("gru", "#"), ("gru", "@"))]
+    assert table_columns(own)[8:] == ["corpus.document_separator"]

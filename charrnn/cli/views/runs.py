@@ -30,9 +30,16 @@ _DIGITS = {
 
 
 def table_columns(runs: Sequence[Run], *, limit: int = 8, fewer: bool = False) -> list[str]:
-    """Name, status, results, and the first `limit` settings in which the runs differ; `fewer` for a terminal."""
+    """Name, status, results, and the first `limit` settings in which the runs differ; `fewer` for a terminal.
+
+    The text comes first, how it is divided last.
+    """
     beside = _BESIDE if fewer else _BESIDE[:1]
-    own = [path for path in varied_settings(runs) if path not in beside]
+    varied = varied_settings(runs)
+    if "corpus.documents" in varied:  # which says what ends a document
+        beside = (*beside, "corpus.document_separator")
+    own = [path for path in varied if path not in beside]
+    own.sort(key=lambda path: path.startswith("corpus.") and path != "corpus.source")
     return ["name", "status", *(_FEWER if fewer else _USUAL), *own[:limit]]
 
 
