@@ -66,7 +66,8 @@ def make_page() -> str:
     run = {
         "name": HOSTILE, "cell": "lstm", "parameters": 10, "steps": 20, "chars": 5, "seconds": 1.5, "speed": 3,
         "train_loss": 1.0, "best": 2.0, "samples": [{"step": 10, "text": HOSTILE}, {"step": 20, "text": "b\x1b[31m"}],
-        "advice": [HOSTILE], "settings": {"corpus.source": HOSTILE, "training.max_steps": None},
+        "advice": [HOSTILE, f"{'so ' * 12}try --set a.b=0.5"],
+        "settings": {"corpus.source": HOSTILE, "training.max_steps": None},
         "history": {
             "step": [10, 20], "chars": [1, 2], "seconds": [1.0, 2.0], "train_loss": [2.0, 1.0],
             "val_loss": [None, 2.0], "learning_rate": [0.1, 0.01], "grad_norm": [1.0, 0.5],
@@ -74,7 +75,8 @@ def make_page() -> str:
     }  # fmt: skip
     table = [{"name": HOSTILE, "count": 3, "nats": 1.0, "of_loss": 0.5}]
     memory = [{"name": "a", "gradient": curve, "loss": curve}]
-    errors = [{"name": "a", "tables": {"kind": table}}]
+    usual = [{"name": "letter 11 and later", "count": 12345, "nats": 1.0, "of_loss": 0.5}]
+    errors = [{"name": "a", "tables": {"kind": table, "place in the word": usual}}]
     texts = [units_data("a", text, trace)]
     title = f"report {HOSTILE}"
     found = [{"name": HOSTILE, "nats": 2.0}, {"name": "next", "nats": 2.01}]
@@ -128,6 +130,19 @@ def test_the_report_in_chromium(browser: Any, tmp_path: Path) -> None:
             "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert wide <= 0, "the page scrolls sideways on a phone"
+        hidden = browser.execute_script(
+            "const box = [...document.querySelectorAll('[aria-labelledby=errors] .wide')].at(-1);"
+            "return box.scrollWidth - box.clientWidth"
+        )
+        assert hidden <= 0, "numbers are cut at the edge of a phone"
+        for width in range(300, 390, 6):
+            lines = browser.execute_script(
+                "const list = document.querySelector('[aria-labelledby=advice] ul');"
+                "list.style.width = arguments[0] + 'px';"
+                "return [...list.querySelectorAll('.whole')].map(part => part.offsetHeight < 40)",
+                width,
+            )
+            assert lines == [True], "an option is divided"
         browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
         small = browser.execute_script(  # as tall as they are drawn for, whatever the width
             "return [...document.querySelectorAll('svg')].filter(s => s.getScreenCTM().a < 0.95).length"
