@@ -26,26 +26,31 @@ QUICKSTART = {
     "training.learning_rate": 0.005,
 }  # fmt: skip
 LOOKS = 12  # validations of a trial
-BEHIND = ((0.3, 0.2), (0.6, 0.12))  # share of the time -> nats behind the best that end a trial
+BEHIND = ((0.25, 0.2), (0.5, 0.1), (0.75, 0.06))  # share of the time -> nats behind the best that end a trial
 RISEN = 0.3  # nats above its own best: it only learns by heart
 
 
 def drawn(text: str, count: int) -> list[dict[str, Any]]:
     """The settings of a random search, the same for the same text."""
     rng = random.Random(text)
-    return [
-        {
-            "model.cell": rng.choice(["gru", "lstm"]),
-            "model.hidden_size": 32 * round(math.exp(rng.uniform(math.log(64), math.log(448))) / 32),
-            "model.num_layers": rng.choice([1, 1, 2]),
-            "model.dropout": rng.choice([0.0, 0.2, 0.4]),
-            "model.weight_dropout": rng.choice([0.0, 0.3, 0.5]),
-            "training.batch_size": rng.choice([8, 16, 32]),
-            "training.seq_length": rng.choice([32, 64]),
-            "training.learning_rate": float(f"{math.exp(rng.uniform(math.log(0.002), math.log(0.015))):.2g}"),
-        }
-        for _ in range(count)
-    ]
+    return [_drawn(rng) for _ in range(count)]
+
+
+def _drawn(rng: random.Random) -> dict[str, Any]:
+    optimizer, times, decays = rng.choice([("muon", 2, [0.0, 0.075, 0.15]), ("adam", 1, [0.0])])
+    rate = times * math.exp(rng.uniform(math.log(0.002), math.log(0.015)))
+    return {
+        "model.cell": rng.choice(["gru", "lstm"]),
+        "model.hidden_size": 32 * round(math.exp(rng.uniform(math.log(64), math.log(448))) / 32),
+        "model.num_layers": rng.choice([1, 1, 2]),
+        "model.dropout": rng.choice([0.0, 0.2, 0.4]),
+        "model.weight_dropout": rng.choice([0.0, 0.3, 0.5]),
+        "training.batch_size": rng.choice([8, 16, 32]),
+        "training.seq_length": rng.choice([32, 64]),
+        "training.optimizer": optimizer,
+        "training.learning_rate": float(f"{rate:.2g}"),
+        "training.weight_decay": rng.choice(decays),
+    }
 
 
 def trained(path: Path, seconds: float, settings: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, Any]:
@@ -126,10 +131,12 @@ def cut(name: str, characters: int, offset: int, folder: Path) -> Path:
 
 
 def contests(path: Path, seconds: float, trials: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names and settings of what is trained."""
-    yield "chosen", chosen(path, seconds)
-    yield "quickstart", QUICKSTART
-    yield from ((f"trial {k}", settings) for k, settings in enumerate(drawn(path.name, trials)))
+    """Names and settings of what is trained; all are validated on the same text."""
+    best = chosen(path, seconds)
+    corpus = {name: value for name, value in best.items() if name.startswith("corpus.")}
+    yield "chosen", best
+    yield "quickstart", {**QUICKSTART, **corpus}
+    yield from ((f"trial {k}", {**settings, **corpus}) for k, settings in enumerate(drawn(path.name, trials)))
 
 
 def main() -> None:
@@ -179,7 +186,8 @@ def _short(settings: dict[str, Any]) -> str:
     s = {name.partition(".")[2]: value for name, value in settings.items()}
     size = f"{s['cell'].upper()} {s.get('num_layers', 1)}x{s['hidden_size']}"
     dropped = f"{s.get('dropout', 0):g}/{s.get('weight_dropout', 0):g}"
-    return f"{size}, {s['batch_size']} x {s['seq_length']}, {s['learning_rate']:g}, dropped {dropped}"
+    optimizer = f"{s.get('optimizer', 'adam')} {s['learning_rate']:g}/{s.get('weight_decay', 0):g}"
+    return f"{size}, {s['batch_size']} x {s['seq_length']}, {optimizer}, dropped {dropped}"
 
 
 if __name__ == "__main__":
