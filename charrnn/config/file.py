@@ -14,7 +14,7 @@ from charrnn.errors import SettingsError
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 SWEEP = "sweep file"
-_SHOWN = " (charrnn sweep --help shows one)"
+_SHOWN = " (charrnn help sweep shows one)"
 _ZIP = b"PK\x03\x04"
 
 
@@ -84,7 +84,7 @@ def _none(path: Path, what: str, wanted: str) -> SettingsError:
         hint = f"the settings of that run: {settings}"
         hint += f"; to vary them: `base: {settings}` in a sweep file" if wanted == SWEEP else ""
     elif what == "a directory" and (folder / "sweep.json").is_file():
-        hint = "to continue that sweep: charrnn sweep FILE --resume"
+        hint = "to continue that sweep: charrnn sweep FILE `resume`"
     elif what in ("a text", "a directory"):
         hint = f"to train on {'it' if what == 'a text' else 'its texts'}: charrnn train {name}"
         hint += f"; for settings that fit: charrnn config suggest {name} > my.yaml"

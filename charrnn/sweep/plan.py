@@ -264,7 +264,7 @@ def _checked(obj: object, where: str) -> SweepFile:
         raise SettingsError(f"{where}: not a sweep file", hint=f"write a mapping of {', '.join(known)}")
     if obj.keys() & Config.__struct_fields__:
         hint = (
-            f"to train with them: charrnn train --config {quote(where)}; to vary them: `base: {where}` in a sweep file"
+            f"to train with them: charrnn train `config` {quote(where)}; to vary them: `base: {where}` in a sweep file"
         )
         raise SettingsError(f"{where}: settings of one run, not a sweep file", hint=hint)
     for key in obj:
