@@ -142,7 +142,8 @@ def find_files(
 
     Args:
         source: one or several of: a name of the catalogue (made or fetched when missing), a file, a glob, a directory
-            (all texts in it and below, sorted; hidden files are left out), a named pipe, or - for standard input.
+            (all texts in it and below, sorted; hidden files and runs are left out), a named pipe, or - for standard
+            input.
         encoding: of the files; with "bytes", directories give all their regular files.
         base: folder that relative paths start from.
         progress: called with (bytes done, total bytes) while a corpus is fetched.
