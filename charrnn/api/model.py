@@ -112,7 +112,7 @@ class TrainedModel:
         if len(parts["val"]) < 2 or not len(parts["train"]):
             where = loaded.config.corpus.title
             raise DataError(
-                f"{where}: no validation part, on which n-gram counts are weighed",
+                f"{where}: no validation part from which to learn the weights of the n-gram mixture",
                 hint="train with a corpus.val_fraction above 0",
             )
         out = copy(self)

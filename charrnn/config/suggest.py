@@ -147,13 +147,13 @@ class _Choice:
         size, fixed = self.text.characters, self.fixed
         fraction = 0.1 if size <= 10 * _VALIDATED else float(f"{_VALIDATED / size:.2g}")
         held_out = self.set(
-            "corpus.val_fraction", fraction, f"of the text, kept to validate on: {size * fraction:,.0f} characters"
+            "corpus.val_fraction", fraction, f"of the text is for validation: {size * fraction:,.0f} characters"
         )
         self.validated = held_out * size
         self.train = max(1.0, size - self.validated - fixed.get("corpus.test_fraction", 0.0) * size)
         documents = ("corpus.documents", "corpus.document_separator", "corpus.split")
         if self.text.apart and not any(path in fixed for path in documents):
-            why = "they are in alphabetical order," if self.text.sorted_lines else "their order says nothing,"
+            why = "they are in alphabetical order" if self.text.sorted_lines else "their order says nothing"
             self.set("corpus.documents", "lines", why)
             self.set("corpus.split", "shuffled", "so the validation part is drawn from all of them")
 
@@ -165,18 +165,18 @@ class _Choice:
         self.small_text = borne < bought
         units = min(_SIZES, key=lambda size: abs(math.log(size / min(bought, borne))))
         why = (
-            "more than such a text bears would learn it by heart"
+            "a larger network would memorise a text of this size"
             if self.small_text
-            else "as many as learn most in the time"
+            else "the size that learns most in the time"
         )
         cell, better = (
             ("lstm", "overfits less than a GRU") if self.train < _TINY else ("gru", "learns faster than an LSTM")
         )
-        self.set("model.cell", cell, f"on so much text it {better} of equal size")
+        self.set("model.cell", cell, f"with this much text it {better} of equal size")
         self.set("model.hidden_size", units, f"units; {why}")
-        self.set("model.num_layers", 1, "a wide layer learns more in minutes than two narrow ones")
+        self.set("model.num_layers", 1, "one wide layer learns more in minutes than two narrow ones")
         dropout, weight_dropout = next((d, w) for limit, d, w in _DROPPED if self.reference_passes < limit)
-        against = "against learning the text by heart" if dropout or weight_dropout else "no time to overfit"
+        against = "against memorising the text" if dropout or weight_dropout else "no time to overfit"
         self.set("model.dropout", dropout, f"of the units: {against}")
         self.set("model.weight_dropout", weight_dropout, f"of the recurrent weights: {against}")
 
@@ -188,7 +188,7 @@ class _Choice:
         columns = self.set(
             "training.batch_size",
             int(min(wanted, 2 ** round(math.log2(most)))),
-            "parallel streams; few, for many updates",
+            "parallel streams; fewer give more updates",
         )
         own = _operations(*self.network_size(), columns)
         r = REFERENCE
@@ -197,16 +197,16 @@ class _Choice:
         )
         self.own_speed = self.speed * reference / own
         many = self.own_speed * self.seconds / self.train > _MOST_PASSES / 2  # the estimate may be far off
-        limit = "passes at most; more teach nothing new" if many else "no limit of passes"
+        limit = "passes at most; more teach nothing new" if many else "no limit on passes"
         passes = self.set("training.epochs", _MOST_PASSES if many else None, limit)
         self.set("training.max_minutes", self.seconds / 60.0, "of training at most")
         units = self.chosen["model.hidden_size"]
         muon = self.set("training.optimizer", "muon", "learns as much as Adam in two thirds of the steps") == "muon"
-        decay, of = (0.075, "of the matrices, against overfitting") if muon else (0.0, "measured with Muon alone")
+        decay, of = (0.075, "of the matrices, against overfitting") if muon else (0.0, "measured only with Muon")
         self.set("training.weight_decay", decay, of)
         rate = (0.012 if muon else 0.0062) * (256 / units) ** 0.5 * (columns * t / 512) ** 0.5
-        self.set("training.learning_rate", float(f"{rate:.2g}"), "at its peak; larger networks need smaller ones")
-        self.set("training.schedule", "cosine", "down to a hundredth of it, by the share of the time that is used")
+        self.set("training.learning_rate", float(f"{rate:.2g}"), "peak; larger networks need lower rates")
+        self.set("training.schedule", "cosine", "falls to a hundredth of the peak as the time runs out")
         self.total = min(self.own_speed * self.seconds, (passes or math.inf) * self.train) / (columns * t)
         self.per_second = self.own_speed / (columns * t)
 
@@ -245,11 +245,11 @@ class _Choice:
         apart = "corpus.split" in c
         seconds, passes = self.total / self.per_second, self.total * columns * steps / train
         return (
-            f"text: {text.name}, {text.characters:,} characters of {text.symbols} symbols, {self.validated:,.0f} of "
-            "them to validate on" + (f"; {text.apart} are shuffled, each a document of its own" if apart else ""),
+            f"text: {text.name}, {text.characters:,} characters ({text.symbols} symbols), {self.validated:,.0f} of "
+            "them for validation" + (f"; {text.apart} are shuffled, each a document of its own" if apart else ""),
             f"network: {cell.upper()} {layers}x{units}, about {size:,.0f} parameters"
-            + (", as many as so small a text bears; " if bears else "; ")
-            + (f"{' and '.join(dropped)} against learning it by heart" if dropped else "no dropout, for lack of time"),
+            + (", as many as a text of this size supports; " if bears else "; ")
+            + (f"{' and '.join(dropped)} against memorising it" if dropped else "no dropout (no time to overfit)"),
             f"training: about {duration(seconds)} for {passes:,.1f} passes at {self.own_speed:,.0f} characters per "
             f"second; {columns} x {steps} characters per step, learning rate {c['training.learning_rate']:g}",
         )

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from charrnn.training.mpi import World
     from charrnn.training.tensorboard import TensorBoardLog
 
-_NO_LOCK = "this file system has no locks: nothing keeps a second training out of the run directory"
+_NO_LOCK = "this file system has no locks: nothing prevents a second training in the run directory"
 
 
 def train(
@@ -244,5 +244,5 @@ class _Log:
             call()
         except OSError as error:
             self._log = None
-            what = "the files for TensorBoard cannot be written, and are given up"
+            what = "TensorBoard files cannot be written and are given up"
             self._notes.append(Note(f"{what}: {error.strerror or error}"))

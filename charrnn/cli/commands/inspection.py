@@ -101,7 +101,7 @@ def predictions(
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the five best guesses for each character with their probabilities, and the best and worst positions."""
+    """Show the five best guesses for each character, and the best and worst predicted positions."""
     from charrnn.cli.output import write_json
     from charrnn.cli.views import inspection as views
     from charrnn.inspection.predictions import best_and_worst
