@@ -1,7 +1,7 @@
-"""Settings for a text and a time: a rule fitted on measurements (docs/results.md), and nothing else.
+"""Choose settings for a text and a time by a rule fitted on measurements (docs/results.md).
 
-It knows no files and no clock. What it goes by is how large the text is, and how often this machine could read it in
-the time; the figures below say what follows from that.
+It reads no files and no clock: the rule depends only on the size of the text and on how often this machine can read it
+in the time.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ REFERENCE: dict[str, Any] = {
     "training.batch_size": 32, "training.seq_length": 32,
 }  # fmt: skip
 
-# Passes over the text that a reference network makes in the time -> what keeps it from learning the text by heart.
-# In fewer than six passes it has no time to, and anything dropped is time lost.
+# Passes over the text that a reference network makes in the time -> dropout that keeps it from memorising the text.
+# In fewer than six passes it has no time to memorise, and any dropout only slows learning.
 _DROPPED = ((6, 0.0, 0.0), (20, 0.0, 0.2), (60, 0.0, 0.3), (150, 0.2, 0.5), (math.inf, 0.3, 0.5))
 _FEW_PASSES = 3  # a larger batch makes more of them
 
-# Units of one layer: those that the time buys (by characters read in it), but no more than the text's characters bear.
+# Units of one layer: as many as the time allows (by characters read), but no more than a text of this size supports.
 _TIME_UNITS, _TIME_POWER = 256 / 1.8e6**0.2, 0.2
 _TEXT_UNITS, _TEXT_POWER = 192 / 9e3**0.33, 0.33
 _TINY = 20_000  # characters: an LSTM overfits less on fewer, a GRU learns faster on more
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024)
-_FEWEST_UPDATES = 6  # per pass: so small a text is read in fewer streams
+_FEWEST_UPDATES = 6  # per pass: a smaller text is read in fewer streams
 
 _MOST_PASSES = 100  # at which the smallest texts had stopped improving
-_VALIDATED = 200_000  # characters: more make a loss no surer than anyone needs
-_LOOKS = 25  # validations in a run, where they take less than a tenth of its time
+_VALIDATED = 200_000  # characters: enough for a precise loss
+_LOOKS = 25  # validations in a run, if they take less than a tenth of its time
 _EVALUATION_SPEED = 3.0  # times that of training
 
 
@@ -158,7 +158,7 @@ class _Choice:
             self.set("corpus.split", "shuffled", "so the validation part is drawn from all of them")
 
     def network(self) -> None:
-        """Its size, by the time and the text, and what is dropped, by how often the text is read."""
+        """Size, from the time and the text, and dropout, from how often the text is read."""
         readable = self.speed * self.seconds
         self.reference_passes = readable / self.train
         bought, borne = _TIME_UNITS * readable**_TIME_POWER, _TEXT_UNITS * self.train**_TEXT_POWER
@@ -181,7 +181,7 @@ class _Choice:
         self.set("model.weight_dropout", weight_dropout, f"of the recurrent weights: {against}")
 
     def steps(self) -> None:
-        """What an update reads, how far it goes, and when the run ends."""
+        """What an update reads, its learning rate, and when the run ends."""
         t = self.set("training.seq_length", 32, "characters per update; the state is carried over")
         most = max(1.0, self.train / (t * _FEWEST_UPDATES))
         wanted = 32 if self.reference_passes < _FEW_PASSES else 16

@@ -1,4 +1,4 @@
-"""Listens to a run and says what there is to advise, as soon as it can be seen."""
+"""Follows a run and gives advice as soon as there is reason to."""
 
 from __future__ import annotations
 

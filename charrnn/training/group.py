@@ -1,7 +1,7 @@
 """Who computes the gradient of a batch: this process alone, several on its machine, or ranks on many.
 
-The trainer knows a group and nothing of what it is made of. `charrnn.training.replicas` and `charrnn.training.mpi` have
-the other two kinds.
+The trainer works with any group, whatever its members. `charrnn.training.replicas` and `charrnn.training.mpi` have the
+other two kinds.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def group_of(plan: ReplicaSpec, stream: WindowStream) -> Group:
 
 
 def choose_replicas(wanted: int | str, columns: int, *, cores: int | None = None) -> int:
-    """How many replicas to run: as many as wanted, or one per core, but none without columns enough to be worth it.
+    """How many replicas to run: as many as wanted, or one per core, but none with too few columns to be worth it.
 
     Args:
         wanted: a number, or "auto".

@@ -1,8 +1,8 @@
 """One model on many processes or machines: data-parallel training over MPI (extra `[mpi]`).
 
-Each rank computes the gradient of its columns of the batch; one allreduce a step adds them up, and every rank takes the
-same optimiser step, so parameters never travel. What all ranks must agree on travels in the same message behind the
-gradient: the loss, whether anybody was asked to stop, and rank 0's clock. Rank 0 alone writes.
+Each rank computes the gradient of its columns of the batch; one allreduce per step adds them up, and every rank takes
+the same optimiser step, so parameters are never sent. What all ranks must agree on follows the gradient in the same
+message: the loss, whether any rank was asked to stop, and rank 0's clock. Only rank 0 writes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run counts and remembers beside its arrays, saved with every checkpoint; and the wish to stop it."""
+"""What a run counts and remembers besides its arrays, saved with every checkpoint; and the flag that stops it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RENAMED = {
 
 @dataclass
 class StopFlag:
-    """A wish to stop, looked at after every step."""
+    """A request to stop, checked after every step."""
 
     stop_requested: bool = False
 

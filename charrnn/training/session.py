@@ -1,7 +1,7 @@
-"""One training from settings to its last checkpoint, a generator of events: lock, encode, resume, train.
+"""One run from settings to its last checkpoint, as a generator of events: lock, encode, resume, train.
 
-It shows nothing and catches no signals; whoever takes the events does that. Under `mpirun` the process that leads calls
-`train`, the others `follow`.
+It shows nothing and catches no signals; that is left to the consumer of the events. Under `mpirun` the process that
+leads calls `train`, the others `follow`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def train(
 
     Args:
         config: settings of the run.
-        run_dir: where it writes; another training may not be at work there.
+        run_dir: where it writes; no other process may be training there.
         resume: continue the run in it.
         overwrite: replace the run in it.
         init_from: checkpoint whose weights a new run starts with.
@@ -69,7 +69,7 @@ def train(
 
     Raises:
         SettingsError, DataError, CheckpointError: it cannot begin.
-        DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
+        DivergenceError: a loss or gradient was not finite; the last checkpoint is intact.
         StorageError: the disk is full or failing; likewise.
     """
     if resume and init_from is not None:

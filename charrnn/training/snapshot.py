@@ -101,7 +101,7 @@ def check_resumable(saved: Config, wanted: Config) -> Config:
 
 
 def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
-    """Refuse to go on with another text.
+    """Refuse to continue on another text.
 
     Raises:
         DataError: it is another.

@@ -1,7 +1,7 @@
 """The training loop, a generator of events.
 
-It saves its own checkpoints, so that nothing depends on who listens. Every random draw is derived from the seed and
-the step, so that the same settings give the same numbers, and a resumed run those of an undisturbed one.
+It saves its own checkpoints, so nothing depends on the consumer of the events. Every random draw is derived from the
+seed and the step, so the same settings give the same numbers, even if the run was interrupted and resumed.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Trainer:
         init_from: the checkpoint whose weights a new run starts with.
         make_group: who computes the gradients.
         stop: set it (from a signal handler, say) to finish the step, save and end.
-        clock: seconds, whatever they are counted from; read before and after each step.
-        compiling: shows how the compilation of kernels gets on.
+        clock: seconds since any fixed time; read before and after each step.
+        compiling: shows the progress of compiling kernels.
     """
 
     grad_norm: float  # of the last step, before clipping
@@ -141,7 +141,7 @@ class Trainer:
         """Train to the end, or to a stop.
 
         Raises:
-            DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
+            DivergenceError: a loss or gradient was not finite; the last checkpoint is intact.
             StorageError: the run directory stopped being writable.
         """
         try:
