@@ -50,7 +50,7 @@ def unwritable(path: Path, error: OSError, what: str = "", *, hint: str | None =
     message = f"{path}: {what + ' ' if what else ''}cannot be written: {reason}"
     if error.errno in _WRONG_PLACE:
         return SettingsError(message, hint=hint)
-    return StorageError(message, hint="free some room" if error.errno in _FULL else hint)
+    return StorageError(message, hint="free some space" if error.errno in _FULL else hint)
 
 
 def unusable(error: OSError) -> CharRNNError:

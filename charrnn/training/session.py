@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from charrnn.training.mpi import World
     from charrnn.training.tensorboard import TensorBoardLog
 
-_NO_LOCK = "this file system has no locks: nothing prevents a second training in the run directory"
+_NO_LOCK = "this file system has no locks: nothing keeps another process from training in the run directory"
 
 
 def train(

@@ -63,13 +63,13 @@ def test_a_run_that_goes_on_is_diagnosed_from_its_text(charrnn_here: Run, config
     charrnn_here("train", "-c", config_file, "--run-dir", "a", "--quiet", *WIDE)
     (tmp_path / "a" / "summary.json").unlink()  # as if it were running
     found = charrnn_here("doctor", "a")
-    assert "running, or stopped before its end" in found.stdout
+    assert "still running, or stopped early" in found.stdout
     assert SIZE in found.stdout
     assert "only a start" not in found.stdout
     (tmp_path / "text.txt").rename(tmp_path / "moved.txt")
     found = charrnn_here("doctor", "a")
     assert SIZE not in found.stdout
-    assert found.stderr.startswith("note: nothing is said about the text: ")
+    assert found.stderr.startswith("note: the text was not checked: ")
     assert SIZE in charrnn_here("doctor", "a", "--corpus", "moved.txt").stdout
     assert_one_line_error(charrnn_here("doctor", "nowhere"), 3, "nowhere")
 

@@ -268,7 +268,7 @@ def test_the_text_of_a_run_that_has_not_ended_is_looked_at(tmp_path: Path) -> No
     written = expectation(curve.best.val_loss, facts)
     assert seen == Diagnosis("run", None, curve.best, curve.points[-1], advise(case), written)
     lost = diagnose(read_history(tmp_path / "run"))
-    assert [note.partition(": ")[0] for note in lost.notes] == ["nothing is said about the text"]
+    assert [note.partition(": ")[0] for note in lost.notes] == ["the text was not checked"]
     blind = diagnose(read_history(tmp_path / "run"), look=False)
     assert (blind.notes, blind.expectation, blind.best) == ((), None, curve.best)
     history = tmp_path / "run" / "history.jsonl"
