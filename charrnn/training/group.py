@@ -102,7 +102,7 @@ class Group(Protocol):
         state: one (S, H, B) array per layer, of all columns.
         count: processes whose gradients are summed in a fixed order; saved with the run, because the sum's bits
             depend on it.
-        leads: whether this process validates, writes files and speaks. One does.
+        leads: whether this process validates, writes files and prints; exactly one does.
     """
 
     model: CharRNN
@@ -138,7 +138,7 @@ class Group(Protocol):
         """Bring all columns of the state to the process that leads."""
 
     def once(self, compute: Callable[[], T]) -> T:
-        """What the leading process computes, for all; it may use the processors of the others meanwhile."""
+        """Compute something in the leading process for all; it may use the others' processors meanwhile."""
 
 
 GroupMaker = Callable[[ReplicaSpec, WindowStream], Group]

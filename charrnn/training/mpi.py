@@ -31,7 +31,7 @@ _world: World | None = None
 
 
 def launched() -> bool:
-    """Whether this process was started by `mpirun` or one of its kind, with others."""
+    """Whether this process was started by `mpirun` or a similar launcher, together with others."""
     names: tuple[str, ...] = _LAUNCHERS
     if "PMIX_RANK" in os.environ:  # srun --mpi=pmix; without it, a job's tasks know nothing of each other
         names = (*names, "SLURM_STEP_NUM_TASKS")
@@ -149,7 +149,7 @@ class MpiGroup:
     def gather(self) -> None:
         """See `Group`; and bring rank 0's parameters to all.
 
-        On machines of one kind they are the same already. Others may round a norm or a cosine otherwise, which would
+        On machines of one kind they are the same already. Others may round a norm or a cosine differently, which would
         add up in the course of a long run.
         """
         self._world.comm.Bcast(self.model.params.flat, root=0)

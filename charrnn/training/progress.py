@@ -42,7 +42,7 @@ class Counters:
         replicas: processes the gradient is summed over; part of the state, because the sum's order is.
         plateaus: decays of the learning rate because the validation loss had stopped falling.
         rollbacks: returns to an older checkpoint after a divergence.
-        lr_scale: what those left of the learning rate.
+        lr_scale: factor that those put on the learning rate.
         rollback_step: of the checkpoint that a divergence goes back to: never one that only a stop has made.
         optimizer_steps: updates, as the optimiser counts them.
         text_sha256: of the text's bytes.

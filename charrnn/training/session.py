@@ -110,7 +110,7 @@ def _remarks(trainer: Trainer, *, locked: bool) -> Iterator[str]:
 
 
 def leads() -> bool:
-    """Whether this process is the one that calls `train`: all are, but for the ranks after the first under MPI."""
+    """Whether this process is to call `train`: always, except on MPI ranks after the first."""
     ranks = _ranks()
     return ranks is None or ranks.rank == 0
 
@@ -166,7 +166,7 @@ def _begun(
 
 
 def _resumed(config: Config, run_dir: RunDirectory, stop: StopFlag | None, bar: Bar, ranks: World | None) -> Trainer:
-    """The trainer of a run that goes on."""
+    """The trainer of a resumed run."""
     if not run_dir.last.is_file():
         raise SettingsError(
             f"{run_dir.path}: there is no run to resume (no last.npz)", hint="start it without `resume`"

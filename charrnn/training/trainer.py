@@ -326,14 +326,14 @@ class Trainer:
         return SampleMade(self.counters.step, text)
 
     def _first_look(self) -> Iterator[Event]:
-        """To be seen alone: when it comes depends on the machine, so nothing of it is counted or kept."""
+        """Only shown: when it comes depends on the machine, so nothing of it is counted or kept."""
         self._looked, n, t = True, self.counters, self.config.training
         if n.val_loss is None or n.step < (t.sample_every or 0):
             with self._averaged():
                 yield self.group.once(ignore_float_warnings(partial(first_look, self)))
 
     def _write(self, write: Callable[..., T], *arguments: Any) -> T | None:
-        """Write to the run directory, if that is this process's to do."""
+        """Write to the run directory, if this process is the one that does."""
         return write(*arguments) if self.group.leads else None
 
     def checkpoint(self) -> Checkpoint:
@@ -384,7 +384,7 @@ class Trainer:
         return load_checkpoint(self.run_dir.last)
 
     def _roll_back(self, error: DivergenceError) -> RolledBack:
-        """Back to the last checkpoint with a lower learning rate; raises `error` where that is not to be."""
+        """Back to the last checkpoint with a lower learning rate; raises `error` if that is not allowed."""
         t, diverged = self.config.training, self.counters
         if t.on_divergence != "rollback" or diverged.rollbacks >= t.max_rollbacks:
             raise error
