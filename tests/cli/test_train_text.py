@@ -45,7 +45,7 @@ def test_a_text_is_all_it_takes_and_no_run_is_overwritten(charrnn_here: Run, fol
     assert (folder / "checkpoints/my/last.npz").read_bytes() != first
     grown = charrnn_here("train", "my.txt", "--run-dir", "grown", "--init-from", "checkpoints/my", "-q", *SHORT[:2])
     assert grown.returncode == 0, grown.stderr  # the network is that of the checkpoint
-    assert_one_line_error(charrnn_here("train", "checkpoints/my"), 2, "can only be named to continue it", "--resume")
+    assert_one_line_error(charrnn_here("train", "checkpoints/my"), 2, "a run, not a text", "--resume")
 
 
 def test_directories_globs_several_files_and_standard_input(charrnn_here: Run, folder: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_wrong_value_is_refused_in_few_words(charrnn_here: Run) -> None:
 
 
 def test_a_run_is_not_continued_and_replaced_at_once(charrnn_here: Run) -> None:
-    assert_one_line_error(charrnn_here("train", "--resume", "checkpoints/a", "--overwrite"), 2, "give one of the two")
+    assert_one_line_error(charrnn_here("train", "--resume", "checkpoints/a", "--overwrite"), 2, "give only one of the two")
 
 
 def test_suggested_settings_go_to_standard_output_and_train(charrnn_here: Run, folder: Path) -> None:
