@@ -177,7 +177,8 @@ def test_a_closed_pipe_ends_quietly(trained: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_how_to_go_on(config_file: Path, number: int, code: int, charrnn_here: Run) -> None:
-    command = [sys.executable, "-m", "charrnn", "train", "-c", str(config_file), "--set", "training.max_steps=1000000"]
+    settings = ["--set", "training.max_steps=1000000", "--set", "training.kernels=numpy"]
+    command = [sys.executable, "-m", "charrnn", "train", "-c", str(config_file), *settings]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=config_file.parent, env=environment, stderr=subprocess.PIPE, text=True)
     history = config_file.parent / "checkpoints" / "tiny" / "history.jsonl"
