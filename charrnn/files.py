@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, locks that a dead process does not keep, and nobody else's files.
+"""Files that are written whole or not at all, and opened only if they are regular files.
 
 Whatever cannot be written is one error, made here: see `unwritable`. A directory from a stranger may hold a link, a
 pipe or a device in the place of a file: what is read from or written to such a directory goes through `open_regular`,

@@ -1,7 +1,7 @@
 """Choose settings for a text and a time by a rule fitted on measurements (docs/results.md).
 
-It reads no files and no clock: the rule depends only on the size of the text and on how often this machine can read it
-in the time.
+It reads no files and no clock: the rule goes by the size of the text and by how often this machine can read it in the
+time.
 """
 
 from __future__ import annotations

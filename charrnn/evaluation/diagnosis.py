@@ -1,4 +1,4 @@
-"""What is the matter with a run, from its files alone."""
+"""What is wrong with a run, judged from its files alone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Tables on a terminal of any width: numbers are never cut, names are shortened in the middle.
 
-A table that is too wide first shortens its words, then stands on its side if it has few rows, then leaves columns out.
+A table that is too wide first shortens its words, then is transposed if it has few rows, then leaves columns out.
 """
 
 from __future__ import annotations
