@@ -125,7 +125,7 @@ def memory(
     text: TextFile = None,
     steps: Annotated[int, typer.Option(min=2, help="Number of steps to look back.")] = 200,
     positions: Annotated[
-        int, typer.Option("--positions", "--places", min=1, help="Positions in the text to average over.")
+        int, typer.Option("--positions", "--places", min=1, help="Number of positions in the text to average over.")
     ] = 32,
     output: Output = None,
     corpus: Corpus = None,
