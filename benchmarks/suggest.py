@@ -27,6 +27,7 @@ QUICKSTART = {
     "training.learning_rate": 0.005,
 }  # fmt: skip
 LOOKS = 12  # validations of a trial
+VALIDATED = 50_000  # characters of the validation part at most, lest a trial validates for longer than it trains
 BEHIND = (
     (0.16, 0.3),
     (0.25, 0.2),
@@ -85,7 +86,8 @@ def trained(path: Path, seconds: float, settings: dict[str, Any], others: list[d
             share = max(n.seconds / seconds, passes / (t.epochs or math.inf))
             ended = share >= 1
             if share >= (len(curve) + 1) / LOOKS or ended:
-                loss = evaluate(trainer.model, trainer.val_ids, before=trainer.stream.ids).loss
+                val_ids, separator = trainer.val_ids[:VALIDATED], trainer.separator
+                loss = evaluate(trainer.model, val_ids, separator=separator, before=trainer.stream.ids).loss
                 ended = ended or _hopeless(share, loss, curve, others)
                 curve.append((round(share, 3), round(loss, 4)))
     except DivergenceError:
