@@ -186,7 +186,7 @@ def _measured(
         if name in runs:
             continue
         rivals = runs if against_chosen else {k: run for k, run in runs.items() if k.startswith("trial")}
-        others = list(rivals.values()) if against_chosen or name.startswith("trial") else []
+        others = list(rivals.values()) if name != "chosen" and (against_chosen or name != "quickstart") else []
         runs[name] = {"text": path.name, "budget": seconds, "name": name, **trained(path, seconds, settings, others)}
         with output.open("a", encoding="utf-8") as file:
             file.write(json.dumps(runs[name]) + "\n")

@@ -20,15 +20,21 @@ REFERENCE: dict[str, Any] = {
     "training.batch_size": 32, "training.seq_length": 32,
 }  # fmt: skip
 
-# Passes over the text that a reference network makes in the time -> dropout that keeps it from memorising the text.
-# In fewer than six passes it has no time to memorise, and any dropout only slows learning.
-_DROPPED = ((6, 0.0, 0.0), (20, 0.0, 0.2), (60, 0.0, 0.3), (150, 0.2, 0.5), (math.inf, 0.3, 0.5))
+# Passes over the text that a reference network makes in the time -> what keeps it from memorising the text: dropout of
+# units and of recurrent weights, and Muon's weight decay. In fewer than six passes it has no time to memorise, and any
+# dropout only slows learning.
+_REGULARISATION = (
+    (6, 0.0, 0.0, 0.025),
+    (20, 0.0, 0.2, 0.075),
+    (60, 0.0, 0.3, 0.075),
+    (150, 0.1, 0.5, 0.15),
+    (math.inf, 0.3, 0.5, 0.15),
+)
 _FEW_PASSES = 3  # a larger batch makes more of them
 
 # Units of one layer: as many as the time allows (by characters read), but no more than a text of this size supports.
-_TIME_UNITS, _TIME_POWER = 256 / 1.8e6**0.2, 0.2
-_TEXT_UNITS, _TEXT_POWER = 192 / 9e3**0.33, 0.33
-_TINY = 20_000  # characters: an LSTM overfits less on fewer, a GRU learns faster on more
+_TIME_UNITS, _TIME_POWER = 196 / 1.8e6**0.25, 0.25
+_TEXT_UNITS, _TEXT_POWER = 128 / 9e3**0.4, 0.4
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024)
 _FEWEST_UPDATES = 6  # per pass: a smaller text is read in fewer streams
 
@@ -169,13 +175,10 @@ class _Choice:
             if self.small_text
             else "the size that learns most in the time"
         )
-        cell, better = (
-            ("lstm", "overfits less than a GRU") if self.train < _TINY else ("gru", "learns faster than an LSTM")
-        )
-        self.set("model.cell", cell, f"with this much text it {better} of equal size")
+        self.set("model.cell", "gru", "learns faster than an LSTM of equal size")
         self.set("model.hidden_size", units, f"units; {why}")
         self.set("model.num_layers", 1, "one wide layer learns more in minutes than two narrow ones")
-        dropout, weight_dropout = next((d, w) for limit, d, w in _DROPPED if self.reference_passes < limit)
+        dropout, weight_dropout, self.decay = next(r for limit, *r in _REGULARISATION if self.reference_passes < limit)
         against = "against memorising the text" if dropout or weight_dropout else "no time to overfit"
         self.set("model.dropout", dropout, f"of the units: {against}")
         self.set("model.weight_dropout", weight_dropout, f"of the recurrent weights: {against}")
@@ -202,9 +205,9 @@ class _Choice:
         self.set("training.max_minutes", self.seconds / 60.0, "of training at most")
         units = self.chosen["model.hidden_size"]
         muon = self.set("training.optimizer", "muon", "learns as much as Adam in two thirds of the steps") == "muon"
-        decay, of = (0.075, "of the matrices, against overfitting") if muon else (0.0, "measured only with Muon")
+        decay, of = (self.decay, "of the matrices, against overfitting") if muon else (0.0, "measured only with Muon")
         self.set("training.weight_decay", decay, of)
-        rate = (0.012 if muon else 0.0062) * (256 / units) ** 0.5 * (columns * t / 512) ** 0.5
+        rate = (0.012 if muon else 0.0062) * (256 / max(192, units)) ** 0.5 * (columns * t / 512) ** 0.5
         self.set("training.learning_rate", float(f"{rate:.2g}"), "peak; larger networks need lower rates")
         self.set("training.schedule", "cosine", "falls to a hundredth of the peak as the time runs out")
         self.total = min(self.own_speed * self.seconds, (passes or math.inf) * self.train) / (columns * t)
