@@ -96,11 +96,22 @@ def test_what_the_user_sets_stays_and_the_rest_is_made_to_fit() -> None:
 
 
 def test_rate_and_decay_fit_the_update_rule() -> None:
-    free = config(chosen(10**6, 3.0)).training
-    adam = config(chosen(10**6, 3.0, fixed={"training.optimizer": "adam"})).training
-    assert (free.optimizer, free.weight_decay) == ("muon", 0.075)
-    assert (adam.optimizer, adam.weight_decay) == ("adam", 0.0)
-    assert adam.learning_rate == pytest.approx(free.learning_rate * 0.0062 / 0.012, rel=0.02)
+    sized = {"model.hidden_size": 256, "training.batch_size": 16}
+    free = config(chosen(10**6, 3.0, fixed=sized)).training
+    adam = config(chosen(10**6, 3.0, fixed={**sized, "training.optimizer": "adam"})).training
+    assert (free.optimizer, free.learning_rate) == ("muon", 0.012)
+    assert (adam.optimizer, adam.learning_rate, adam.weight_decay) == ("adam", 0.0062, 0.0)
+
+
+def test_small_networks_take_no_longer_steps_than_those_of_192_units() -> None:
+    rates = [config(chosen(10**6, 3.0, fixed={"model.hidden_size": u})).training.learning_rate for u in (64, 192, 256)]
+    assert rates[0] == rates[1] > rates[2]
+
+
+def test_the_more_often_a_text_is_read_the_more_its_matrices_shrink() -> None:
+    decays = [config(chosen(size, 3.0)).training.weight_decay for size in (10**8, 10**7, 10**6, 10**5, 10**4)]
+    assert decays == sorted(decays)
+    assert 0 < decays[0] < decays[2] < decays[-1]
 
 
 NAMES = LineOutline(count=500, characters=8.0, words=1.4, distinct=0.95, blank=0.0, prose=0.02, letters=0.95)
