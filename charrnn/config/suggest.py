@@ -204,7 +204,7 @@ class _Choice:
         passes = self.set("training.epochs", _MOST_PASSES if many else None, limit)
         self.set("training.max_minutes", self.seconds / 60.0, "of training at most")
         units = self.chosen["model.hidden_size"]
-        muon = self.set("training.optimizer", "muon", "learns as much as Adam in two thirds of the steps") == "muon"
+        muon = self.set("training.optimizer", "muon", "learns as much as Adam in half the steps") == "muon"
         decay, of = (self.decay, "of the matrices, against overfitting") if muon else (0.0, "measured only with Muon")
         self.set("training.weight_decay", decay, of)
         rate = (0.012 if muon else 0.0062) * (256 / max(192, units)) ** 0.5 * (columns * t / 512) ** 0.5
