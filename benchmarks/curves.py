@@ -1,4 +1,4 @@
-"""`python -m benchmarks.curves RUN... -o FILE`: validation losses against seconds of training, beside published ones.
+"""`python -m benchmarks.curves RUN... -o FILE`: validation losses against seconds of training, next to published ones.
 
 Seconds are on a logarithmic axis, so that recipes of half a minute and of twenty share a picture. The runs are those of
 `charrnn train`; the published losses are nanoGPT's for tiny-shakespeare.

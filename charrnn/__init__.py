@@ -1,4 +1,4 @@
-"""Character-level text generation with recurrent networks in NumPy alone.
+"""Character-level text generation with recurrent networks in plain NumPy.
 
 The names below are the public API; each is loaded when it is first used, so that `import charrnn` costs nothing.
 `__init__.pyi` names them for editors and type checkers.

@@ -1,4 +1,4 @@
-"""Numbers as people say them: durations, and counts of things."""
+"""Numbers in words: durations, and counts of things."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, locks that a dead process does not keep, and nobody else's files.
+"""Files that are written whole or not at all, and opened only if they are regular files.
 
 Whatever cannot be written is one error, made here: see `unwritable`. A directory from a stranger may hold a link, a
 pipe or a device in the place of a file: what is read from or written to such a directory goes through `open_regular`,
@@ -50,7 +50,7 @@ def unwritable(path: Path, error: OSError, what: str = "", *, hint: str | None =
     message = f"{path}: {what + ' ' if what else ''}cannot be written: {reason}"
     if error.errno in _WRONG_PLACE:
         return SettingsError(message, hint=hint)
-    return StorageError(message, hint="free some room" if error.errno in _FULL else hint)
+    return StorageError(message, hint="free some space" if error.errno in _FULL else hint)
 
 
 def unusable(error: OSError) -> CharRNNError:

@@ -26,7 +26,7 @@ def commands() -> Iterator[tuple[str, object]]:
 
 def reference() -> str:
     """The page."""
-    out = ["# The commands", "", "Made from the commands' own help by `make docs`; a test compares.", ""]
+    out = ["# The commands", "", "Generated from the commands' help by `make docs`.", ""]
     for name, command in commands():
         out += [f"## {name}", "", str(command.help).strip(), ""]  # type: ignore[attr-defined]
         out += ["| option | meaning |", "|---|---|"]

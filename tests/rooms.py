@@ -11,9 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 JOBS = {
     "cli": "parse, call, present", "sweep": "many runs", "api": "what a notebook uses", "training": "the loop",
-    "inspection": "a network from inside", "formats": "ways out and in", "sampling": "logits to text",
+    "inspection": "a network from inside", "formats": "export and import", "sampling": "logits to text",
     "evaluation": "how well it predicts", "runs": "what a run is on disk", "data": "text to ids to windows",
-    "config": "settings", "nn": "arrays only", "errors": "exit codes", "locks": "who is at work",
+    "config": "settings", "nn": "arrays only", "errors": "exit codes", "locks": "one writer per run",
     "files": "written whole",
     "blas": "kernel and threads", "amounts": "durations, counts",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The library: train a network on a text, load it, and let it write and judge.
+"""The library: train a network on a text, load it, generate text and score texts.
 
 Example:
     >>> import charrnn

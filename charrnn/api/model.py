@@ -1,4 +1,4 @@
-"""A trained model: it writes, scores and says what comes next."""
+"""A trained model: it generates and scores texts and predicts the next character."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NextChar(NamedTuple):
 class TrainedModel:
     """One checkpoint, or several of one vocabulary whose probabilities are averaged.
 
-    A prompt is text to continue; without one a text begins as training has seen texts begin, see `charrnn.runs.start`.
+    A prompt is text to continue; without one, a text begins as texts did in training; see `charrnn.runs.start`.
 
     Args:
         checkpoints: at least one.
@@ -112,7 +112,7 @@ class TrainedModel:
         if len(parts["val"]) < 2 or not len(parts["train"]):
             where = loaded.config.corpus.title
             raise DataError(
-                f"{where}: no validation part, on which n-gram counts are weighed",
+                f"{where}: no validation part from which to learn the weights of the n-gram mixture",
                 hint="train with a corpus.val_fraction above 0",
             )
         out = copy(self)
@@ -187,10 +187,10 @@ class TrainedModel:
     def items(
         self, count: int, prompt: str = "", *, length: int = 500, seed: int = 0, unique: bool = False, **options: Any
     ) -> Iterator[str]:
-        """Whole documents, prompt included, if the model was trained on documents, and else whole lines.
+        """Whole documents, prompt included, if the model was trained on documents; otherwise whole lines.
 
         Args:
-            count: items wanted; fewer come where the model has no more to offer.
+            count: items wanted; fewer come if the model can offer no more.
             prompt: with which each begins.
             length: characters at most; an item that reaches it is left out.
             seed: same seed, same items.

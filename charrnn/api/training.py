@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def train(
     source: str | Path | None = None, *, listen: Callable[[Event], object] | None = None, **arguments: Any
 ) -> TrainedModel:
-    """Train a network on a text and load what came of it; see `train_events` for the arguments.
+    """Train a network on a text and load the result; see `train_events` for the arguments.
 
     Args:
         source: of the text.
@@ -47,7 +47,7 @@ def train_events(
     overwrite: bool = False,
     **settings: Any,
 ) -> Iterator[Event]:
-    """Train, event by event: what the run has reached, samples, checkpoints.
+    """Train, and yield reports, samples and checkpoints as events.
 
     Args:
         source: a path, or the name of a corpus such as "tiny-shakespeare".
@@ -64,7 +64,7 @@ def train_events(
 
     Raises:
         SettingsError, DataError, CheckpointError: it cannot begin.
-        DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
+        DivergenceError: a loss or gradient was not finite; the last checkpoint is intact.
 
     Example:
         >>> events = charrnn.train_events("tiny.txt", run_dir="steps", hidden_size=16, max_steps=20, log_every=10)

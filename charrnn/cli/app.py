@@ -43,7 +43,7 @@ class Root(Group):
 app = CommandGroup(
     name="charrnn",
     cls=Root,
-    help="Character-level text generation with recurrent networks in NumPy alone.\n\n"
+    help="Character-level text generation with recurrent networks in plain NumPy.\n\n"
     "`charrnn help COMMAND` or `charrnn COMMAND -h` shows the options of a command.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

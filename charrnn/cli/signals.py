@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, SIGHUP and Windows' SIGBREAK as a wish to stop that is granted at the next good moment."""
+"""Ctrl-C, SIGTERM, SIGHUP and Windows' SIGBREAK as a request to stop, obeyed at the next safe point."""
 
 from __future__ import annotations
 

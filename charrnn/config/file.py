@@ -98,7 +98,7 @@ def _files_near(path: Path, wanted: str) -> str | None:
     try:
         names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
     except OSError:
-        return f"there is no folder {path.parent}"
+        return f"there is no directory {path.parent}"
     if path.suffix == "" and path.parent == Path():
         from charrnn.config.builtin import recipes
 

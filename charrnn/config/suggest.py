@@ -1,7 +1,7 @@
-"""Settings for a text and a time: a rule fitted on measurements (docs/results.md), and nothing else.
+"""Choose settings for a text and a time by a rule fitted on measurements (docs/results.md).
 
-It knows no files and no clock. What it goes by is how large the text is, and how often this machine could read it in
-the time; the figures below say what follows from that.
+It reads no files and no clock: the rule goes by the size of the text and by how often this machine can read it in the
+time.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ REFERENCE: dict[str, Any] = {
     "training.batch_size": 32, "training.seq_length": 32,
 }  # fmt: skip
 
-# Passes over the text that a reference network makes in the time -> what keeps it from learning the text by heart:
-# dropout of units and of recurrent weights, and Muon's weight decay. In fewer than six passes it has no time to, and
-# anything dropped is time lost.
-_KEPT_FROM_HEART = (
+# Passes over the text that a reference network makes in the time -> what keeps it from memorising the text: dropout of
+# units and of recurrent weights, and Muon's weight decay. In fewer than six passes it has no time to memorise, and any
+# dropout only slows learning.
+_REGULARISATION = (
     (6, 0.0, 0.0, 0.025),
     (20, 0.0, 0.2, 0.075),
     (60, 0.0, 0.3, 0.075),
@@ -32,15 +32,15 @@ _KEPT_FROM_HEART = (
 )
 _FEW_PASSES = 3  # a larger batch makes more of them
 
-# Units of one layer: those that the time buys (by characters read in it), but no more than the text's characters bear.
+# Units of one layer: as many as the time allows (by characters read), but no more than a text of this size supports.
 _TIME_UNITS, _TIME_POWER = 196 / 1.8e6**0.25, 0.25
 _TEXT_UNITS, _TEXT_POWER = 128 / 9e3**0.4, 0.4
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024)
-_FEWEST_UPDATES = 6  # per pass: so small a text is read in fewer streams
+_FEWEST_UPDATES = 6  # per pass: a smaller text is read in fewer streams
 
 _MOST_PASSES = 100  # at which the smallest texts had stopped improving
-_VALIDATED = 200_000  # characters: more make a loss no surer than anyone needs
-_LOOKS = 25  # validations in a run, where they take less than a tenth of its time
+_VALIDATED = 200_000  # characters: enough for a precise loss
+_LOOKS = 25  # validations in a run, if they take less than a tenth of its time
 _EVALUATION_SPEED = 3.0  # times that of training
 
 
@@ -153,45 +153,45 @@ class _Choice:
         size, fixed = self.text.characters, self.fixed
         fraction = 0.1 if size <= 10 * _VALIDATED else float(f"{_VALIDATED / size:.2g}")
         held_out = self.set(
-            "corpus.val_fraction", fraction, f"of the text, kept to validate on: {size * fraction:,.0f} characters"
+            "corpus.val_fraction", fraction, f"of the text is for validation: {size * fraction:,.0f} characters"
         )
         self.validated = held_out * size
         self.train = max(1.0, size - self.validated - fixed.get("corpus.test_fraction", 0.0) * size)
         documents = ("corpus.documents", "corpus.document_separator", "corpus.split")
         if self.text.apart and not any(path in fixed for path in documents):
-            why = "they are in alphabetical order," if self.text.sorted_lines else "their order says nothing,"
+            why = "they are in alphabetical order" if self.text.sorted_lines else "their order says nothing"
             self.set("corpus.documents", "lines", why)
             self.set("corpus.split", "shuffled", "so the validation part is drawn from all of them")
 
     def network(self) -> None:
-        """Its size, by the time and the text, and what is dropped, by how often the text is read."""
+        """Size, from the time and the text, and dropout, from how often the text is read."""
         readable = self.speed * self.seconds
         self.reference_passes = readable / self.train
         bought, borne = _TIME_UNITS * readable**_TIME_POWER, _TEXT_UNITS * self.train**_TEXT_POWER
         self.small_text = borne < bought
         units = min(_SIZES, key=lambda size: abs(math.log(size / min(bought, borne))))
         why = (
-            "more than such a text bears would learn it by heart"
+            "a larger network would memorise a text of this size"
             if self.small_text
-            else "as many as learn most in the time"
+            else "the size that learns most in the time"
         )
         self.set("model.cell", "gru", "learns faster than an LSTM of equal size")
         self.set("model.hidden_size", units, f"units; {why}")
-        self.set("model.num_layers", 1, "a wide layer learns more in minutes than two narrow ones")
-        dropout, weight_dropout, self.decay = next(r for limit, *r in _KEPT_FROM_HEART if self.reference_passes < limit)
-        against = "against learning the text by heart" if dropout or weight_dropout else "no time to overfit"
+        self.set("model.num_layers", 1, "one wide layer learns more in minutes than two narrow ones")
+        dropout, weight_dropout, self.decay = next(r for limit, *r in _REGULARISATION if self.reference_passes < limit)
+        against = "against memorising the text" if dropout or weight_dropout else "no time to overfit"
         self.set("model.dropout", dropout, f"of the units: {against}")
         self.set("model.weight_dropout", weight_dropout, f"of the recurrent weights: {against}")
 
     def steps(self) -> None:
-        """What an update reads, how far it goes, and when the run ends."""
+        """What an update reads, its learning rate, and when the run ends."""
         t = self.set("training.seq_length", 32, "characters per update; the state is carried over")
         most = max(1.0, self.train / (t * _FEWEST_UPDATES))
         wanted = 32 if self.reference_passes < _FEW_PASSES else 16
         columns = self.set(
             "training.batch_size",
             int(min(wanted, 2 ** round(math.log2(most)))),
-            "parallel streams; few, for many updates",
+            "parallel streams; fewer give more updates",
         )
         own = _operations(*self.network_size(), columns)
         r = REFERENCE
@@ -200,16 +200,16 @@ class _Choice:
         )
         self.own_speed = self.speed * reference / own
         many = self.own_speed * self.seconds / self.train > _MOST_PASSES / 2  # the estimate may be far off
-        limit = "passes at most; more teach nothing new" if many else "no limit of passes"
+        limit = "passes at most; more teach nothing new" if many else "no limit on passes"
         passes = self.set("training.epochs", _MOST_PASSES if many else None, limit)
         self.set("training.max_minutes", self.seconds / 60.0, "of training at most")
         units = self.chosen["model.hidden_size"]
-        muon = self.set("training.optimizer", "muon", "learns as much as Adam in two thirds of the steps") == "muon"
-        decay, of = (self.decay, "of the matrices, against overfitting") if muon else (0.0, "measured with Muon alone")
+        muon = self.set("training.optimizer", "muon", "learns as much as Adam in half the steps") == "muon"
+        decay, of = (self.decay, "of the matrices, against overfitting") if muon else (0.0, "measured only with Muon")
         self.set("training.weight_decay", decay, of)
         rate = (0.012 if muon else 0.0062) * (256 / max(192, units)) ** 0.5 * (columns * t / 512) ** 0.5
-        self.set("training.learning_rate", float(f"{rate:.2g}"), "at its peak; larger networks need smaller ones")
-        self.set("training.schedule", "cosine", "down to a hundredth of it, by the share of the time that is used")
+        self.set("training.learning_rate", float(f"{rate:.2g}"), "peak; larger networks need lower rates")
+        self.set("training.schedule", "cosine", "falls to a hundredth of the peak as the time runs out")
         self.total = min(self.own_speed * self.seconds, (passes or math.inf) * self.train) / (columns * t)
         self.per_second = self.own_speed / (columns * t)
 
@@ -248,11 +248,11 @@ class _Choice:
         apart = "corpus.split" in c
         seconds, passes = self.total / self.per_second, self.total * columns * steps / train
         return (
-            f"text: {text.name}, {text.characters:,} characters of {text.symbols} symbols, {self.validated:,.0f} of "
-            "them to validate on" + (f"; {text.apart} are shuffled, each a document of its own" if apart else ""),
+            f"text: {text.name}, {text.characters:,} characters ({text.symbols} symbols), {self.validated:,.0f} of "
+            "them for validation" + (f"; {text.apart} are shuffled, each a document of its own" if apart else ""),
             f"network: {cell.upper()} {layers}x{units}, about {size:,.0f} parameters"
-            + (", as many as so small a text bears; " if bears else "; ")
-            + (f"{' and '.join(dropped)} against learning it by heart" if dropped else "no dropout, for lack of time"),
+            + (", as many as a text of this size supports; " if bears else "; ")
+            + (f"{' and '.join(dropped)} against memorising it" if dropped else "no dropout (no time to overfit)"),
             f"training: about {duration(seconds)} for {passes:,.1f} passes at {self.own_speed:,.0f} characters per "
             f"second; {columns} x {steps} characters per step, learning rate {c['training.learning_rate']:g}",
         )

@@ -85,7 +85,7 @@ def cache_dir() -> Path:
     except RuntimeError:  # neither HOME nor an entry for this user
         raise SettingsError(
             "there is no home directory to keep encoded texts in",
-            hint="set CHARRNN_HOME to a folder that can be written",
+            hint="set CHARRNN_HOME to a writable folder",
         ) from None
 
 
@@ -203,7 +203,7 @@ def get(name: str, *, progress: ByteProgress | None = None, again: bool = False)
         return download(
             entry.url, path, sha256=entry.sha256, size_bytes=entry.size_bytes, again=again, progress=progress
         )
-    with writing(path, hint="set CHARRNN_HOME to a folder that can be written"):
+    with writing(path, hint="set CHARRNN_HOME to a writable folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
         _BUILDERS[name](path)
     return path

@@ -205,7 +205,7 @@ class FileDecoder:
         if likely and codec_name(likely) != self._codec:
             other = f"it looks like {likely}: set corpus.encoding: {likely}"
         elif likely:
-            other = f"what is around it is {name}: repair the file"
+            other = f"the text around it is {name}: repair the file"
         hint = f"{other}, or corpus.encoding: bytes to learn from raw bytes"
         return EncodingError(f"{self._name}: not valid {name}: {what}", hint=hint, likely=likely)
 

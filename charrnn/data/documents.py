@@ -124,7 +124,7 @@ def shuffled(
     target = text.path.with_name(hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32] + ".ids")
     beside = target.with_suffix(".parts")
     with (
-        writing(target.parent, "the shuffled text", hint="set CHARRNN_HOME to a folder that can be written"),
+        writing(target.parent, "the shuffled text", hint="set CHARRNN_HOME to a writable folder"),
         FileLock(target.with_suffix(".lock"), wait=True),
     ):
         sizes = _sizes(beside, target, len(text.ids), text.ids.itemsize)

@@ -123,7 +123,7 @@ def encode_text(
     values = scan.values if known is None else np.union1d(scan.values, known.values)
     vocabulary = Vocabulary(values, BYTES if rules.raw else "utf-8")
     target = cache_dir / f"{_key(scan, rules, vocabulary)}.ids"
-    with writing(cache_dir, "the encoded text", hint="set CHARRNN_HOME to a folder that can be written"):
+    with writing(cache_dir, "the encoded text", hint="set CHARRNN_HOME to a writable folder"):
         _write_ids(paths, rules, vocabulary, target, scan, progress)
     ids = np.memmap(target, vocabulary.dtype, mode="r", shape=(scan.characters,))
     return EncodedText(ids, target, vocabulary, scan.sha256, scan.size_bytes, scan.notes)
@@ -185,7 +185,7 @@ def _notes(found: Found, rules: TextRules, files: int) -> list[str]:
         elif count:
             notes.append(f"{count:,} {name} are kept: {learned}; corpus.newlines: unix makes them LF")
     if found.nulls:
-        notes.append(f"{found.nulls:,} NUL characters are in it: is it a text?")
+        notes.append(f"it contains {found.nulls:,} NUL characters: is it a text?")
     if found.inside:
         notes.append(f"{found.inside}: holds {rules.after_files!r}, which ends each file: a document ends there too")
     return notes

@@ -137,7 +137,7 @@ def spool(stream: _Readable, folder: Path) -> Path:
         SettingsError, StorageError: it cannot be kept there.
     """
     part = folder / f"incoming-{os.getpid()}-{id(stream):x}"
-    with writing(folder, "the text", hint="set CHARRNN_HOME to a folder that can be written"):
+    with writing(folder, "the text", hint="set CHARRNN_HOME to a writable folder"):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with atomic_writer(part) as file:

@@ -78,7 +78,7 @@ def files_at(source: str, *, base: Path, encoding: str, spools: Path) -> FoundFi
         try:
             found = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
         except RecursionError:
-            raise DataError(f"{source}: the folders there lie in each other too deep to be searched") from None
+            raise DataError(f"{source}: its folders are nested too deeply to be searched") from None
         return _texts(source, [p for p in found if not p.is_dir()], encoding)
     return None
 
@@ -141,7 +141,7 @@ def _texts(source: str, found: list[Path], encoding: str) -> FoundFiles:
     note = f"{source}: left out {sum(skipped.values())} of {len(found)} files: {', '.join(parts)}"
     if not kept:
         raise DataError(
-            note if found else f"{source}: no files there",
+            note if found else f"{source}: no files found",
             hint="give a text file, or a glob or directory that holds some" + ("" if found else " outside of runs"),
         )
     return FoundFiles(tuple(kept), (note,) if skipped else ())

@@ -82,7 +82,7 @@ def _learning_rate(case: Case, pieces: list[Point]) -> Iterator[Advice]:
         )
         yield Advice("learning-rate-high", text, slower)
     elif t.optimizer != "sgd" and t.learning_rate > _FAST:
-        text = f"a learning rate of {t.learning_rate:g} is far above what {t.optimizer} usually bears"
+        text = f"a learning rate of {t.learning_rate:g} is far above what {t.optimizer} usually tolerates"
         yield Advice("learning-rate-high", text, (f"training.learning_rate={_USUAL}",))
 
 
@@ -155,7 +155,7 @@ def _size(case: Case) -> Iterator[Advice]:
         hidden = max(8, int(case.config.model.hidden_size * math.sqrt(borne / case.parameters)))
         yield Advice(
             "text-too-small",
-            f"{case.parameters:,} parameters learn {chars:,} characters by heart; a text of this size bears about "
+            f"{case.parameters:,} parameters can memorise {chars:,} characters; a text of this size supports about "
             f"{_rough(borne)}, so use more text or a smaller network",
             (f"model.hidden_size={hidden}",),
         )
@@ -168,7 +168,7 @@ def _repeated(case: Case) -> Iterator[Advice]:
     if share is not None and share > _REPEATED:
         yield Advice(
             "repeated-text",
-            f"{share:.0%} of the validation part's passages of {PASSAGE} characters are in the training part too, so "
+            f"{share:.0%} of the validation part's {PASSAGE}-character passages also occur in the training part, so "
             "the validation loss looks better than it is: remove repeated text",
         )
 
@@ -178,12 +178,12 @@ def _unlike(case: Case) -> Iterator[Advice]:
     if text is None or not (text.harder or (text.sorted_lines and text.val_chars)):
         return
     if text.sorted_lines:
-        seen = "the lines are in alphabetical order, so the validation part, their end, is unlike the training part"
+        seen = "the lines are in alphabetical order, so the validation part (the end) is unlike the training part"
     else:
         word = "harder" if text.harder > 0 else "easier"
         seen = (
-            f"the validation part is of another kind than the training part ({abs(text.harder):.2f} nats {word} by "
-            "its pairs of characters alone)"
+            f"the validation part is unlike the training part (by its character pairs alone {abs(text.harder):.2f} "
+            f"nats {word})"
         )
     remedy: tuple[str, ...] = () if c.split == "shuffled" else ("corpus.split=shuffled",)
     if remedy and c.document_separator is None:
@@ -195,7 +195,7 @@ def _underfitting(case: Case, pieces: list[Point]) -> Iterator[Advice]:
     if case.reason == "patience" or not pieces:
         return
     if (steps := pieces[-1].step) < FEW_STEPS:
-        text = f"{steps:,} steps are hardly a beginning: a network needs some thousands"
+        text = f"{steps:,} steps are only a start: a network needs thousands"
         yield Advice("underfitting", text, _longer(case, math.ceil(10 * FEW_STEPS / max(1, steps))))
         return
     validated = sum(point.val_loss is not None for point in pieces) >= 4
@@ -207,8 +207,8 @@ def _underfitting(case: Case, pieces: list[Point]) -> Iterator[Advice]:
         return
     what = "validation" if validated else "training"
     text = (
-        f"the {what} loss was still falling at the end: twice as long ({duration(2 * pieces[-1].seconds)} in all) is "
-        f"likely to give about {gain:.2f} nats less"
+        f"the {what} loss was still falling at the end: training twice as long ({duration(2 * pieces[-1].seconds)} "
+        f"in total) is likely to lower it by about {gain:.2f} nats"
     )
     yield Advice("underfitting", text, _longer(case, 2))
 
@@ -242,7 +242,7 @@ def _capacity(case: Case, pieces: list[Point]) -> Iterator[Advice]:
     if likely_gain(pieces, annealed=case.config.training.schedule in _ANNEALED) < _WORTH:
         yield Advice(
             "network-too-small",
-            f"the loss falls no longer and nothing is overfitted: {case.parameters:,} parameters may be too few for "
+            f"the loss has stopped falling without overfitting: {case.parameters:,} parameters may be too few for "
             f"{text.train_chars:,} characters",
             (f"model.hidden_size={2 * m.hidden_size}",),
         )

@@ -1,4 +1,4 @@
-"""What is the matter with a run, from its files alone."""
+"""What is wrong with a run, judged from its files alone."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def diagnose(history: History, *, corpus: Sequence[str] = (), look: bool = True)
             parts = corpus_parts(loaded, corpus)
             text = look_at_text(parts["train"], parts["val"], loaded.vocabulary)
         except DataError as error:
-            notes.append(f"nothing is said about the text: {error.message}")
+            notes.append(f"the text was not checked: {error.message}")
     curve = Curve.of(history.rows, rollbacks=history.rollbacks)
     config = history.config()
     case = Case(config, curve, parameters, text, health_of(summary), summary.reason)

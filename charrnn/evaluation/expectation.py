@@ -8,7 +8,7 @@ from charrnn.evaluation.text_facts import TextFacts
 # by the words in samples at temperature 0.7 that the text has too: see docs/advice.md.
 _LEVELS = (
     (0.45, "fluent text in the manner of its source; look for copied passages"),
-    (0.6, "nearly always real words, in phrases that make sense for some words at a time"),
+    (0.6, "nearly always real words, in phrases that make sense for a few words at a time"),
     (0.72, "mostly real words, in short phrases"),
     (0.85, "words of plausible form, about half of them real"),
     (1.0, "strings that look like words, some of them real"),
@@ -31,4 +31,4 @@ def expectation(loss: float | None, text: TextFacts | None) -> str | None:
     if not _SPACED[0] < (text.space_share or 0.0) < _SPACED[1]:
         return None  # no text of words
     share = loss / text.train_pair_nats
-    return next((what for limit, what in _LEVELS if share < limit), "characters in hardly any order")
+    return next((what for limit, what in _LEVELS if share < limit), "characters in nearly random order")

@@ -1,7 +1,7 @@
-"""Whether a network has gone wrong in a way that its loss need not show: samples that derail, units that stand still.
+"""Whether a network has gone wrong in a way that its loss may not show: samples that derail, units that stand still.
 
-A network may have states that training never brought it to, from which it predicts nonsense and does not come back. A
-sample that is begun without a past shows it: from some place on, each of its characters is a surprise to the network
+A network may have states that training never reached, from which it predicts nonsense and does not recover. A sample
+that starts from the zero state shows it: from some place on, each of its characters is a surprise to the network
 itself, or at least to the same network in a state that the text has left. And learning too fast drives units to the
 ends of their range, where no gradient brings them back.
 """

@@ -1,15 +1,15 @@
 """A network and the counts of its training text as one predictor.
 
 A network generalises and forgets; counts remember literally. With p_n and p_c the two predictions, and p_l that of the
-longest context of the counted text alone, as if only what has followed it could follow,
+longest known context alone, without smoothing,
 
     p(s) = w_n p_n(s) + w_c p_c(s) + w_l p_l(s)        (w_n, w_c, w_l) = w(k, b, r)
 
-where k is the length of the longest context that the counted text has, b the share that this context leaves to shorter
-ones, in three sizes, and r, where k is the whole order, for how many symbols in a row it has been, in five sizes: what
-follows long and unanimous contexts is trusted, and in a passage that is copied it is trusted entirely, which smoothed
-counts never dare. The weights are those that make a text likely that neither has seen, usually the validation part,
-found by expectation maximisation:
+where k is the length of the longest context that the counted text has; b the share that this context leaves to shorter
+ones, in three bins; and r for how many symbols in a row k has been the whole order, in five bins. So long and unanimous
+contexts are trusted, and in a copied passage they are trusted entirely, which smoothed counts never are. The weights
+are those that make a text most likely that neither has seen, usually the validation part, found by expectation
+maximisation:
 
     q_t,i = w_i p_i(s_t) / sum over j of w_j p_j(s_t)        w_i = mean of q_t,i over the positions with this (k, b, r)
 

@@ -1,4 +1,4 @@
-"""An n-gram model of characters, smoothed by the modified method of Kneser and Ney: what counting alone can predict.
+"""An n-gram model of characters with modified Kneser-Ney smoothing: what counting alone can predict.
 
 With c(h, s) the count of symbol s after context h, N(h) that of all symbols after h, and h' the context without its
 oldest symbol,

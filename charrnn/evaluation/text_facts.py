@@ -1,4 +1,4 @@
-"""What a text's parts say before anything is trained: how much of the end was seen before, and whether it is alike.
+"""What can be said of a text before training: how much of its end was seen before, and whether it is like the rest.
 
 Both are estimates from samples, so that a text of any size costs less than a second.
 """

@@ -102,7 +102,7 @@ def _check_nonlinearity(given: str | None, note: Callable[[str], None]) -> None:
     if given not in (None, "tanh"):
         raise CheckpointError(f"a vanilla network with {given} cannot be imported: ours has tanh")
     if given is None:
-        note("taken to be a network with tanh, as its weights do not show it; one with relu would predict otherwise")
+        note("assumed to use tanh, which weights do not show; a network with relu would predict something else")
 
 
 def _renumbered(arrays: dict[str, Array], numbers: IntArray) -> dict[str, Array]:
@@ -138,7 +138,7 @@ def read_vocabulary(path: Path) -> NumberedSymbols:
         raise CheckpointError(f"{path}: it contains no characters")
     if twice := [v for v, count in Counter(values).items() if count > 1]:
         raise CheckpointError(
-            f"{path}: {describe_symbol(twice[0], 'utf-8')} is there twice",
+            f"{path}: {describe_symbol(twice[0], 'utf-8')} appears twice",
             hint="list every character once, in the order of the network's ids",
         )
     return NumberedSymbols(Vocabulary(sorted(values), "utf-8"), np.argsort(values))
@@ -169,7 +169,7 @@ def _refuse_unused(names: set[str]) -> None:
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         raise CheckpointError(
-            f"{one_line(min(names))}{more}: no part of the network as it would be imported, which is an embedding or "
+            f"{one_line(min(names))}{more}: not part of a network that can be imported, which has an embedding or "
             "one-hot symbols, recurrent layers and one linear layer",
             hint="remove from the file what the network does not use; what it does use cannot be left out",
         )

@@ -146,7 +146,7 @@ def _check_places(entries: dict[str, _Entry], size: int) -> None:
         if start != place or not start <= stop <= size:
             raise ValueError(f"{one_line(name)}: is not where its header says")
         if width is not None and math.prod(entry.shape) * width != stop - start:
-            raise ValueError(f"{one_line(name)}: has another size than its shape says")
+            raise ValueError(f"{one_line(name)}: its size does not match its shape")
         place = stop
 
 

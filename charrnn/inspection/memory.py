@@ -1,4 +1,4 @@
-"""How far back a network remembers: by its gradient, and by what more context is worth.
+"""How far back a network remembers: by its gradient, and by its loss at each length of context.
 
 Sources: Bengio, Simard and Frasconi (1994); Pascanu, Mikolov and Bengio (2013).
 """

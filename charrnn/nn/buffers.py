@@ -38,7 +38,7 @@ class Workspace(dict[str, Array]):
 
 
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """Zeros that begin where a cache line does, so that no vector lies in two."""
+    """Zeros aligned to a cache line, so that no vector straddles two."""
     size, dtype = math.prod(shape), np.dtype(dtype)
     raw = np.zeros(size * dtype.itemsize + _LINE, np.uint8)
     start = -raw.ctypes.data % _LINE
@@ -55,7 +55,7 @@ class Arena:
         self._flat: dict[str, Array] = {}
 
     def view(self, key: str, shape: tuple[int, ...]) -> Array:
-        """An array of `shape` over the memory of `key`, with what was there; views made before a growth are stale."""
+        """An array of `shape` over the memory of `key`, not cleared; if it must grow, earlier views become stale."""
         size = math.prod(shape)
         flat = self._flat.get(key)
         if flat is None or flat.size < size:

@@ -33,7 +33,7 @@ class WeightEMA:
         self._scratch = np.empty_like(weights[:BLOCK])
 
     def update(self, weights: Array, steps: int) -> None:
-        """Take in the (N,) weights after optimiser step number `steps`."""
+        """Add the (N,) weights after optimiser step number `steps` to the mean."""
         keep = min(self._decay, (1 + steps) / (10 + steps))
         for scratch, w, mean in self._blocks(weights):
             np.subtract(w, mean, out=scratch)
@@ -55,7 +55,7 @@ class WeightEMA:
 
     @contextlib.contextmanager
     def applied(self, weights: Array) -> Iterator[None]:
-        """The weights are their mean while the block runs."""
+        """Use the mean as the weights while the block runs."""
         self.swap(weights)
         try:
             yield

@@ -3,7 +3,7 @@
     W_ih (G*H, V) = W (G*H, E) Eᵀ, with a row of E (V, E) for each symbol
 
 A one-hot input picks a column of W_ih, so multiplying the factors once per window gives the layer the weights that it
-would have without an embedding, and everything after it stays unchanged. With many symbols the factors are far fewer
+would have without an embedding, and everything after it stays unchanged. With many symbols the factors have far fewer
 numbers than the product. The table may be the head's weights: Press and Wolf (2017).
 """
 

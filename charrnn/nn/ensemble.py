@@ -1,7 +1,7 @@
 """Several models as one: the mean of their probabilities, mixed with another predictor's if there is one.
 
-A mixture of predictors is never worse than their mean loss, as -log is convex. Each may have its own sizes and
-cell.
+The mixture's loss is never above the mean of the models' losses, as -log is convex. Each model may have its own sizes
+and cell.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class Companion(Protocol):
-    """A predictor beside the networks, without a network's state: it says what it keeps of the symbols it has read."""
+    """A predictor next to the networks, with a memory of its own of the symbols it has read."""
 
     def memory(self, columns: int) -> FloatArray:
-        """(S, R, B) what is kept, before the first symbol of B streams: zeros."""
+        """The (S, R, B) memory of B streams before their first symbol: zeros."""
 
     def read(self, memory: FloatArray, ids: IntArray) -> FloatArray:
-        """What is kept after (B,) ids more."""
+        """The memory after (B,) more ids."""
 
     def mix(self, p: Array, memory: FloatArray) -> FloatArray:
-        """(V, B) probabilities of the networks -> those of all."""
+        """(V, B) probabilities of the networks -> those of the whole mixture."""
 
 
 class EnsembleStepper:

@@ -72,11 +72,11 @@ def check_gradients(
     batch_size: int,
     vocab_size: int,
 ) -> dict[str, float]:
-    """Worst relative error per parameter and initial state, in float64, with its dropout.
+    """Worst relative error per parameter and initial state, in float64, dropout included.
 
     Args:
         network: keywords of `CharRNN`.
-        forget_bias: of its initial weights.
+        forget_bias: of the initial weights.
         seed: of weights, window, states and the choice of entries.
         entries: number of entries of each parameter to try.
         seq_length: T of a random window.

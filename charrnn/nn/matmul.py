@@ -1,10 +1,10 @@
-"""Matrix products of a recurrent step: a large matrix with few columns.
+"""Matrix products of a recurrent step: a large matrix times few columns.
 
 OpenBLAS copies the matrix into another order before it multiplies, which for 32 columns takes a third of the time.
 Below a million multiplications it has kernels that do not copy, so a product is computed in blocks of rows small
 enough for those; NumPy loops over the blocks in C. Measured on one core (GFLOP/s, whole -> in blocks): (512, 129) with
 32 columns 75 -> 108, (384, 194) with 64 columns 92 -> 113, (1024, 257) with 32 columns 79 -> 87, (2048, 578) with 32
-columns 72 -> 76; with 64 columns of a large matrix the copy pays off.
+columns 72 -> 76; for a large matrix and 64 columns the copy pays off.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Muon: matrices take steps of equal length in all directions.
 
-Adam scales each weight by itself. A matrix, though, is a map, and its gradients lie in few directions of it; a mean
-gradient M = U S Vᵀ is therefore replaced by the nearest matrix with orthonormal rows, U Vᵀ, which moves the weak
-directions as far as the strong ones.
+Adam scales each weight on its own, but the gradients of a matrix mostly lie in a few directions. Muon therefore
+replaces the mean gradient M = U S Vᵀ by the nearest matrix with orthonormal rows, U Vᵀ, which moves weak directions as
+far as strong ones.
 
 No singular values are computed: the Newton-Schulz iteration
 
@@ -31,7 +31,7 @@ from charrnn.nn.params import Array, FlatParams
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 3
 _EVERY = 4  # steps: the mean changes slowly, and the products take half as long as the gradient of a small batch
-_RMS = 0.2  # of an update of Adam, as Liu et al. measured it
+_RMS = 0.2  # of Adam's updates, as measured by Liu et al.
 
 OnThreads = Callable[[Callable[[int], Array], int], list[Array]]
 
@@ -52,16 +52,16 @@ class Muon(Adam):
     """Adam, but matrices move by the orthogonalised mean of their gradients; see the module.
 
     Adam's running means are kept for all parameters. A matrix moves at every fourth step, by U Vᵀ of its mean gradient
-    times 0.2 sqrt(max(rows, columns)) 2 rate. Twice as far, because four steps in random directions lead that far.
-    Matrices alone shrink, at every step by the weight decay times the rate: Adam's parameters, among them what each
-    symbol adds to the first layer, learned less when they shrank as well.
+    times 0.2 sqrt(max(rows, columns)) 2 rate; the 2 is there because four steps in random directions lead twice as far
+    as one. Only matrices decay, at every step by the weight decay times the rate: Adam's parameters, among them the
+    input weights of the symbols, learned less when they decayed too.
 
     Args:
         size: number of parameters.
         dtype: of the parameters.
         options: see `OptimizerOptions`.
         matrices: see `matrices_of`.
-        threads: that share the products.
+        threads: number of threads for the products.
         on_threads: see `Engine.on_threads`.
     """
 
@@ -106,7 +106,7 @@ def orthogonalised(matrix: Array, *, threads: int = 1, on_threads: OnThreads = o
 
     Args:
         matrix: any.
-        threads: that share X out by columns, and A by rows; a number of threads has its own bits.
+        threads: split X by columns and A by rows; their number changes the last bits.
         on_threads: see `Engine.on_threads`.
     """
     wide = matrix.shape[0] <= matrix.shape[1]
@@ -132,9 +132,9 @@ def _iterated(parts: list[Array], on_threads: OnThreads) -> list[Array]:
 
 
 def matrices_of(params: FlatParams) -> list[Matrix]:
-    """The matrices that states are multiplied by: recurrent weights, those between layers, the head's.
+    """The matrices that multiply states: recurrent weights, those between layers, the head's.
 
-    Those that symbols choose columns of are none of them: most of their gradient is zero at every step.
+    Matrices from which symbols pick columns are left out: most of their gradient is zero at every step.
     """
     return [
         Matrix(params.places[name], (view.shape[0], view.shape[1]))

@@ -36,7 +36,7 @@ class CharRNN:
         dropout: share of the states dropped between layers and before the head, in training.
         variational_dropout: drop the same states at all steps of a window.
         embedding_size: E, numbers per symbol; 0 feeds symbols to the first layer directly.
-        tie_weights: the embedding's table is the head's weights; E is H then.
+        tie_weights: use the head's weights as the embedding's table, so that E is H.
         weight_dropout: share of the recurrent weights dropped in training, drawn again for each window.
         dtype: float32; float64 to check gradients.
         params: storage to use (shared memory, say); zeros if omitted, to be filled by `init`.
@@ -97,7 +97,7 @@ class CharRNN:
         self._workspaces: dict[tuple[int, int], list[Workspace]] = {}
 
     def use_compiled(self, *, threads: int = 1) -> None:
-        """Run windows and steps on compiled kernels, which share columns out over threads; see `charrnn.nn.compiled`.
+        """Run windows and steps on compiled kernels, which split the columns among threads; see `charrnn.nn.compiled`.
 
         Raises:
             ValueError: they cannot be used.
@@ -132,7 +132,7 @@ class CharRNN:
         return shapes | {f"head.{k}": shape for k, shape in SoftmaxHead.param_shapes(vocab_size, hidden_size).items()}
 
     def layer_params(self, index: int) -> dict[str, Array]:
-        """A layer's parameters as it uses them: with an embedding, the first one's input weights are the product."""
+        """The parameters that a layer uses; with an embedding, the first layer's input weights are the product."""
         params = self.params.under(f"layers.{index}")
         if index == 0 and self.embedding is not None:
             params["weight_ih"] = self.embedding.product
@@ -152,7 +152,7 @@ class CharRNN:
 
     @property
     def grads(self) -> FlatParams:
-        """Gradients of the last window, of the parameters' names and shapes."""
+        """Gradients of the last window, with the parameters' names and shapes."""
         if self._grads is None:
             self._grads = self.params.like()
         return self._grads
@@ -193,7 +193,7 @@ class CharRNN:
         return self.head.loss(self._forward(inputs, state, None, resets), targets)
 
     def advance(self, inputs: IntArray, state: State, *, resets: IntArray | None = None) -> None:
-        """Only the state after a window, with the parameters as they were at the last refresh; see `loss`."""
+        """Advance the state over a window, computing no loss; uses the parameters of the last refresh, see `loss`."""
         if self.engine is not None:
             self.engine.loss(inputs, inputs, state, resets=resets)
         else:
@@ -316,7 +316,7 @@ class CharRNN:
         return norms
 
     def refresh(self, *, backward: bool, weight_masks: Sequence[Array] = ()) -> None:
-        """Bring all kernels up to date with the parameters, the recurrent ones times their masks."""
+        """Bring all kernels up to date with the parameters; recurrent weights are multiplied by their masks."""
         if self.engine is None:
             self._refresh_layers(backward=backward, weight_masks=weight_masks)
             return
@@ -382,7 +382,7 @@ class CharRNN:
         key = (time_steps, columns)
         if key not in self._workspaces or (dropping and "mask" not in self._workspaces[key][0]):
             self._workspaces.pop(key, None)
-            # Twice, because a buffer that grows makes the views taken before it stale.
+            # Twice, because a buffer that grows makes earlier views stale.
             for _ in range(2):
                 made = [self._make_workspace(index, time_steps, columns, dropping) for index in range(self.num_layers)]
             self._workspaces[key] = made

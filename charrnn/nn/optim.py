@@ -2,9 +2,9 @@
 
 An optimiser owns its moments (vectors of the parameters' size, by name, so that checkpoints can save them) and updates
 the parameters in place, block by block: a block and its temporaries stay in cache, which halves the time of a pass
-over a million parameters. Where a network has compiled kernels, `charrnn.nn.compiled.updates` may do the same, to the
-bit, in one pass. Weight decay is decoupled for `adamw` (Loshchilov and Hutter 2019) and an L2 term of the gradient for
-the others.
+over a million parameters. If a network has compiled kernels, `charrnn.nn.compiled.updates` may do the same in one pass,
+bit for bit. Weight decay is decoupled for `adamw` (Loshchilov and Hutter 2019) and `muon`, and an L2 term of the
+gradient for the others.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class OptimizerOptions:
 
     @classmethod
     def of(cls, settings: object) -> OptimizerOptions:
-        """Those that have the names of attributes of `settings`, which has them all."""
+        """Take each option from the attribute of `settings` with the same name."""
         return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 
 
@@ -52,7 +52,7 @@ class Optimizer:
         options: see `OptimizerOptions`.
 
     Attributes:
-        compiled: does what `step` would with the same arguments; None where NumPy does.
+        compiled: replaces the work of `step`, with the same arguments; None to use NumPy.
     """
 
     name: ClassVar[str]
@@ -161,7 +161,7 @@ class Adam(Optimizer):
     moment_names = ("mean", "square_mean")
 
     def corrected(self, rate: float) -> tuple[float, float]:
-        """The ε and the rate of a step, which hold the corrections of the moments.
+        """The ε and the rate of a step, with the bias corrections of the moments included.
 
         sqrt(v̂) + ε = (sqrt(v) + ε sqrt(c2)) / sqrt(c2) with c2 = 1 - β2^t.
         """
@@ -187,7 +187,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with the weight decay taken off the parameters directly: p -= rate λ p (Loshchilov and Hutter 2019)."""
+    """Adam with weight decay applied to the parameters directly: p -= rate λ p (Loshchilov and Hutter 2019)."""
 
     name = "adamw"
     decoupled_decay = True

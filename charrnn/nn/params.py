@@ -1,7 +1,7 @@
 """All parameters as one flat vector with named, shaped views.
 
 Clipping, optimisers, saving and summing over processes need one vector; cells, tests and exports need names. Gradients
-and each optimiser moment are the same kind of thing over the same shapes.
+and optimiser moments have the same layout.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class FlatParams(Mapping[str, Array]):
         buffer: a vector of the right size to use as storage (shared memory, say); zeros if omitted.
 
     Attributes:
-        places: name -> where it is in the vector.
+        places: name -> slice of the vector.
 
     Raises:
         ValueError: the buffer's size or dtype differs from what the shapes need.

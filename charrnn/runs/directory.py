@@ -96,7 +96,7 @@ class RunDirectory:
         """Keeps other trainings out while the block runs; makes the directory.
 
         Raises:
-            SettingsError: another training is at work in it, or it cannot be made.
+            SettingsError: another process is training in it, or it cannot be made.
         """
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
@@ -194,7 +194,7 @@ class _RunLock(FileLock):
             held = super().__enter__()
         except LockedError:
             raise SettingsError(
-                f"{self.path.parent}: another training is at work in this run directory",
+                f"{self.path.parent}: another process is training in this run directory",
                 hint="wait for it, or choose another `run_dir`",
             ) from None
         except OSError as error:

@@ -140,7 +140,7 @@ def _array(data: bytes) -> np.ndarray:
     except (TypeError, ValueError):
         raise UnsoundError(f"has dtype {header[1].decode()}, which does not exist") from None
     if dtype.itemsize == 0 or math.prod(shape) * dtype.itemsize != len(data) - start:
-        raise UnsoundError(f"has another size than its shape {shape} says")
+        raise UnsoundError(f"has a size that does not match its shape {shape}")
     array: np.ndarray = np.frombuffer(data, dtype, offset=start).reshape(shape)
     if dtype.kind == "f" and not np.isfinite(array).all():
         raise UnsoundError("holds values that are not finite numbers")

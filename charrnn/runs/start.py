@@ -1,4 +1,4 @@
-"""How a text begins: the one place that knows.
+"""How a text begins; the only place that decides it.
 
 Training hardly ever sees the zero state in the middle of a text, and some networks never recover from it. So a text
 begins from a state that training has seen:

@@ -158,7 +158,7 @@ def _split(text: EncodedText, corpus: CorpusSettings, *, new: bool) -> EncodedTe
         )
     notes = text.notes
     if new and corpus.val_fraction and (what := _in_order(text, separator)):
-        notes += (f"{what} are in alphabetical order, so the validation part is the end of it; {_REMEDY[what]}",)
+        notes += (f"{what} are in alphabetical order, so the validation part is only their end; {_REMEDY[what]}",)
     bounds = split_bounds(len(text.ids), val_fraction=corpus.val_fraction, test_fraction=corpus.test_fraction)
     return replace(text, bounds=bounds, notes=notes)
 

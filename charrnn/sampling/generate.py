@@ -1,7 +1,7 @@
-"""THE generator of text: ids as they are drawn, and samples with an end.
+"""The one generator of text: ids as they are drawn, and samples with an end.
 
-`_steps` is the only loop that feeds a network what it wrote (beam search apart). Here its ids become text that is let
-out as soon as it cannot be the beginning of a stop string.
+`_steps` is the only loop that feeds a network its own output (apart from beam search). Its ids become text, which is
+released as soon as it cannot be the beginning of a stop string.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ class SamplingOptions:
     )
     # llama.cpp's 2 and 64 count tokens of about four letters, and 2 letters recur in any good text.
     dry_allowed_length: int = option(
-        12, "DRY: shortest repetition whose extension is penalized.", _DRY, 1, high=_LONG, switch=False
+        12, "DRY: shortest repetition whose extension is penalised.", _DRY, 1, high=_LONG, switch=False
     )
     dry_window: int = option(
         1024, "DRY: number of preceding characters, prompt included, to search.", _DRY, high=_LONG, switch=False,

@@ -1,4 +1,4 @@
-"""Listens to a run and says what there is to advise, as soon as it can be seen."""
+"""Follows a run and gives advice as soon as there is reason to."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from charrnn.runs.history import read_history
 
 
 class Adviser:
-    """Turns what happens in a run into advice.
+    """Turns the events of a run into advice.
 
     Args:
         config: the run's settings.
-        run_dir: the history of a run that goes on is read from it.
+        run_dir: where the history of a resumed run is read from.
         text: what is known of the run's text.
     """
 
@@ -31,7 +31,7 @@ class Adviser:
         self._said: tuple[Advice, ...] = ()
 
     def hear(self, event: Event) -> Event:
-        """What happened; the event that is to be shown: a run's end has the advice in its summary."""
+        """Take in an event; returns the event to show: the end of a run gets the advice in its summary."""
         if isinstance(event, RunStarted):
             self._case = replace(
                 self._case, parameters=event.parameters, curve=self._curve() if event.step else Curve()
@@ -54,7 +54,7 @@ class Adviser:
         return found
 
     def _curve(self) -> Curve:
-        """That of the history on the disk, which is cut to where the run goes on."""
+        """The curve of the history on disk, which has been cut to where the run resumes."""
         if not self._run_dir.history.exists():
             return Curve()
         history = read_history(self._run_dir.path)

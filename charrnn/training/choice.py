@@ -1,4 +1,4 @@
-"""Settings for a text that nobody has written any for: it is read, the machine is measured, the rule is asked."""
+"""Chooses settings for a text: reads it, measures the machine and applies the rule of `charrnn.config.suggest`."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def measure_speed(
     sections = msgspec.to_builtins(config)
     for path, value in REFERENCE.items():
         section, _, name = path.partition(".")
-        # A window that is shorter because of so short a text.
+        # Shorter windows, if the text is too short for longer ones.
         sections[section][name] = min(value, config.training.seq_length) if name == "seq_length" else value
     sections["training"] |= {"epochs": None, "max_steps": None, "max_minutes": minutes}
     reference = msgspec.convert(sections, Config)

@@ -1,7 +1,7 @@
 """Who computes the gradient of a batch: this process alone, several on its machine, or ranks on many.
 
-The trainer knows a group and nothing of what it is made of. `charrnn.training.replicas` and `charrnn.training.mpi` have
-the other two kinds.
+The trainer works with any group, whatever its members. `charrnn.training.replicas` and `charrnn.training.mpi` have the
+other two kinds.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Group(Protocol):
         state: one (S, H, B) array per layer, of all columns.
         count: processes whose gradients are summed in a fixed order; saved with the run, because the sum's bits
             depend on it.
-        leads: whether this process validates, writes files and speaks. One does.
+        leads: whether this process validates, writes files and prints; exactly one does.
     """
 
     model: CharRNN
@@ -138,7 +138,7 @@ class Group(Protocol):
         """Bring all columns of the state to the process that leads."""
 
     def once(self, compute: Callable[[], T]) -> T:
-        """What the leading process computes, for all; it may use the processors of the others meanwhile."""
+        """Compute something in the leading process for all; it may use the others' processors meanwhile."""
 
 
 GroupMaker = Callable[[ReplicaSpec, WindowStream], Group]
@@ -257,7 +257,7 @@ def group_of(plan: ReplicaSpec, stream: WindowStream) -> Group:
 
 
 def choose_replicas(wanted: int | str, columns: int, *, cores: int | None = None) -> int:
-    """How many replicas to run: as many as wanted, or one per core, but none without columns enough to be worth it.
+    """How many replicas to run: as many as wanted, or one per core, but none with too few columns to be worth it.
 
     Args:
         wanted: a number, or "auto".

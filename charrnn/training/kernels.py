@@ -1,4 +1,4 @@
-"""The kernels of a training: by its settings, its length, and what it ran on before."""
+"""Chooses the kernels of a run by its settings, its length, and the kernels it ran on before."""
 
 from __future__ import annotations
 

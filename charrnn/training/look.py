@@ -1,4 +1,4 @@
-"""What a training sees of its network between two steps: a sample, and a first loss long before a validation is due."""
+"""Looks at the network between two steps of training: a sample, and a first loss long before a validation is due."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEAST, _BEFORE = 500, 2000  # characters of a first loss, and of the text befor
 
 
 def is_first_look_due(n: Counters) -> bool:
-    """Whether the next step would end too late to be the one after which a run is first looked at."""
+    """Whether to take the first look now, because after the next step it would be too late."""
     return n.seconds + n.seconds / max(1, n.step) > _FIRST_SECONDS
 
 
@@ -36,7 +36,7 @@ def first_look(trainer: Trainer) -> FirstLook:
 
 
 def sample_now(trainer: Trainer) -> str:
-    """What the network writes now, as long as the settings say."""
+    """A sample of the network as it is now, of the length in the settings."""
     t: TrainingSettings = trainer.config.training
     vocabulary = trainer.text.vocabulary
     start = make_start(trainer.model, vocabulary, trainer.opening, trainer.state, trainer.separator)

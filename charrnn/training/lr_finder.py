@@ -44,7 +44,7 @@ class LrSuggestion:
         rate: to use as the peak rate.
         steepest: where the loss fell fastest with the rate's logarithm.
         lowest: where it was lowest; beyond, steps undo each other.
-        diverged: where the test ended because the loss rose or was no number; None where it did not.
+        diverged: where the test ended because the loss rose or was NaN; None if it did not.
     """
 
     rate: float
@@ -61,7 +61,7 @@ def range_test(config: Config, text: EncodedText, *, low: float, high: float, st
         text: its corpus.
         low: first rate.
         high: last rate.
-        steps: between them; fewer where the loss rises to a multiple of its lowest, or is no number.
+        steps: between them; fewer if the loss rises to a multiple of its lowest, or is NaN.
     """
     trainer = Trainer(config, text, RunDirectory(Path()))  # writes nothing: it is not run
     try:

@@ -1,4 +1,4 @@
-"""Memory that several processes work on, reserved before it is used: a missing page would end them by SIGBUS."""
+"""Memory shared by several processes, reserved before it is used: a missing page would kill them with SIGBUS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def reserve(size: int) -> Handle:
     """Memory of `size` bytes, all zero, that vanishes with the last process that has it.
 
     Raises:
-        MemoryError: there is not so much.
+        MemoryError: there is not enough.
         StorageError: no place for it.
     """
     if not hasattr(mmap, "PROT_READ"):  # Windows
@@ -66,7 +66,7 @@ def attach(handle: Handle, size: int) -> mmap.mmap:
 
 
 def _in_memory() -> int:
-    """A file of Linux that is on no file system, whose sizes do not bind it."""
+    """An anonymous file (Linux), which no file system's size limits."""
     if not hasattr(os, "memfd_create"):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     return os.memfd_create("charrnn")

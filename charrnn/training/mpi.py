@@ -1,8 +1,8 @@
 """One model on many processes or machines: data-parallel training over MPI (extra `[mpi]`).
 
-Each rank computes the gradient of its columns of the batch; one allreduce a step adds them up, and every rank takes the
-same optimiser step, so parameters never travel. What all ranks must agree on travels in the same message behind the
-gradient: the loss, whether anybody was asked to stop, and rank 0's clock. Rank 0 alone writes.
+Each rank computes the gradient of its columns of the batch; one allreduce per step adds them up, and every rank takes
+the same optimiser step, so parameters are never sent. What all ranks must agree on follows the gradient in the same
+message: the loss, whether any rank was asked to stop, and rank 0's clock. Only rank 0 writes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _world: World | None = None
 
 
 def launched() -> bool:
-    """Whether this process was started by `mpirun` or one of its kind, with others."""
+    """Whether this process was started by `mpirun` or a similar launcher, together with others."""
     names: tuple[str, ...] = _LAUNCHERS
     if "PMIX_RANK" in os.environ:  # srun --mpi=pmix; without it, a job's tasks know nothing of each other
         names = (*names, "SLURM_STEP_NUM_TASKS")
@@ -149,7 +149,7 @@ class MpiGroup:
     def gather(self) -> None:
         """See `Group`; and bring rank 0's parameters to all.
 
-        On machines of one kind they are the same already. Others may round a norm or a cosine otherwise, which would
+        On machines of one kind they are the same already. Others may round a norm or a cosine differently, which would
         add up in the course of a long run.
         """
         self._world.comm.Bcast(self.model.params.flat, root=0)

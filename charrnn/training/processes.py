@@ -1,4 +1,4 @@
-"""Processes of our own: Python in this interpreter's environment, with nothing imported from where the user is."""
+"""Child processes: Python in this interpreter's environment, with nothing imported from the working directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BETWEEN = "\n"
 
 
 def child_command(module: str, *arguments: str) -> list[str]:
-    """The command line of a process that calls `module.main()`, finding what this process finds.
+    """The command line of a process that calls `module.main()`, with this process's module search path.
 
     Args:
         module: dotted name.
@@ -41,7 +41,7 @@ def search_path() -> list[str]:
 
 
 def child_environment(threads: int) -> dict[str, str]:
-    """This process's environment with `threads` for BLAS; the interpreter finds nothing beside the user either."""
+    """This process's environment with `threads` for BLAS; nothing is imported from the working directory either."""
     found = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
     if "PYTHONPATH" in found:  # an empty part of it means the working directory
         parts = [p for p in found["PYTHONPATH"].split(os.pathsep) if p and Path(p).is_absolute()]

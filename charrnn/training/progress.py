@@ -1,4 +1,4 @@
-"""What a run counts and remembers beside its arrays, saved with every checkpoint; and the wish to stop it."""
+"""What a run counts and remembers besides its arrays, saved with every checkpoint; and the flag that stops it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RENAMED = {
 
 @dataclass
 class StopFlag:
-    """A wish to stop, looked at after every step."""
+    """A request to stop, checked after every step."""
 
     stop_requested: bool = False
 
@@ -42,7 +42,7 @@ class Counters:
         replicas: processes the gradient is summed over; part of the state, because the sum's order is.
         plateaus: decays of the learning rate because the validation loss had stopped falling.
         rollbacks: returns to an older checkpoint after a divergence.
-        lr_scale: what those left of the learning rate.
+        lr_scale: factor that those put on the learning rate.
         rollback_step: of the checkpoint that a divergence goes back to: never one that only a stop has made.
         optimizer_steps: updates, as the optimiser counts them.
         text_sha256: of the text's bytes.

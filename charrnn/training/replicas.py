@@ -1,9 +1,9 @@
-"""Batch replicas: the columns of a batch shared out over processes that work on the same memory.
+"""Batch replicas: the columns of a batch split among processes that work on the same memory.
 
 Each replica computes the gradient of its columns; the parent, itself replica 0, adds them in a fixed order, so that a
-given number of replicas gives the same bits every time. Parameters, gradients and recurrent states live in memory that
-no file system knows by a name, so nothing is left behind however a process ends. A worker waits on its pipe from the
-parent; when the parent is gone, the pipe ends and so does the worker.
+given number of replicas gives the same bits every time. Parameters, gradients and recurrent states live in anonymous
+shared memory, so nothing is left behind however a process ends. A worker waits on its pipe from the parent; when the
+parent is gone, the pipe closes and the worker ends.
 
 Processes rather than threads: two threads of one interpreter lose at small sizes to the lock, and BLAS's own threads
 wait for each other at every product (two replicas of 32 columns: 1.4 times the speed of BLAS on two threads at

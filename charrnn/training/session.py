@@ -1,7 +1,7 @@
-"""One training from settings to its last checkpoint, a generator of events: lock, encode, resume, train.
+"""One run from settings to its last checkpoint, as a generator of events: lock, encode, resume, train.
 
-It shows nothing and catches no signals; whoever takes the events does that. Under `mpirun` the process that leads calls
-`train`, the others `follow`.
+It shows nothing and catches no signals; that is left to the consumer of the events. Under `mpirun` the process that
+leads calls `train`, the others `follow`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from charrnn.training.mpi import World
     from charrnn.training.tensorboard import TensorBoardLog
 
-_NO_LOCK = "this file system has no locks: nothing keeps a second training out of the run directory"
+_NO_LOCK = "this file system has no locks: nothing keeps another process from training in the run directory"
 
 
 def train(
@@ -56,7 +56,7 @@ def train(
 
     Args:
         config: settings of the run.
-        run_dir: where it writes; another training may not be at work there.
+        run_dir: where it writes; no other process may be training there.
         resume: continue the run in it.
         overwrite: replace the run in it.
         init_from: checkpoint whose weights a new run starts with.
@@ -69,7 +69,7 @@ def train(
 
     Raises:
         SettingsError, DataError, CheckpointError: it cannot begin.
-        DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
+        DivergenceError: a loss or gradient was not finite; the last checkpoint is intact.
         StorageError: the disk is full or failing; likewise.
     """
     if resume and init_from is not None:
@@ -110,7 +110,7 @@ def _remarks(trainer: Trainer, *, locked: bool) -> Iterator[str]:
 
 
 def leads() -> bool:
-    """Whether this process is the one that calls `train`: all are, but for the ranks after the first under MPI."""
+    """Whether this process is to call `train`: always, except on MPI ranks after the first."""
     ranks = _ranks()
     return ranks is None or ranks.rank == 0
 
@@ -166,7 +166,7 @@ def _begun(
 
 
 def _resumed(config: Config, run_dir: RunDirectory, stop: StopFlag | None, bar: Bar, ranks: World | None) -> Trainer:
-    """The trainer of a run that goes on."""
+    """The trainer of a resumed run."""
     if not run_dir.last.is_file():
         raise SettingsError(
             f"{run_dir.path}: there is no run to resume (no last.npz)", hint="start it without `resume`"
@@ -247,5 +247,5 @@ class _Log:
             call()
         except OSError as error:
             self._log = None
-            what = "the files for TensorBoard cannot be written, and are given up"
+            what = "TensorBoard files cannot be written and are given up"
             self._notes.append(Note(f"{what}: {error.strerror or error}"))

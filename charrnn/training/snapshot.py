@@ -36,7 +36,7 @@ MAY_CHANGE = frozenset({"corpus.source"}) | frozenset(  # the text itself is kno
 def capture(
     config: Config, vocabulary: Vocabulary, model: CharRNN, moments: dict[str, Array], state: State, counters: Counters
 ) -> Checkpoint:
-    """A checkpoint of all of it; arrays are not copied.
+    """A checkpoint of the whole run; arrays are not copied.
 
     Raises:
         DivergenceError: a number in it is not finite.
@@ -78,7 +78,7 @@ def restore(saved: Checkpoint, model: CharRNN, moments: dict[str, Array], state:
 
 
 def check_resumable(saved: Config, wanted: Config) -> Config:
-    """The settings to resume with: those wanted, where they do not make it another run.
+    """The settings to resume with: the requested ones, if they do not make it a different run.
 
     Raises:
         SettingsError: names the settings that differ and those that may.
@@ -101,7 +101,7 @@ def check_resumable(saved: Config, wanted: Config) -> Config:
 
 
 def check_text(saved: Checkpoint, vocabulary: Vocabulary, sha256: str) -> None:
-    """Refuse to go on with another text.
+    """Refuse to continue on another text.
 
     Raises:
         DataError: it is another.

@@ -1,6 +1,6 @@
 """Event files for TensorBoard, by its own records (extra `[tensorboard]`).
 
-A resumed run writes a new file beside the old ones; TensorBoard shows the later of two values for one step.
+A resumed run writes a new file next to the old ones; TensorBoard shows the later of two values for one step.
 """
 
 from __future__ import annotations

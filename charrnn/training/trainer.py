@@ -1,7 +1,7 @@
 """The training loop, a generator of events.
 
-It saves its own checkpoints, so that nothing depends on who listens. Every random draw is derived from the seed and
-the step, so that the same settings give the same numbers, and a resumed run those of an undisturbed one.
+It saves its own checkpoints, so nothing depends on the consumer of the events. Every random draw is derived from the
+seed and the step, so the same settings give the same numbers, even if the run was interrupted and resumed.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Trainer:
         init_from: the checkpoint whose weights a new run starts with.
         make_group: who computes the gradients.
         stop: set it (from a signal handler, say) to finish the step, save and end.
-        clock: seconds, whatever they are counted from; read before and after each step.
-        compiling: shows how the compilation of kernels gets on.
+        clock: seconds since any fixed time; read before and after each step.
+        compiling: shows the progress of compiling kernels.
     """
 
     grad_norm: float  # of the last step, before clipping
@@ -141,7 +141,7 @@ class Trainer:
         """Train to the end, or to a stop.
 
         Raises:
-            DivergenceError: a loss or gradient was not finite; the last checkpoint stands.
+            DivergenceError: a loss or gradient was not finite; the last checkpoint is intact.
             StorageError: the run directory stopped being writable.
         """
         try:
@@ -327,14 +327,14 @@ class Trainer:
         return SampleMade(self.counters.step, text)
 
     def _first_look(self) -> Iterator[Event]:
-        """To be seen alone: when it comes depends on the machine, so nothing of it is counted or kept."""
+        """Only shown: when it comes depends on the machine, so nothing of it is counted or kept."""
         self._looked, n, t = True, self.counters, self.config.training
         if n.val_loss is None or n.step < (t.sample_every or 0):
             with self._averaged():
                 yield self.group.once(ignore_float_warnings(partial(first_look, self)))
 
     def _write(self, write: Callable[..., T], *arguments: Any) -> T | None:
-        """Write to the run directory, if that is this process's to do."""
+        """Write to the run directory, if this process is the one that does."""
         return write(*arguments) if self.group.leads else None
 
     def checkpoint(self) -> Checkpoint:
@@ -384,7 +384,7 @@ class Trainer:
         return load_checkpoint(self.run_dir.last)
 
     def _roll_back(self, error: DivergenceError) -> RolledBack:
-        """Back to the last checkpoint with a lower learning rate; raises `error` where that is not to be."""
+        """Back to the last checkpoint with a lower learning rate; raises `error` if that is not allowed."""
         t, diverged = self.config.training, self.counters
         if t.on_divergence != "rollback" or diverged.rollbacks >= t.max_rollbacks:
             raise error

@@ -62,7 +62,7 @@ def test_nothing_is_redrawn_where_the_cursor_cannot_move(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("width", [50, 80, 120])
 def test_lines_on_a_terminal_end_between_words_and_never_in_a_command(width: int) -> None:
-    line = "text: my.txt, 60,000 characters of 59 symbols, 6,000 of them to validate on; its sorted lines are shuffled"
+    line = "text: my.txt, 60,000 characters (59 symbols), 6,000 of them for validation; its sorted lines are shuffled"
     shown = wrapped(line, width).splitlines()
     assert " ".join(part.strip() for part in shown) == line
     assert max(map(len, shown)) <= width

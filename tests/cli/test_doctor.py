@@ -16,7 +16,7 @@ from tests.conftest import Run, assert_one_line_error
 
 LONGER = ("training.max_minutes=4", "model.dropout=0.1")
 WIDE = ("--set", "model.hidden_size=150", "--set", "training.max_steps=3")  # far too wide for 2,000 characters
-SIZE = "parameters learn 1,749 characters by heart"
+SIZE = "parameters can memorise 1,749 characters"
 
 
 def pieces(count: int) -> tuple[Advice, ...]:
@@ -33,7 +33,7 @@ def test_a_run_that_needs_advice_gets_it_everywhere(charrnn_here: Run, config_fi
     assert "ended after 3 steps (training.max_steps)" in lines
     assert any("best validation loss" in line and line.endswith("at step 3") for line in lines)
     assert "; try --set model.hidden_size=" in done.stderr
-    assert any("3 steps are hardly a beginning" in line for line in lines[-4:])
+    assert any("3 steps are only a start" in line for line in lines[-4:])
     summary = json.loads(done.stdout)
     assert (summary["reason"], summary["best_step"]) == ("max_steps", 3)
     assert [piece["key"] for piece in summary["advice"]] == ["text-too-small", "repeated-text", "underfitting"]
@@ -63,13 +63,13 @@ def test_a_run_that_goes_on_is_diagnosed_from_its_text(charrnn_here: Run, config
     charrnn_here("train", "-c", config_file, "--run-dir", "a", "--quiet", *WIDE)
     (tmp_path / "a" / "summary.json").unlink()  # as if it were running
     found = charrnn_here("doctor", "a")
-    assert "running, or stopped before its end" in found.stdout
+    assert "still running, or stopped early" in found.stdout
     assert SIZE in found.stdout
-    assert "hardly a beginning" not in found.stdout
+    assert "only a start" not in found.stdout
     (tmp_path / "text.txt").rename(tmp_path / "moved.txt")
     found = charrnn_here("doctor", "a")
     assert SIZE not in found.stdout
-    assert found.stderr.startswith("note: nothing is said about the text: ")
+    assert found.stderr.startswith("note: the text was not checked: ")
     assert SIZE in charrnn_here("doctor", "a", "--corpus", "moved.txt").stdout
     assert_one_line_error(charrnn_here("doctor", "nowhere"), 3, "nowhere")
 

@@ -82,7 +82,7 @@ def test_on_a_terminal_what_is_left_out_is_said(
     print_table("four runs", HEADS, RUNS)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "four runs"
-    assert " ".join(lines[-2:]) == "2 columns left out (steps, cell): wider terminal or --json"
+    assert " ".join(lines[-2:]) == "2 columns left out (steps, cell): use a wider terminal or --json"
     print_table("one run", ("name", "loss"), [("a\x1b[31m", "0.5")])
     assert "a\\x1b[31m   0.5" in capsys.readouterr().out
 

@@ -117,7 +117,7 @@ def test_a_wrong_value_is_refused_in_few_words(charrnn_here: Run) -> None:
 
 
 def test_a_run_is_not_continued_and_replaced_at_once(charrnn_here: Run) -> None:
-    assert_one_line_error(charrnn_here("train", "--resume", "checkpoints/a", "--overwrite"), 2, "give one of the two")
+    assert_one_line_error(charrnn_here("train", "--resume", "checkpoints/a", "--overwrite"), 2, "only one of the two")
 
 
 def test_suggested_settings_go_to_standard_output_and_train(charrnn_here: Run, folder: Path) -> None:

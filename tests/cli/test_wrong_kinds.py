@@ -139,4 +139,4 @@ def test_what_is_no_run_to_continue(charrnn_here: Run, folder: Path) -> None:
 def test_runs_in_a_directory_are_no_texts(charrnn_here: Run, folder: Path) -> None:
     (folder / "checkpoints" / "a" / "history.jsonl").write_text("{}\n")
     assert charrnn_here("corpus", "info", ".", "--json").stdout.count('"files": 1,') == 1  # verse.txt alone
-    assert_one_line_error(charrnn_here("train", "checkpoints"), 3, "no files there", "outside of runs")
+    assert_one_line_error(charrnn_here("train", "checkpoints"), 3, "no files found", "outside of runs")

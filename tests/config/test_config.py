@@ -311,7 +311,7 @@ def test_a_file_is_read_and_a_missing_one_answered_with_near_names(
     assert caught.value.hint == f"{tmp_path} has: tiny.yaml"
     with pytest.raises(SettingsError) as caught:
         load_config(tmp_path / "no" / "a.yaml")
-    assert caught.value.hint == f"there is no folder {tmp_path / 'no'}"
+    assert caught.value.hint == f"there is no directory {tmp_path / 'no'}"
     monkeypatch.chdir(tmp_path)
     for wrong, right in (("lsmt", "lstm"), ("quikstart", "quickstart"), ("tinny", "tiny.yaml")):
         with pytest.raises(SettingsError) as caught:

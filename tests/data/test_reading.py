@@ -146,7 +146,7 @@ def test_a_word_of_french_in_a_plain_text_is_western(tmp_path: Path) -> None:
 
 def test_nulls_in_a_text_are_noted(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"text\0text" * 50)
-    assert "50 NUL characters are in it: is it a text?" in encoded(tmp_path / "a.txt").notes
+    assert "it contains 50 NUL characters: is it a text?" in encoded(tmp_path / "a.txt").notes
 
 
 def test_an_image_named_as_a_text_is_called_one(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ UNLIKE = TextFacts(100_000, 9_000, 0.0, 3.2, 2.5, 0.1)
         ),
         (
             Case(settings_of(training="learning_rate: 0.051, optimizer: adam")),
-            "a learning rate of 0.051 is far above what adam usually bears",
+            "a learning rate of 0.051 is far above what adam usually tolerates",
             ("training.learning_rate=0.005",),
         ),
         (
@@ -56,7 +56,7 @@ UNLIKE = TextFacts(100_000, 9_000, 0.0, 3.2, 2.5, 0.1)
         ),
         (
             Case(CONFIG, parameters=349_000, text=TextFacts(1_657, 184)),
-            "349,000 parameters learn 1,657 characters by heart; a text of this size bears about 3,300, so use more "
+            "349,000 parameters can memorise 1,657 characters; a text of this size supports about 3,300, so use more "
             "text or a smaller network",
             ("model.hidden_size=24",),  # 256 * sqrt(3,314 / 349,000)
         ),
@@ -67,48 +67,47 @@ UNLIKE = TextFacts(100_000, 9_000, 0.0, 3.2, 2.5, 0.1)
         ),
         (
             Case(CONFIG, text=TextFacts(100_000, 9_000, 0.21)),
-            "21% of the validation part's passages of 50 characters are in the training part too, so the validation "
+            "21% of the validation part's 50-character passages also occur in the training part, so the validation "
             "loss looks better than it is: remove repeated text",
             (),
         ),
         (
             Case(CONFIG, text=UNLIKE),
-            "the validation part is of another kind than the training part (0.70 nats harder by its pairs of "
-            "characters alone), and its loss says little: mix the text or split it at random",
+            "the validation part is unlike the training part (by its character pairs alone 0.70 nats harder), "
+            "and its loss says little: mix the text or split it at random",
             ("corpus.documents=lines", "corpus.split=shuffled"),
         ),
         (
             Case(CONFIG, text=replace(UNLIKE, val_pair_nats=2.0)),
-            "the validation part is of another kind than the training part (0.50 nats easier by its pairs of "
-            "characters alone), and its loss says little: mix the text or split it at random",
+            "the validation part is unlike the training part (by its character pairs alone 0.50 nats easier), "
+            "and its loss says little: mix the text or split it at random",
             ("corpus.documents=lines", "corpus.split=shuffled"),
         ),
         (
             Case(CONFIG, curve(FALLING[:1]), reason="max_steps"),
-            "100 steps are hardly a beginning: a network needs some thousands",
+            "100 steps are only a start: a network needs thousands",
             (),
         ),
         (
             Case(settings_of(training="max_steps: 100"), curve(FALLING[:1]), reason="max_steps"),
-            "100 steps are hardly a beginning: a network needs some thousands",
+            "100 steps are only a start: a network needs thousands",
             ("training.max_steps=2000",),
         ),
         (
             Case(CONFIG, curve(FALLING), reason="epochs"),
-            "the validation loss was still falling at the end: twice as long (54 s in all) is likely to give "
-            "about 0.80 nats less",
+            "the validation loss was still falling at the end: training twice as long (54 s in total) is likely "
+            "to lower it by about 0.80 nats",
             ("training.epochs=20",),
         ),
         (
             Case(CONFIG, curve([(train, None) for train, _ in FALLING]), reason="epochs"),
-            "the training loss was still falling at the end: twice as long (54 s in all) is likely to give "
-            "about 0.80 nats less",
+            "the training loss was still falling at the end: training twice as long (54 s in total) is likely "
+            "to lower it by about 0.80 nats",
             ("training.epochs=20",),
         ),
         (
             Case(CONFIG, curve(FLAT), 3_333, TextFacts(100_000, 9_000), reason="epochs"),
-            "the loss falls no longer and nothing is overfitted: 3,333 parameters may be too few for 100,000 "
-            "characters",
+            "the loss has stopped falling without overfitting: 3,333 parameters may be too few for 100,000 characters",
             ("model.hidden_size=512",),
         ),
     ],
@@ -182,7 +181,7 @@ def test_fewer_than_four_validations_say_less_than_the_training_loss() -> None:
     ]
     (piece,) = advise(Case(CONFIG, curve(losses), reason="epochs"))
     assert piece.text.startswith("the training loss was still falling at the end")
-    assert piece.text.endswith("about 0.80 nats less")  # as without any validation
+    assert piece.text.endswith("about 0.80 nats")  # as without any validation
 
 
 def test_numbers_are_said_as_roughly_as_they_are_known() -> None:

@@ -239,13 +239,13 @@ def test_arrays_that_would_not_be_used_are_refused(tmp_path: Path) -> None:
     np.testing.assert_allclose(logits(found, IDS), logits(checkpoint, IDS), atol=1e-5)
     for name, shape in (("middle.weight", (12, 12)), ("norm.scale", (12,)), ("core.weight_ih_l5", (48, 12))):
         path = foreign(tmp_path / "m.json", checkpoint, **{name: np.ones(shape)})
-        with pytest.raises(CheckpointError, match=re.escape(f"{name}: no part of the network")):
+        with pytest.raises(CheckpointError, match=re.escape(f"{name}: not part of a network")):
             import_model(path, checkpoint.vocabulary, source="x")
     exporter("json")(checkpoint, path)
     changed = json.loads(path.read_text())
     changed["params"]["head.scale"] = [1.0]
     path.write_text(json.dumps(changed))
-    with pytest.raises(CheckpointError, match=r"head\.scale: no part of the network"):
+    with pytest.raises(CheckpointError, match=r"head\.scale: not part of a network"):
         import_model(path, None, source="x")
 
 
@@ -289,7 +289,7 @@ def test_what_a_vanilla_network_was_made_with_is_asked_for_or_said(charrnn_here:
     words = ("import", "m.json", "--vocab", "v.json", "--overwrite", "--run-dir", "a")
     done = charrnn_here(*words)
     assert done.returncode == 0
-    assert "note: taken to be a network with tanh" in done.stderr
+    assert "note: assumed to use tanh" in done.stderr
     assert "note" not in charrnn_here(*words, "--nonlinearity", "tanh").stderr
     assert_one_line_error(charrnn_here(*words, "--nonlinearity", "relu"), 4, "relu cannot be imported")
     exporter("json")(checkpoint, tmp_path / "m.json")
@@ -302,7 +302,7 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
         with pytest.raises(CharRNNError) as caught:
             import_model(tmp_path / name, Vocabulary.of("ab"), source="x")
         assert len(caught.value.message.splitlines()) == 1
-    for listed, reason in (('["b", "a", "b"]', "'b' .* there twice"), ("[]", "no characters")):
+    for listed, reason in (('["b", "a", "b"]', "'b' .* appears twice"), ("[]", "no characters")):
         (tmp_path / "v.json").write_text(listed)
         with pytest.raises(CheckpointError, match=reason):
             read_vocabulary(tmp_path / "v.json")

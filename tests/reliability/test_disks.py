@@ -76,7 +76,7 @@ def test_files_for_tensorboard_end_no_run(tmp_path: Path) -> None:
         disk.fill()
         done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("TensorBoard cannot be written") == 1
+    assert done.stderr.count("TensorBoard files cannot be written") == 1
     assert "Traceback" not in done.stderr
     assert saved_step(tmp_path / "run") == 40
 

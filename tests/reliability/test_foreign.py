@@ -91,7 +91,7 @@ def test_locks_keep_a_second_training_out(tmp_path: Path, system: str) -> None:
     first = subprocess.Popen(words, env=env)
     wait_for_rows(tmp_path / "run")
     second = run(words, env)
-    assert (second.returncode, "another training is at work" in second.stderr) == (2, True), second.stderr
+    assert (second.returncode, "another process is training" in second.stderr) == (2, True), second.stderr
     table = json.loads(run(command("runs", tmp_path, "--json", "--columns", "status"), env).stdout)
     assert [row["status"] for row in table["runs"]] == ["running"]
     first.kill()

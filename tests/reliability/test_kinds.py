@@ -101,7 +101,7 @@ def test_counters_out_of_range(tmp_path: Path, name: str, value: object) -> None
 
 PLACES: list[tuple[dict[str, tuple[int, int]], str]] = [
     ({"rnn.weight_hh_l0": (0, 108)}, "not where its header says"),  # over another
-    ({"rnn.weight_ih_l0": (0, 140)}, "another size"),
+    ({"rnn.weight_ih_l0": (0, 140)}, "does not match its shape"),
     ({"head.bias": (336, 352 + 4000)}, "not where its header says"),
     ({"rnn.bias_hh_l0": (2**40, 2**40 + 36)}, "not where its header says"),
 ]

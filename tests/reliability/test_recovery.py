@@ -187,7 +187,7 @@ def test_two_trainings_cannot_share_a_directory(tmp_path: Path, charrnn: Run) ->
     first.stderr.readline()
     for how in ("--resume", "--overwrite"):
         done = charrnn("train", "-c", settings, "--run-dir", run, how)
-        assert_one_line_error(done, 2, "another training", "--run-dir")
+        assert_one_line_error(done, 2, "another process is training", "--run-dir")
     first.kill()
     first.communicate()
     ended = charrnn("train", "-c", settings, "--run-dir", run, "--overwrite", "-q", "--set", "training.max_steps=2")

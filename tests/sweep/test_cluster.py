@@ -74,7 +74,7 @@ def test_a_worker_dies_and_its_trial_goes_on_elsewhere(
     wait_until(lambda: len(saved := steps_saved(folder)) >= 2 and min(saved) >= 40)
     cluster.workers[0].send_signal(signal.SIGKILL)
     assert sweep.wait(timeout=120) == 0
-    logs = [path.read_text().split(" characters to learn from")[1:] for path in folder.glob("*/log.txt")]
+    logs = [path.read_text().split(" training characters")[1:] for path in folder.glob("*/log.txt")]
     moved = [log for log in logs if len(log) > 1]
     assert moved  # begun twice
     for log in moved:  # and not from the start: the second worker has a checkpoint of the first

@@ -177,7 +177,7 @@ def test_tensorboard_is_given_up_with_a_note_once_it_cannot_be_written(
     notes = [event for event in events if isinstance(event, Note)]
     assert len(shown) == 2
     assert [note.text for note in notes] == [
-        "the files for TensorBoard cannot be written, and are given up: No space left on device"
+        "TensorBoard files cannot be written and are given up: No space left on device"
     ]
     assert events.index(notes[0]) == events.index(shown[1]) + 1
 

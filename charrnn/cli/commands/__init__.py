@@ -40,7 +40,7 @@ LISTED = {
     "sample": Listed(_WRITE, "sample:sample", "Generate text, shown character by character."),
     "next": Listed(_WRITE, "next_char:next_char", "Show the most likely next characters and their probabilities."),
     "eval": Listed(_MEASURE, "evaluate:evaluate", "Measure how well a model predicts a text."),
-    "rank": Listed(_MEASURE, "rank:rank", "Rank lines by how likely they are to a model."),
+    "rank": Listed(_MEASURE, "rank:rank", "Rank lines by how likely a model finds them."),
     "runs": Listed(_MEASURE, "runs:runs", "List runs, best validation loss first."),
     "plot": Listed(_MEASURE, "plot:plot", "Plot the losses, learning rate and gradient norm of one or more runs."),
     "report": Listed(_MEASURE, "report:report", "Write an HTML page about one or more runs."),
@@ -50,7 +50,7 @@ LISTED = {
     "config": Listed(_FILES, "config:app", "Choose, list, show and check settings."),
     "export": Listed(_FILES, "export:export", "Write a model in another format."),
     "import": Listed(_FILES, "export:import_", "Convert a PyTorch network to a checkpoint.", "EXAMPLE_IMPORT"),
-    "compress": Listed(_FILES, "compress:compress", "Compress a file with a model's predictions, without loss."),
+    "compress": Listed(_FILES, "compress:compress", "Compress a file losslessly with a model's predictions."),
     "decompress": Listed(_FILES, "compress:decompress", "Restore a compressed file, byte for byte.", "EXAMPLE_BACK"),
 }  # fmt: skip
 

@@ -144,4 +144,4 @@ def _show(table: list[ComparedRun], folders: list[Path], budget: str, *, as_json
         )
         for row in sorted(table, key=lambda row: row.loss)
     ]  # fmt: skip
-    print_table(f"same budget for each run: {budget}; losses are nats on the validation part", heads, rows)
+    print_table(f"same budget for each run: {budget}; losses are in nats, on the validation part", heads, rows)

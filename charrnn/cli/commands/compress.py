@@ -34,7 +34,7 @@ def compress(
     as_json: Annotated[bool, typer.Option("--json", help="Write the sizes as one JSON object.")] = False,
     quiet: _Quiet = False,
 ) -> None:
-    """Compress a file with a model's predictions, without loss.
+    """Compress a file losslessly with a model's predictions.
 
     The same model on the same kind of machine restores it.
     """

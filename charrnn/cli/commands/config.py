@@ -42,7 +42,7 @@ def suggest(
 ) -> None:
     """Write a commented settings file for a text and this machine to standard output.
 
-    Nothing is trained. What is set with --set stays, and the rest is made to fit.
+    Nothing is trained. Settings given with --set are kept, and the others are chosen to fit.
     """
     from charrnn.cli.choosing import chosen
 

@@ -18,7 +18,10 @@ def doctor(
     corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Say what is wrong with a run and which settings to change. It may be running or have ended."""
+    """Say what is wrong with a run and which settings to change.
+
+    The run may still be training, or have ended.
+    """
     from dataclasses import asdict
 
     from charrnn.cli.output import on_terminal, tell, visible, wrapped, write, write_json
@@ -31,7 +34,7 @@ def doctor(
         write_json(asdict(found))
         return
     lines = [f"{found.name}: {line}" for line in facts_lines(found)]
-    lines += [advice_line(piece) for piece in found.advice] or ["nothing to advise"]
+    lines += [advice_line(piece) for piece in found.advice] or ["no advice"]
     if on_terminal():
         width = shutil.get_terminal_size((80, 24)).columns
         lines = [wrapped(visible(line), width) for line in lines]

@@ -101,7 +101,7 @@ def predictions(
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the five best guesses for each character with their probabilities, and the best and worst positions."""
+    """Show the five best guesses for each character, and the best and worst predicted positions."""
     from charrnn.cli.output import write_json
     from charrnn.cli.views import inspection as views
     from charrnn.inspection.predictions import best_and_worst
@@ -125,7 +125,7 @@ def memory(
     text: TextFile = None,
     steps: Annotated[int, typer.Option(min=2, help="Number of steps to look back.")] = 200,
     positions: Annotated[
-        int, typer.Option("--positions", "--places", min=1, help="Positions in the text to average over.")
+        int, typer.Option("--positions", "--places", min=1, help="Number of positions in the text to average over.")
     ] = 32,
     output: Output = None,
     corpus: Corpus = None,

@@ -38,7 +38,7 @@ def rank(
     ] = Unknown.error,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Rank lines by how likely they are to a model."""
+    """Rank lines by how likely a model finds them."""
     from charrnn.api import load
     from charrnn.cli.output import write_json
     from charrnn.cli.views.table import print_table

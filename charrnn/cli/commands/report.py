@@ -33,7 +33,7 @@ _POINTS = 1000  # of a curve; as many as a page is wide
 def report(
     runs: RunDirectories = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML page to write.")] = Path("report.html"),
-    length: Annotated[int, typer.Option(min=2, help="Number of characters of coloured text, at most.")] = 1200,
+    length: Annotated[int, typer.Option(min=2, help="Maximum number of characters of coloured text.")] = 1200,
     activations: Annotated[
         bool,
         typer.Option(

@@ -125,7 +125,7 @@ def sample(
     ] = True,
     colour: Annotated[
         Colour | None,
-        typer.Option("--color", help="Color each character by its surprise or by the entropy of the prediction."),
+        typer.Option("--color", help="Colour each character by its surprise or by the entropy of the prediction."),
     ] = None,
     interactive: Annotated[
         bool, typer.Option("--interactive", "-i", help="Type prompts and see them continued; :help lists the commands.")

@@ -44,8 +44,8 @@ def train(
         typer.Argument(
             metavar="[TEXT...]",
             autocompletion=completion.texts,
-            help="What to learn from: files, a directory, a glob, a named corpus, or - for standard input; settings "
-            "are chosen for it. Also a built-in recipe (charrnn config list), or with --resume a run directory.",
+            help="Text to learn from: files, a directory, a glob, a named corpus, or - for standard input; settings "
+            "are chosen to fit. Or a built-in recipe (charrnn config list), or, with --resume, a run directory.",
         ),
     ] = None,
     minutes: Minutes = None,
@@ -56,7 +56,7 @@ def train(
             "-c",
             metavar="FILE",
             autocompletion=completion.recipes,
-            help="Settings file (YAML), or the name of a recipe; wins over what is chosen for TEXT.",
+            help="Settings file (YAML), or the name of a recipe; overrides what is chosen for TEXT.",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -65,8 +65,8 @@ def train(
         typer.Option(
             "--run-dir",
             callback=at_home,
-            help="Directory for the run. Default: checkpoints/ and the name of TEXT, with a number if that is taken, "
-            "or the name of the settings file.",
+            help="Directory for the run. Default: checkpoints/NAME, named after TEXT (numbered if taken) or the "
+            "settings file.",
         ),
     ] = None,
     resume: Annotated[
@@ -195,7 +195,7 @@ def _chosen(
     from charrnn.runs.directory import fresh_directory
 
     if resume and overwrite:
-        raise SettingsError("--resume continues a run and --overwrite replaces it", hint="give one of the two")
+        raise SettingsError("--resume continues a run and --overwrite replaces it", hint="give only one of the two")
     if resume:
         return _resumed(texts, config, overrides, run_dir, minutes, corpus)
     if corpus:

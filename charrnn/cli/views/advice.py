@@ -76,7 +76,7 @@ def facts_lines(found: Diagnosis) -> list[str]:
     best, last = found.best, found.last
     if last is None:
         return ["nothing reported yet"]
-    lines = [f"{last.step:,} steps, {last.epoch:.1f} epochs; {found.ended or 'running, or stopped before its end'}"]
+    lines = [f"{last.step:,} steps, {last.epoch:.1f} epochs; {found.ended or 'still running, or stopped early'}"]
     if best is not None and best.val_loss is not None:
         later = f"; {last.val_loss:.4f} at the end" if last.val_loss is not None and last.step > best.step else ""
         lines.append(f"best at step {best.step:,} (epoch {best.epoch:.1f}): {best.val_loss:.4f} nats{later}")

@@ -1,6 +1,6 @@
 """Tables on a terminal of any width: numbers are never cut, names are shortened in the middle.
 
-A table that is too wide first shortens its words, then stands on its side if it has few rows, then leaves columns out.
+A table that is too wide first shortens its words, then is transposed if it has few rows, then leaves columns out.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _left_out(laid: Layout, width: int) -> list[str]:
     count = len(laid.left_out)
     names = ", ".join(name for name in laid.left_out if name)
     columns = "1 column" if count == 1 else f"{count} columns"
-    said = f"{columns} left out{f' ({names})' if names else ''}: wider terminal or --json"
+    said = f"{columns} left out{f' ({names})' if names else ''}: use a wider terminal or --json"
     return textwrap.wrap(said, width, break_on_hyphens=False) if count else []
 
 

@@ -357,7 +357,7 @@ def _progress(start: RunStarted, row: StepReport | None) -> tuple[float, float]:
 def _headline(event: RunStarted) -> list[str]:
     lines = [
         f"{event.run_dir}: {event.parameters:,} parameters, {event.vocab_size} symbols, "
-        f"{event.train_chars:,} characters to learn from, {event.val_chars:,} to validate on"
+        f"{event.train_chars:,} training characters, {event.val_chars:,} for validation"
     ]
     lines += [f"note: {note}" for note in event.notes]
     return lines
@@ -372,7 +372,7 @@ def _report_line(row: StepReport) -> str:
 
 
 def _first_look(event: FirstLook) -> str:
-    return f"step {event.step:>6}  val {event.val_loss:.4f} on its first {event.characters:,} characters"
+    return f"step {event.step:>6}  val {event.val_loss:.4f} on the first {event.characters:,} characters"
 
 
 def _rolled_back(event: RolledBack) -> str:

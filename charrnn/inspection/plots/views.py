@@ -30,9 +30,9 @@ def draw_memory(curves: list[dict[str, Any]], output: Path) -> None:
         steps = range(1, len(curve["gradient"]) + 1)
         left.plot(steps, curve["gradient"], label=plain(curve["name"]), **style(k))
         right.plot(steps, curve["loss"], label=plain(curve["name"]), **style(k))
-    left.set(yscale="log", xlabel="steps back, k", ylabel="norm of the loss's gradient", title="What reaches back")
+    left.set(yscale="log", xlabel="steps back, k", ylabel="norm of the loss's gradient", title="Gradient through time")
     right.set(
-        xscale="log", xlabel="characters given, k", ylabel="nats per character", title="What more context is worth"
+        xscale="log", xlabel="characters of context, k", ylabel="nats per character", title="Loss by length of context"
     )
     for axes in (left, right):
         axes.grid(True, color="#dddddd")

@@ -1,10 +1,10 @@
 """The multiplicative LSTM: an LSTM whose input chooses how the state acts, at the cost of an LSTM.
 
     x_t = W_ih x_t + b        u_t = W_hh h_{t-1}       the input's part and the state's, four blocks each: i f g o
-    a_t = x_t + u_t + x_t u_t                          unit by unit; an LSTM has the sum alone
+    a_t = x_t + u_t + x_t u_t                          unit by unit; an LSTM has only the sum
 
 and then as in `lstm`. With a_t = x_t + (1 + x_t) u_t, each symbol has a recurrent matrix of its own, W_hh with its rows
-scaled by 1 + x_t: what an "e" makes of "th" need not be what it makes of "qu". Backwards, from the LSTM's da_t:
+scaled by 1 + x_t: an "e" can act on the state differently after "th" than after "qu". Backwards, from the LSTM's da_t:
 
     dx_t = da_t (1 + u_t)     the gradient of the input's part
     du_t = da_t (1 + x_t)     that of the state's, so that dh_{t-1} = W_hhᵀ du_t

@@ -1,7 +1,7 @@
 """Compiled kernels: the cells' time loops as machine code, made by Numba (extra `[fast]`) where they run.
 
-`charrnn.nn.cells` stays the reference; this package computes the same to rounding. Start with `cells/lstm.py`; what its
-lines are written in is in `vector`, `functions` and `product`, and `engine` runs a network with it.
+`charrnn.nn.cells` is the reference; this package computes the same, up to rounding. Start with `cells/lstm.py`; its
+building blocks are in `vector`, `functions` and `product`, and `engine` runs a network with it.
 
 Nothing here imports Numba until a network is to use it: `CharRNN.use_compiled`.
 """

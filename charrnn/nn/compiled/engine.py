@@ -1,6 +1,6 @@
-"""A network's windows on compiled kernels: parameters are packed once a window, columns shared out over threads.
+"""A network's windows on compiled kernels: parameters are packed once per window, columns split among threads.
 
-    parameters -> panels        once a window, a share by each thread
+    parameters -> panels        once per window, a share by each thread
     each thread: its columns    layer by layer forward, head, layer by layer backward, in buffers of its own
     gradients                   summed in the order of the threads, so that a number of threads has its own bits
 

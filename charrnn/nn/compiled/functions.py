@@ -7,8 +7,8 @@
     tanh x = -(e^y - 1) / (e^y + 1)  with y = -2|x|, and the sign of x: e^y - 1 keeps its digits where x is near 0
     σ(x) = 1 / (1 + e^y) or, where x is negative, e^y / (1 + e^y)  with y = -|x|
 
-Exponents are never positive, so nothing overflows. What is not a number stays so. The error is at most 4 units in the
-last place, of float32 over all its numbers. Source: Cody and Waite (1980), chapters 6 and 13, with Taylor's series.
+Exponents are never positive, so nothing overflows. NaN stays NaN. The error is at most 4 units in the last place, for
+all float32 numbers. Source: Cody and Waite (1980), chapters 6 and 13, with Taylor's series.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How kernels are compiled, and where their machine code is kept from one process to the next.
 
-The only module, with `vector`, that Numba is imported by; `charrnn.nn.compiled.why_not` says whether it can be.
+With `vector`, the only module that imports Numba; `charrnn.nn.compiled.why_not` says whether that is possible.
 """
 
 from __future__ import annotations

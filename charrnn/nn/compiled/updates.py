@@ -1,4 +1,4 @@
-"""Optimisers' updates, compiled: one pass over parameters, gradient and moments, shared out over threads.
+"""Optimisers' updates, compiled: one pass over parameters, gradient and moments, split among threads.
 
 The operations are those of `charrnn.nn.optim` in the same order, each rounded on its own, so the bits are the same, on
 any number of threads, and a run may change from one to the other. An optimiser gets a compiled version by a kernel here

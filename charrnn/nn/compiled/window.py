@@ -1,4 +1,4 @@
-"""What the loops of all cells share: the arrays of a layer's window, the begin of a step, states that are forgotten.
+"""What the loops of all cells share: the arrays of a layer's window, the beginning of a step, states that are reset.
 
 Arrays are in blocks (see `product`), W lanes wide: T steps, B columns, P panels of gates, Q = H / W blocks of states.
 Units are filled up to a whole number of blocks; the units that are too many have weights of zero and stay zero.

@@ -1,4 +1,4 @@
-"""`charrnn sample --interactive`: type a prime, see it continued; settings change between two of them."""
+"""`charrnn sample --interactive`: type a prompt and see it continued; settings may change between prompts."""
 
 from __future__ import annotations
 
