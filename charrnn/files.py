@@ -1,8 +1,8 @@
 """Files that are written whole or not at all, and opened only if they are regular files.
 
-Whatever cannot be written is one error, made here: see `unwritable`. A directory from a stranger may hold a link, a
-pipe or a device in the place of a file: what is read from or written to such a directory goes through `open_regular`,
-which follows no link and opens nothing that may never end.
+Whatever cannot be read or written is one error, made here: see `unreadable` and `unwritable`. A directory from a
+stranger may hold a link, a pipe or a device in the place of a file: what is read from or written to such a directory
+goes through `open_regular`, which follows no link and opens nothing that may never end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from charrnn.errors import CharRNNError, SettingsError, StorageError
+from charrnn.errors import CharRNNError, DataError, SettingsError, StorageError
 
 
 def _numbers(*names: str) -> frozenset[int]:
@@ -32,6 +32,17 @@ _FULL = _numbers("ENOSPC", "EDQUOT", "EFBIG")
 UNSUPPORTED = _numbers("ENOSYS", "ENOLCK", "EOPNOTSUPP", "ENOTSUP", "EINVAL")
 _LONGEST_NAME = 200  # that a message shows whole
 _WINDOWS_TRIES = 50  # of a rename that somebody else is in the way of, 20 ms apart
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for a text or another file of data that cannot be read.
+
+    Args:
+        path: of the file.
+        error: that the system gave.
+    """
+    hint = "give a file, not a directory" if path.is_dir() else None
+    return DataError(f"{path}: cannot be read: {error.strerror or error}", hint=hint)
 
 
 def unwritable(path: Path, error: OSError, what: str = "", *, hint: str | None = None) -> CharRNNError:

@@ -178,6 +178,8 @@ def _usage_error(error: Any) -> Outcome:
     # Newer Typers pass on the words of a validator, which repeat themselves.
     message = re.sub(r"Value error, |, unable to parse .*", "", error.format_message())
     context = getattr(error, "ctx", None)
+    if getattr(getattr(error, "param", None), "name", None) == "config" and message.startswith("Missing"):
+        return Outcome(2, message, "add --config FILE; to write one for a text: charrnn config suggest TEXT > my.yaml")
     return Outcome(2, message, f"see {context.command_path} --help" if context else None)
 
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO, Protocol
 
 from charrnn.errors import DataError
-from charrnn.files import atomic_writer, writing
+from charrnn.files import atomic_writer, unreadable, writing
 
 _PIECE = 1 << 20
 _MOST_TIMES, _ALWAYS = 500, 1 << 26  # as large as packed, or bytes, that a text may become; few shrink by more than 10
@@ -46,7 +46,7 @@ class RawFile:
             self._file.seek(0)
             self._limit = max(_ALWAYS, _MOST_TIMES * os.fstat(self._file.fileno()).st_size)
         except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+            raise unreadable(path, error) from None
         self.packed = _packing(magic)
         self._source = _unpacked(self._file, self.packed)
 
@@ -77,7 +77,7 @@ class RawFile:
             piece = self._source.read(size)
         except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise DataError(f"{self.path}: cannot be read: {error.strerror}") from None
+                raise unreadable(self.path, error) from None
             reason = "it is cut short" if isinstance(error, EOFError) else str(error)
             raise DataError(f"{self.path}: the {self.packed} data is damaged: {reason}") from None
         self._unpacked += len(piece)

@@ -19,7 +19,7 @@ from charrnn.config.schema import Config
 from charrnn.config.typed_json import Count, Label, Number, Record, Scalar, decode
 from charrnn.data.detect import kind_of
 from charrnn.errors import CharRNNError, DataError
-from charrnn.files import open_regular, read_regular
+from charrnn.files import open_regular, read_regular, unreadable
 
 T = TypeVar("T")
 
@@ -152,7 +152,7 @@ def read_rows(file: Path) -> Iterator[Row | Note]:
         hint = run_meant(file.parent, "give the directory of a run")
         raise DataError(f"{file.parent}: not a run directory", hint=hint) from None
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
+        raise unreadable(file, error) from None
 
 
 def read_object(file: Path, kind: type[T], *, limit: int = _SMALL) -> T | None:
@@ -166,7 +166,7 @@ def read_object(file: Path, kind: type[T], *, limit: int = _SMALL) -> T | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
+        raise unreadable(file, error) from None
     except ValueError as error:
         raise DataError(f"{file}: damaged: {error}") from None
 
@@ -205,7 +205,7 @@ def read_text(file: Path, *, limit: int, end: bool = False) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
+        raise unreadable(file, error) from None
 
 
 def read_run_config(folder: Path) -> Config:

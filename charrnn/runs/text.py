@@ -23,7 +23,7 @@ from charrnn.data.sources import STDIN, FoundFiles, expand
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import split_bounds
 from charrnn.errors import DataError, naming
-from charrnn.files import read_named
+from charrnn.files import read_named, unreadable
 from charrnn.nn.params import IdArray
 from charrnn.runs.checkpoint import Checkpoint
 
@@ -282,7 +282,7 @@ def _read(text: Path) -> bytes:
         try:
             return read_named(text)
         except OSError as error:
-            raise DataError(f"{text}: cannot be read: {error.strerror}") from None
+            raise unreadable(text, error) from None
     with RawFile(text) as file:
         data = bytearray()
         while piece := file.read(1 << 20):

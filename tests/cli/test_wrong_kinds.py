@@ -140,3 +140,15 @@ def test_runs_in_a_directory_are_no_texts(charrnn_here: Run, folder: Path) -> No
     (folder / "checkpoints" / "a" / "history.jsonl").write_text("{}\n")
     assert charrnn_here("corpus", "info", ".", "--json").stdout.count('"files": 1,') == 1  # verse.txt alone
     assert_one_line_error(charrnn_here("train", "checkpoints"), 3, "no files found", "outside of runs")
+
+
+@pytest.mark.parametrize("command", ["sample {} --prompt-file .", "eval {} --text .", "compress {} . -o packed"])
+def test_a_directory_in_the_place_of_a_file(charrnn_here: Run, folder: Path, command: str) -> None:
+    error = charrnn_here(*command.format(folder / "checkpoints" / "a").split())
+    assert_one_line_error(error, 3, "cannot be read")
+    assert "give a file, not a directory" in error.stderr
+
+
+@pytest.mark.parametrize("command", ["find-lr verse.txt", "gradcheck"])
+def test_missing_settings_can_be_written(charrnn_here: Run, command: str) -> None:
+    assert_one_line_error(charrnn_here(*command.split()), 2, "charrnn config suggest TEXT > my.yaml")

@@ -99,13 +99,12 @@ def decompress(
 
 
 def _read(file: Path) -> bytes:
-    from charrnn.errors import DataError
-    from charrnn.files import read_named
+    from charrnn.files import read_named, unreadable
 
     try:
         return read_named(file)
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from None
+        raise unreadable(file, error) from None
 
 
 def _check_folder(output: Path) -> None:

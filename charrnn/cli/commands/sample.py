@@ -280,13 +280,12 @@ def _prompt_ids(
 
 
 def _read(source: Path) -> bytes:
-    from charrnn.errors import DataError
-    from charrnn.files import read_named
+    from charrnn.files import read_named, unreadable
 
     try:
         return sys.stdin.buffer.read() if str(source) == "-" else read_named(source)
     except OSError as error:
-        raise DataError(f"{source}: cannot be read: {error.strerror}") from None
+        raise unreadable(source, error) from None
 
 
 def _seed(seed: int | None, quiet: bool, beam: int) -> int:
