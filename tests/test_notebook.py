@@ -33,6 +33,25 @@ def code(language: str) -> list[str]:
     return [text for kind, text in build.cells(language) if kind == "code"]
 
 
+def losses(notebook: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
+    """Cell -> loss of its networks on unseen text (nats): mean, of the worst seed, of the best seed."""
+    printed = "".join("".join(output.get("text", [])) for output in outputs(notebook))
+    row = r"^(RNN|LSTM|GRU) 1x\d+, [\d,]+ +([\d.]+) +[\d.]+ +[\d.]+ +([\d.]+) - ([\d.]+)$"
+    return {cell: (float(a), float(b), float(c)) for cell, a, b, c in re.findall(row, printed, re.MULTILINE)}
+
+
+def committed(language: str) -> dict[str, Any]:
+    notebook: dict[str, Any] = json.loads(build.NOTEBOOKS[language].read_text(encoding="utf-8"))
+    return notebook
+
+
+@languages
+def test_the_table_of_cells_shows_what_the_words_say(language: str) -> None:
+    rnn, lstm, gru = (losses(committed(language))[cell] for cell in ("RNN", "LSTM", "GRU"))
+    assert max(rnn[2], gru[2]) < min(rnn[1], gru[1])  # their seeds overlap
+    assert lstm[2] > max(rnn[1], gru[1])
+
+
 @languages
 def test_the_notebook_is_committed_as_it_ran(language: str) -> None:
     text = build.NOTEBOOKS[language].read_text(encoding="utf-8")
@@ -102,3 +121,6 @@ def test_the_notebook_runs_again(language: str, monkeypatch: pytest.MonkeyPatch)
     assert pictures(made) == PLOTS
     errors = [output for output in outputs(made) if output.get("name") == "stderr"]
     assert not errors
+    before, now = losses(committed(language)), losses(made)
+    assert before.keys() == now.keys() == {"RNN", "LSTM", "GRU"}
+    assert all(abs(before[cell][0] - now[cell][0]) < 0.05 for cell in before)  # a network that unlearns is no noise
