@@ -32,7 +32,7 @@ def test_a_text_is_all_it_takes_and_no_run_is_overwritten(charrnn_here: Run, fol
     config = load_config(folder / "checkpoints/my/config.yaml")
     assert (config.corpus.source, config.model.cell, config.model.hidden_size) == (
         "my.txt",
-        "lstm",
+        "gru",
         8,
     )  # so small a text
     assert config.training.max_minutes == 3.0
