@@ -30,11 +30,8 @@ def test_a_text_is_all_it_takes_and_no_run_is_overwritten(charrnn_here: Run, fol
     lines = done.stderr.splitlines()
     assert [line.partition(":")[0] for line in lines[:3]] == ["text", "network", "training"]
     config = load_config(folder / "checkpoints/my/config.yaml")
-    assert (config.corpus.source, config.model.cell, config.model.hidden_size) == (
-        "my.txt",
-        "gru",
-        8,
-    )  # so small a text
+    chosen = (config.corpus.source, config.model.cell, config.model.hidden_size)
+    assert chosen == ("my.txt", "gru", 8)  # so small a text
     assert config.training.max_minutes == 3.0
     first = (folder / "checkpoints/my/last.npz").read_bytes()
     assert charrnn_here("train", "my.txt", "-q", *SHORT).stderr == ""
