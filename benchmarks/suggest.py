@@ -27,13 +27,9 @@ QUICKSTART = {
     "training.learning_rate": 0.005,
 }  # fmt: skip
 LOOKS = 12  # validations of a trial
-VALIDATED = 50_000  # characters of the validation part at most, lest a trial validates for longer than it trains
-BEHIND = (
-    (0.16, 0.3),
-    (0.25, 0.2),
-    (0.5, 0.1),
-    (0.75, 0.06),
-)  # share of the time -> nats behind the best that end a trial
+VALIDATED = 50_000  # characters at most: validation should not take longer than training
+# Share of the time -> nats behind the best that end a trial.
+BEHIND = ((0.16, 0.3), (0.25, 0.2), (0.5, 0.1), (0.75, 0.06))
 RISEN = 0.3  # nats above its own best: it only learns by heart
 
 
@@ -167,11 +163,12 @@ def main() -> None:
             path = cut(name, size, args.offset, args.output.parent / "texts")
             for seconds in args.seconds:
                 runs = _measured(path, seconds, args.trials, args.output, against_chosen=args.against_chosen)
-                losses = {k: run["loss"] for k, run in runs.items()}
-                best = min((k for k in runs if k.startswith("trial")), key=lambda k: losses[k], default="quickstart")
+                own, trials = runs["chosen"], [run for k, run in runs.items() if k.startswith("trial")]
+                best = min(trials, key=lambda run: run["loss"], default=None)
                 table.add_row(
-                    name, f"{size:,}", f"{seconds:g}", f"{losses['chosen']:.3f}", _reached(runs["quickstart"]),
-                    _reached(runs[best]), f"{losses['chosen'] - losses[best]:+.3f}", _short(runs["chosen"]["settings"]),
+                    name, f"{size:,}", f"{seconds:g}", _reached(own), _reached(runs["quickstart"]),
+                    _reached(best) if best else "no trials", f"{own['loss'] - best['loss']:+.3f}" if best else "",
+                    _short(own["settings"]),
                 )  # fmt: skip
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
@@ -185,13 +182,19 @@ def _measured(
     for name, settings in contests(path, seconds, trials):
         if name in runs:
             continue
-        rivals = runs if against_chosen else {k: run for k, run in runs.items() if k.startswith("trial")}
-        others = list(rivals.values()) if name != "chosen" and (against_chosen or name != "quickstart") else []
+        others = _rivals(name, runs, against_chosen=against_chosen)
         runs[name] = {"text": path.name, "budget": seconds, "name": name, **trained(path, seconds, settings, others)}
         with output.open("a", encoding="utf-8") as file:
             file.write(json.dumps(runs[name]) + "\n")
         print(f"{path.name} {seconds:g} s, {name}: {runs[name]['loss']:.4f} {_short(settings)}", file=sys.stderr)
     return runs
+
+
+def _rivals(name: str, runs: dict[str, dict[str, Any]], *, against_chosen: bool) -> list[dict[str, Any]]:
+    """The runs that this one is stopped for being far behind of."""
+    if name == "chosen" or (name == "quickstart" and not against_chosen):
+        return []
+    return [run for k, run in runs.items() if against_chosen or k.startswith("trial")]
 
 
 def _reached(run: dict[str, Any]) -> str:

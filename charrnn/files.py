@@ -253,12 +253,15 @@ def read_named(path: Path) -> bytes:
     """All of a file or pipe that the user has named, but not of a device, which may have no end.
 
     Raises:
-        OSError: missing, not permitted, or a device.
+        DataError: missing, not permitted, or a device.
     """
-    mode = path.stat().st_mode
-    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        raise IrregularFileError(errno.EINVAL, "a device, neither a file nor a pipe")
-    return path.read_bytes()
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise IrregularFileError(errno.EINVAL, "a device, neither a file nor a pipe")
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:

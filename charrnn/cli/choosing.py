@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -95,7 +94,7 @@ def chosen(
     except EncodingError as error:
         hint: str | None = f"add --set corpus.encoding={error.likely or 'NAME'}, or =bytes to learn single bytes"
         if error.kind is not None:
-            hint = next((_for_saved(text) for text in texts if text.endswith(".npz")), error.hint)
+            hint = next((_for_saved(Path(text)) for text in texts if text.endswith(".npz")), error.hint)
         raise DataError(error.message, hint=hint) from None
 
 
@@ -155,12 +154,17 @@ def settings_in(path: Path) -> tuple[str, str | None] | None:
     return ("settings", f"to train with them: charrnn train --config {shlex.quote(str(path))}") if ours else None
 
 
-def _for_saved(path: str) -> str:
+def to_continue_sweep(folder: Path) -> str | None:
+    """What to do with the directory of a sweep; None for any other."""
+    return "to continue a sweep: charrnn sweep FILE --resume" if (folder / "sweep.json").is_file() else None
+
+
+def _for_saved(path: Path) -> str:
     """What to do with a run or a checkpoint that was given as a text."""
-    folder = Path(path) if os.path.isdir(path) else Path(path).parent
-    if (folder / "sweep.json").is_file():
-        return "to continue a sweep: charrnn sweep FILE --resume"
-    start = f"to start from its weights: charrnn train TEXT --init-from {shlex.quote(path)}"
+    folder = path if path.is_dir() else path.parent
+    if sweep := to_continue_sweep(folder):
+        return sweep
+    start = f"to start from its weights: charrnn train TEXT --init-from {shlex.quote(str(path))}"
     runs = (folder / "last.npz").is_file()
     return f"to continue its run: charrnn train --resume {shlex.quote(str(folder))}; {start}" if runs else start
 
@@ -176,13 +180,14 @@ def _check_known(texts: Sequence[str]) -> None:
     from charrnn.errors import DataError
 
     for text in texts:
-        if holds_run(Path(expand(text))):
-            raise DataError(f"{text}: a run, not a text", hint=_for_saved(expand(text)))
+        path = Path(expand(text))
+        if holds_run(path):
+            raise DataError(f"{text}: a run, not a text", hint=_for_saved(path))
         if text in recipes() and text not in catalogue() and not Path(text).exists():
             raise DataError(f"{text}: a recipe, not a text", hint=f"its settings: charrnn config show {text}")
-        if found := settings_in(Path(expand(text))):
+        if found := settings_in(path):
             raise DataError(f"{text}: {found[0]}, not a text", hint=found[1])
-        if text == STDIN or text in catalogue() or Path(expand(text)).exists() or glob.has_magic(text):
+        if text == STDIN or text in catalogue() or path.exists() or glob.has_magic(text):
             continue
         close = nearest(text, [*catalogue(), *recipes(), *_beside(text)])
         hint = f"did you mean {close}?" if close else "see charrnn corpus list and charrnn config list"

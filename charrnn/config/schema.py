@@ -43,6 +43,11 @@ def renamed(path: str, value: object) -> tuple[str, object]:
     return RENAMED.get(path, path), values.get(value, value) if isinstance(value, str) else value
 
 
+def source_name(source: str) -> str:
+    """A source of text as a message names it."""
+    return "standard input" if source == "-" else source
+
+
 class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The text to learn from and how it is split."""
 
@@ -88,13 +93,13 @@ class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @property
     def title(self) -> str:
         """The source as a message names it."""
-        return ", ".join("standard input" if source == "-" else source for source in self.sources)
+        return ", ".join(map(source_name, self.sources))
 
     @property
     def label(self) -> str:
         """The text's name for others, without folders of this machine; of several sources the first."""
         if (first := self.sources[0]) == "-":
-            return "standard input"
+            return source_name(first)
         path = PurePath(first)
         path = path.parent if set("*?[") & set(path.name) else path  # a glob: the folder it looks in
         return (path.name or "a text") + (" and others" if len(self.sources) > 1 else "")

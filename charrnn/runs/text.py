@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charrnn.config.schema import CorpusSettings
+from charrnn.config.schema import CorpusSettings, source_name
 from charrnn.data.corpora import cache_dir, catalogue, find_files, spool_dir
 from charrnn.data.decoding import TextRules
 from charrnn.data.documents import alphabetical, shuffled
@@ -23,7 +23,7 @@ from charrnn.data.sources import STDIN, FoundFiles, expand
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import split_bounds
 from charrnn.errors import DataError, naming
-from charrnn.files import read_named, unreadable
+from charrnn.files import read_named
 from charrnn.nn.params import IdArray
 from charrnn.runs.checkpoint import Checkpoint
 
@@ -271,7 +271,7 @@ def read_text(text: Path, rules: TextRules) -> tuple[str, str | bytes]:
     Raises:
         DataError: unreadable, or not in its encoding.
     """
-    name = "standard input" if str(text) == STDIN else str(text)
+    name = source_name(str(text))
     return name, rules.decode(_read(text), name=name)
 
 
@@ -279,10 +279,7 @@ def _read(text: Path) -> bytes:
     if str(text) == STDIN:
         return sys.stdin.buffer.read()
     if not text.is_file():  # a pipe, or missing
-        try:
-            return read_named(text)
-        except OSError as error:
-            raise unreadable(text, error) from None
+        return read_named(text)
     with RawFile(text) as file:
         data = bytearray()
         while piece := file.read(1 << 20):

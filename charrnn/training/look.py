@@ -36,7 +36,7 @@ def first_look(trainer: Trainer) -> FirstLook:
 
 
 def sample_now(trainer: Trainer) -> str:
-    """A sample of the network as it is now, of the length in the settings."""
+    """A sample from the network in its present state, as long as the settings say."""
     t: TrainingSettings = trainer.config.training
     vocabulary = trainer.text.vocabulary
     start = make_start(trainer.model, vocabulary, trainer.opening, trainer.state, trainer.separator)

@@ -116,8 +116,8 @@ class Trainer:
         plan = replica_spec(config, text, len(train), self.separator, self.counters.replicas, self.kernels.name)
         self.group = make_group(plan, self.stream)
         self.counters.replicas = self.group.count
-        self._stopping, self._told, self._looked, self._last_seconds = False, False, False, 0.0
-        self._saved_step = self.counters.step
+        self._stopping = self._told = self._looked = False
+        self._last_seconds, self._saved_step = 0.0, self.counters.step
         self.model, self.state = self.group.model, self.group.state
         self.optimizer = make_optimizer(t.optimizer, self.model, OptimizerOptions.of(t))
         if resume_from is None:

@@ -44,9 +44,10 @@ def compress(
     from charrnn.cli.views.table import print_table
     from charrnn.evaluation.compression import codec
     from charrnn.evaluation.compressors import compressed_bits_per_char
+    from charrnn.files import read_named
 
     loaded = load(checkpoint)
-    data = _read(file)
+    data = read_named(file)
     _check_folder(output)
     if ngram:
         loaded = with_ngram(loaded, corpus)
@@ -81,9 +82,10 @@ def decompress(
     from charrnn.cli.views.progress import byte_progress
     from charrnn.errors import naming
     from charrnn.evaluation.compression import codec
+    from charrnn.files import read_named
 
     loaded = load(checkpoint)
-    packed = _read(file)
+    packed = read_named(file)
     _check_folder(output)
     with naming(file):
         if codec.needs_ngram(packed):
@@ -96,15 +98,6 @@ def decompress(
     _write(output, data)
     if not quiet:
         tell(f"wrote {output}, {len(data):,} bytes")
-
-
-def _read(file: Path) -> bytes:
-    from charrnn.files import read_named, unreadable
-
-    try:
-        return read_named(file)
-    except OSError as error:
-        raise unreadable(file, error) from None
 
 
 def _check_folder(output: Path) -> None:

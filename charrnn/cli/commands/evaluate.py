@@ -85,6 +85,7 @@ def evaluate(
     from charrnn.api import load
     from charrnn.cli.output import write_json
     from charrnn.cli.views.progress import byte_progress
+    from charrnn.config.schema import source_name
     from charrnn.runs.kernels import speed_up_reading
     from charrnn.runs.text import file_ids, separator_ids, text_before
 
@@ -98,7 +99,7 @@ def evaluate(
         before = text_before(parts or {}, split.value)
     else:
         _check_unknown(unknown)
-        ids, name = file_ids(text, loaded, unknown), "standard input" if str(text) == "-" else str(text)
+        ids, name = file_ids(text, loaded, unknown), source_name(str(text))
         before = None
     _check_length(ids, name)
     if ngram:

@@ -127,8 +127,9 @@ def _baselines(history: History, corpus: list[str] | None) -> dict[str, float]:
 
 
 def _text_name(history: History) -> str:
-    sources = history.config().corpus.sources
-    return ", ".join("standard input" if source == "-" else str(_without_folder(source)) for source in sources)
+    from charrnn.config.schema import source_name
+
+    return ", ".join(_without_folder(source_name(source)) for source in history.config().corpus.sources)
 
 
 def _without_folder(value: Any) -> Any:

@@ -250,10 +250,11 @@ def _saved_settings(folder: Path, overrides: list[str]) -> Config:
 
 def _to_resume(path: Path) -> str | None:
     """What to do about a path that is not the directory of a run to continue."""
+    from charrnn.cli.choosing import to_continue_sweep
     from charrnn.runs.reading import run_meant
 
-    if (path / "sweep.json").is_file():
-        return "to continue a sweep: charrnn sweep FILE --resume"
+    if sweep := to_continue_sweep(path):
+        return sweep
     if (path.parent / "last.npz").is_file():
         return f"did you mean {path.parent}?"
     return run_meant(path, "charrnn runs lists the runs" if path.exists() else "start it without --resume")
