@@ -1,10 +1,11 @@
 """`python -m benchmarks.suggest TEXT...`: what the settings that `charrnn train TEXT` chooses are worth.
 
 For each text and time: the loss with chosen settings, with those of the quickstart before there were chosen ones, and
-the best of a random search. Time is that of one processor spent on training, so that a busy machine changes nothing;
-a trial that is far behind the best trial at the same share of its time is stopped, as is one that learns the text by
-heart. With --against-chosen, so is whatever is far behind the chosen settings: that takes half the time, but says less
-about the trials. Results are added to a file as they come: the same command continues a benchmark that was stopped.
+the best of a random search. Time is that of one processor spent on training, so that a busy machine changes nothing.
+The search trains all its trials for a quarter of the time, the better ones for half, and the best two to the end; in
+thirteen searches without that rule, it would have lost none of the best trials. A run that is far behind or only
+learns the text by heart is stopped earlier. Results are added to a file as they come: the same command continues a
+benchmark that was stopped.
 """
 
 from __future__ import annotations
@@ -17,19 +18,24 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from charrnn.config.schema import Config
+    from charrnn.data.encode import EncodedText
 
 QUICKSTART = {
     "model.cell": "lstm", "model.hidden_size": 256, "training.batch_size": 16, "training.seq_length": 32,
     "training.learning_rate": 0.005,
 }  # fmt: skip
-LOOKS = 12  # validations of a trial
+# Shares of the time at which a run is validated: closer at its beginning, where a small text is soon learned by heart.
+LOOKS = (*(0.75**k / 12 for k in range(10, 0, -1)), *(k / 12 for k in range(1, 13)))
 VALIDATED = 50_000  # characters at most: validation should not take longer than training
-# Share of the time -> nats behind the best that end a trial.
-BEHIND = ((0.16, 0.3), (0.25, 0.2), (0.5, 0.1), (0.75, 0.06))
+RUNGS = ((3 / 12, 5), (6 / 12, 2))  # share of the time -> trials that go on
+FAR_BEHIND = ((1 / 6, 0.3), (1 / 4, 0.2), (1 / 2, 0.1), (3 / 4, 0.06))  # share of the time -> nats that end a run
 RISEN = 0.3  # nats above its own best: it only learns by heart
 
 
@@ -56,69 +62,135 @@ def _drawn(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def trained(path: Path, seconds: float, settings: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, Any]:
-    """Train on a text for seconds of one processor; its best validation loss and how it came about."""
-    from charrnn.config.load import config_from_dict
-    from charrnn.errors import DivergenceError
-    from charrnn.evaluation.loss import evaluate
-    from charrnn.runs.directory import RunDirectory
-    from charrnn.runs.text import encode_corpus
-    from charrnn.training.trainer import Trainer
+class Contestant:
+    """Settings that learn a text for seconds of one processor, with pauses.
 
-    sections: dict[str, Any] = {"corpus": {"source": str(path)}, "model": {}, "training": {"epochs": None}}
-    for name, value in {**settings, "training.max_minutes": seconds / 60, "training.replicas": 1}.items():
-        section, _, key = name.partition(".")
-        sections[section][key] = value
-    config = config_from_dict(sections, where="the benchmark")
-    trainer = Trainer(config, encode_corpus(config.corpus), RunDirectory(Path()), clock=time.process_time)
-    curve: list[tuple[float, float]] = []
-    t, n = config.training, trainer.counters
-    trainer.group.start()
-    try:
-        ended = False
-        while not ended:
-            trainer.take_step()
-            passes = n.epoch + n.window / trainer.stream.windows_per_epoch
-            share = max(n.seconds / seconds, passes / (t.epochs or math.inf))
-            ended = share >= 1
-            if share >= (len(curve) + 1) / LOOKS or ended:
-                val_ids, separator = trainer.val_ids[:VALIDATED], trainer.separator
-                loss = evaluate(trainer.model, val_ids, separator=separator, before=trainer.stream.ids).loss
-                ended = ended or _hopeless(share, loss, curve, others)
-                curve.append((round(share, 3), round(loss, 4)))
-    except DivergenceError:
-        pass
-    finally:
-        trainer.group.close()
-    best = min((loss for _, loss in curve), default=math.nan)
-    return {
-        "loss": best, "seconds": round(n.seconds, 2), "passes": round(passes, 1), "curve": curve,
-        "settings": settings, "parameters": trainer.model.params.size, "chars_per_second": round(n.chars / n.seconds),
-    }  # fmt: skip
+    Attributes:
+        curve: share of the time -> validation loss.
+        ended: whether it has used its time, or failed.
+    """
+
+    def __init__(self, name: str, config: Config, settings: dict[str, Any], text: EncodedText) -> None:
+        from charrnn.runs.directory import RunDirectory
+        from charrnn.training.trainer import Trainer
+
+        self.name, self.settings, self.seconds = name, settings, 60 * (config.training.max_minutes or math.inf)
+        self.trainer = Trainer(config, text, RunDirectory(Path()), clock=time.process_time)
+        self.trainer.group.start()
+        self.curve: list[tuple[float, float]] = []
+        self.ended = False
+
+    @property
+    def loss(self) -> float:
+        """The best so far."""
+        return min((loss for _, loss in self.curve), default=math.inf)
+
+    @property
+    def passes(self) -> float:
+        """Over the training part."""
+        n = self.trainer.counters
+        return n.epoch + n.window / self.trainer.stream.windows_per_epoch
+
+    def look(self) -> None:
+        """Train until the next validation, and validate."""
+        from charrnn.errors import DivergenceError
+
+        n, epochs = self.trainer.counters, self.trainer.config.training.epochs or math.inf
+        share, due = 0.0, LOOKS[len(self.curve)]
+        try:
+            while share < due:
+                self.trainer.take_step()
+                share = max(n.seconds / self.seconds, self.passes / epochs)
+        except DivergenceError:
+            self.ended = True
+            return
+        self.curve.append((round(share, 4), round(self._validated(), 4)))
+        self.ended = share >= 1 or self.curve[-1][1] > self.loss + RISEN
+
+    def _validated(self) -> float:
+        from charrnn.evaluation.loss import evaluate
+
+        t = self.trainer
+        return evaluate(t.model, t.val_ids[:VALIDATED], separator=t.separator, before=t.stream.ids).loss
+
+    def result(self) -> dict[str, Any]:
+        """What is kept of it."""
+        self.trainer.group.close()
+        n = self.trainer.counters
+        return {
+            "name": self.name, "loss": self.loss if self.curve else math.nan, "seconds": round(n.seconds, 2),
+            "passes": round(self.passes, 1), "curve": self.curve, "settings": self.settings,
+            "parameters": self.trainer.model.params.size, "chars_per_second": round(n.chars / n.seconds),
+        }  # fmt: skip
 
 
-def _hopeless(share: float, loss: float, curve: list[tuple[float, float]], others: list[dict[str, Any]]) -> bool:
-    """Whether a trial has no chance of being the best, by how the others were at that time and by its own past."""
-    if any(loss > earlier + RISEN for _, earlier in curve):
+def run_alone(contestant: Contestant, leader: dict[str, Any] | None) -> dict[str, Any]:
+    """Train to the end, or until it is far behind the leader."""
+    while not contestant.ended:
+        contestant.look()
+        if leader and _far_behind(contestant, [leader["curve"]]):
+            break
+    return contestant.result()
+
+
+def search(trials: list[Contestant], dropped: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Train the trials side by side; each is given back when it ends.
+
+    Args:
+        trials: not begun.
+        dropped: those of an earlier search of the same trials.
+    """
+    past = [run["curve"] for run in dropped]
+    for look in LOOKS:
+        for trial in trials:
+            trial.look()
+        curves = past + [trial.curve for trial in trials]
+        going = [trial for trial in trials if not (trial.ended or _far_behind(trial, curves))]
+        for share, places in RUNGS:
+            if look == share:
+                best = sorted(_best_until(curve, share) for curve in curves)[:places]
+                going = [trial for trial in going if trial.loss <= best[-1]]
+        over = [trial for trial in trials if trial not in going]
+        yield from (trial.result() for trial in over)
+        past, trials = past + [trial.curve for trial in over], going
+
+
+def _far_behind(run: Contestant, curves: list[list[tuple[float, float]]]) -> bool:
+    """Whether it has no chance against the best of some curves, by what they were at the same share of their time."""
+    if not run.curve:
         return True
-    then = [lost for other in others for at, lost in other["curve"] if abs(at - share) < 0.5 / LOOKS]
-    return bool(then) and any(share >= since and loss > min(then) + behind for since, behind in BEHIND)
+    share, loss = run.curve[-1]
+    best = min(_best_until(curve, share) for curve in curves)
+    return any(share >= since and loss > best + behind for since, behind in FAR_BEHIND)
+
+
+def _best_until(curve: list[tuple[float, float]], share: float) -> float:
+    return min((loss for at, loss in curve if at < share + 0.01), default=math.inf)
 
 
 def chosen(path: Path, seconds: float) -> dict[str, Any]:
     """What the rule says; its speed is measured in time of one processor as well."""
-    from charrnn.config.load import config_from_dict
     from charrnn.config.suggest import suggest
     from charrnn.runs.text import encode_corpus
     from charrnn.training.choice import measure_speed, outline_of
 
-    sections = {"corpus": {"source": str(path)}, "training": {"replicas": 1}}
-    config = config_from_dict(sections, where="the benchmark")
+    config = _config(path, seconds, {})
     text = encode_corpus(config.corpus)
     speed = measure_speed(config, text, seconds / 60, clock=time.process_time)
     found = suggest(outline_of(path.name, text), speed=speed, minutes=seconds / 60).settings
     late = ("eval_every", "sample_every", "log_every", "checkpoint_every", "max_minutes")
     return {f"{section}.{k}": v for section, values in found.items() for k, v in values.items() if k not in late}
+
+
+def _config(path: Path, seconds: float, settings: dict[str, Any]) -> Config:
+    from charrnn.config.load import config_from_dict
+
+    training = {"epochs": None, "max_minutes": seconds / 60, "replicas": 1}
+    sections: dict[str, dict[str, Any]] = {"corpus": {"source": str(path)}, "model": {}, "training": training}
+    for name, value in settings.items():
+        section, _, key = name.partition(".")
+        sections[section][key] = value
+    return config_from_dict(sections, where="the benchmark")
 
 
 def cut(name: str, characters: int, offset: int, folder: Path) -> Path:
@@ -134,15 +206,6 @@ def cut(name: str, characters: int, offset: int, folder: Path) -> Path:
     return path
 
 
-def contests(path: Path, seconds: float, trials: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names and settings of what is trained; all are validated on the same text."""
-    best = chosen(path, seconds)
-    corpus = {name: value for name, value in best.items() if name.startswith("corpus.")}
-    yield "chosen", best
-    yield "quickstart", {**QUICKSTART, **corpus}
-    yield from ((f"trial {k}", {**settings, **corpus}) for k, settings in enumerate(drawn(path.name, trials)))
-
-
 def main() -> None:
     """Parse the command line, train what is not in the file yet, print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.suggest", description=__doc__)
@@ -151,7 +214,6 @@ def main() -> None:
     parser.add_argument("--offset", type=int, default=0, help="characters of each text to skip")
     parser.add_argument("--seconds", type=float, nargs="+", default=[30.0], help="of training per run")
     parser.add_argument("--trials", type=int, default=12, help="of the random search")
-    parser.add_argument("--against-chosen", action="store_true", help="stop what is far behind the chosen settings")
     parser.add_argument("--output", type=Path, default=Path("suggest.jsonl"), help="file with every run")
     args = parser.parse_args()
     from charrnn.blas import choose_kernel
@@ -162,7 +224,7 @@ def main() -> None:
         for size in args.sizes:
             path = cut(name, size, args.offset, args.output.parent / "texts")
             for seconds in args.seconds:
-                runs = _measured(path, seconds, args.trials, args.output, against_chosen=args.against_chosen)
+                runs = measured(path, seconds, args.trials, args.output)
                 own, trials = runs["chosen"], [run for k, run in runs.items() if k.startswith("trial")]
                 best = min(trials, key=lambda run: run["loss"], default=None)
                 table.add_row(
@@ -173,28 +235,36 @@ def main() -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _measured(
-    path: Path, seconds: float, trials: int, output: Path, *, against_chosen: bool
-) -> dict[str, dict[str, Any]]:
+def measured(path: Path, seconds: float, trials: int, output: Path) -> dict[str, dict[str, Any]]:
+    """Name -> run, for one text and time; all are validated on the same text."""
+    from charrnn.runs.text import encode_corpus
+
     lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
     found = [run for run in map(json.loads, lines) if (run["text"], run["budget"]) == (path.name, seconds)]
     runs = {run["name"]: run for run in found}
-    for name, settings in contests(path, seconds, trials):
-        if name in runs:
-            continue
-        others = _rivals(name, runs, against_chosen=against_chosen)
-        runs[name] = {"text": path.name, "budget": seconds, "name": name, **trained(path, seconds, settings, others)}
+    best = runs["chosen"]["settings"] if "chosen" in runs else chosen(path, seconds)
+    corpus = {name: value for name, value in best.items() if name.startswith("corpus.")}
+    text = encode_corpus(_config(path, seconds, corpus).corpus)
+
+    def enter(name: str, settings: dict[str, Any]) -> Contestant:
+        settings = {**settings, **corpus}
+        return Contestant(name, _config(path, seconds, settings), settings, text)
+
+    def keep(run: dict[str, Any]) -> None:
+        runs[run["name"]] = run = {"text": path.name, "budget": seconds, **run}
         with output.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(runs[name]) + "\n")
-        print(f"{path.name} {seconds:g} s, {name}: {runs[name]['loss']:.4f} {_short(settings)}", file=sys.stderr)
+            file.write(json.dumps(run) + "\n")
+        print(f"{path.name} {seconds:g} s, {run['name']}: {_reached(run)} {_short(run['settings'])}", file=sys.stderr)
+
+    if "chosen" not in runs:
+        keep(run_alone(enter("chosen", best), None))
+    if "quickstart" not in runs:
+        keep(run_alone(enter("quickstart", QUICKSTART), runs["chosen"]))
+    drawn_now = {f"trial {k}": settings for k, settings in enumerate(drawn(path.name, trials))}
+    dropped = [run for name, run in runs.items() if name in drawn_now]
+    for run in search([enter(k, settings) for k, settings in drawn_now.items() if k not in runs], dropped):
+        keep(run)
     return runs
-
-
-def _rivals(name: str, runs: dict[str, dict[str, Any]], *, against_chosen: bool) -> list[dict[str, Any]]:
-    """The runs that this one is stopped for being far behind of."""
-    if name == "chosen" or (name == "quickstart" and not against_chosen):
-        return []
-    return [run for k, run in runs.items() if against_chosen or k.startswith("trial")]
 
 
 def _reached(run: dict[str, Any]) -> str:

@@ -5,6 +5,8 @@ Sources: Bengio, Simard and Frasconi (1994); Pascanu, Mikolov and Bengio (2013).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -70,3 +72,20 @@ def loss_by_context(
     nats = model.loss(window.inputs, window.targets, model.zero_state(places), resets=window.resets)
     out: Floats = nats.astype(np.float64).mean(axis=1)
     return out
+
+
+def grouped_by_length(loss: Floats) -> tuple[Floats, Floats]:
+    """Lengths of context and the loss at each, for a plot with a logarithmic axis.
+
+    Lengths within a tenth of each other are averaged: the model hardly tells them apart, but each was measured on other
+    symbols, so that single ones scatter.
+
+    Args:
+        loss: (steps,) from `loss_by_context`.
+    """
+    starts = [1]
+    while starts[-1] <= len(loss):
+        starts.append(max(starts[-1] + 1, round(1.1 * starts[-1])))
+    groups = [(k, min(end, len(loss) + 1)) for k, end in pairwise(starts)]
+    lengths = np.array([(k + end - 1) / 2 for k, end in groups])
+    return lengths, np.array([loss[k - 1 : end - 1].mean() for k, end in groups])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import cut_window
 from charrnn.inspection import properties
 from charrnn.inspection.errors import NGRAM, by_character, by_frequency, by_place_in_word
-from charrnn.inspection.memory import gradient_memory, loss_by_context
+from charrnn.inspection.memory import gradient_memory, grouped_by_length, loss_by_context
 from charrnn.inspection.predictions import best_and_worst, predictions
 from charrnn.inspection.trace import Trace, trace_text
 from charrnn.inspection.units import rank_units, saturation
@@ -132,6 +133,19 @@ def test_memory_curves_have_the_order_they_say() -> None:
     assert context[0] == pytest.approx(np.mean(alone), rel=1e-5)
     with pytest.raises(ValueError, match="are needed"):
         gradient_memory(model, ids[:50], steps=30)
+
+
+@pytest.mark.parametrize("steps", [1, 11, 200])
+def test_long_contexts_of_like_length_are_averaged(steps: int) -> None:
+    loss = np.random.default_rng(0).random(steps)
+    lengths, means = grouped_by_length(loss)
+    ends = [0]
+    for length in lengths:
+        ends.append(int(2 * length - ends[-1] - 1))  # the mean of ends[-1] + 1 and the new end
+    assert ends[-1] == steps
+    np.testing.assert_allclose(means, [loss[a:b].mean() for a, b in pairwise(ends)])
+    assert lengths[:10].tolist() == list(range(1, 1 + min(10, steps)))
+    assert all(b - a <= 1 + 0.1 * b for a, b in pairwise(ends))
 
 
 def test_predictions_are_sorted_probabilities_of_what_follows() -> None:

@@ -205,7 +205,11 @@ def test_a_lock_waits_or_refuses(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal")
 def test_a_closed_terminal_saves(tmp_path: Path) -> None:
     settings = write_settings(tmp_path, steps=1_000_000)
-    process = train(settings, tmp_path / "run", "--progress", "plain")
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
+    try:
+        process = train(settings, tmp_path / "run", "--progress", "plain")
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     assert process.stderr is not None
     process.stderr.readline()
     time.sleep(0.2)

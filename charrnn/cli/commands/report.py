@@ -227,7 +227,7 @@ def _look_inside(
     from charrnn.api import TrainedModel
     from charrnn.cli.commands.inspected import inspected
     from charrnn.cli.views.inspection import error_breakdown
-    from charrnn.inspection.memory import gradient_memory, loss_by_context
+    from charrnn.inspection.memory import gradient_memory, grouped_by_length, loss_by_context
     from charrnn.inspection.report import units_data
     from charrnn.inspection.trace import trace_text
 
@@ -241,8 +241,9 @@ def _look_inside(
     try:
         separator = whole.around["separator"]
         gradient = gradient_memory(whole.model, whole.ids, places=16, separator=separator).tolist()
-        loss = [round(x, 4) for x in loss_by_context(whole.model, whole.ids, places=256, separator=separator)]
-        data["memory"].append({"name": history.name, "gradient": gradient, "loss": loss})
+        lengths, loss = grouped_by_length(loss_by_context(whole.model, whole.ids, places=256, separator=separator))
+        curves = {"gradient": gradient, "lengths": lengths.tolist(), "loss": loss.round(4).tolist()}
+        data["memory"].append({"name": history.name, **curves})
     except ValueError as error:
         tell(f"note: {history.name}: no memory curves: {error}")
     step()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from charrnn.inspection.memory import grouped_by_length
 from charrnn.inspection.plots.figures import COLOURS, new_figure, plain, save, style
 
 _MARKS = {
@@ -29,7 +32,7 @@ def draw_memory(curves: list[dict[str, Any]], output: Path) -> None:
     for k, curve in enumerate(curves):
         steps = range(1, len(curve["gradient"]) + 1)
         left.plot(steps, curve["gradient"], label=plain(curve["name"]), **style(k))
-        right.plot(steps, curve["loss"], label=plain(curve["name"]), **style(k))
+        right.plot(*grouped_by_length(np.array(curve["loss"])), label=plain(curve["name"]), **style(k))
     left.set(yscale="log", xlabel="steps back, k", ylabel="norm of the loss's gradient", title="Gradient through time")
     right.set(
         xscale="log", xlabel="characters of context, k", ylabel="nats per character", title="Loss by length of context"
