@@ -120,7 +120,7 @@ class Contestant:
         return {
             "name": self.name, "loss": self.loss if self.curve else math.nan, "seconds": round(n.seconds, 2),
             "passes": round(self.passes, 1), "curve": self.curve, "settings": self.settings,
-            "parameters": self.trainer.model.params.size, "chars_per_second": round(n.chars / n.seconds),
+            "parameters": self.trainer.model.params.size, "chars_per_second": round(n.chars / max(n.seconds, 1e-9)),
         }  # fmt: skip
 
 
