@@ -109,9 +109,11 @@ class Contestant:
 
     def _validated(self) -> float:
         from charrnn.evaluation.loss import evaluate
+        from charrnn.training.look import MOST_BEFORE
 
         t = self.trainer
-        return evaluate(t.model, t.val_ids[:VALIDATED], separator=t.separator, before=t.stream.ids).loss
+        before = t.stream.ids[-MOST_BEFORE:]
+        return evaluate(t.model, t.val_ids[:VALIDATED], separator=t.separator, before=before).loss
 
     def result(self) -> dict[str, Any]:
         """What is kept of it."""

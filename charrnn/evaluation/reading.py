@@ -33,9 +33,7 @@ _LEAST_REACH, _LARGEST_REACH = 512, 1 << 15  # symbols that they read, at first 
 _JUDGED = 4  # their last blocks, by which they are compared
 _SOON = 4096  # symbols within which they must converge
 _SHORT = 1 << 14  # an earlier text up to this length is always read from its beginning
-# Of a longer one, no more is read than this or the length of the text that comes next, so that a validation takes
-# seconds: of a GRU early in training, the last 262,144 of ten million symbols gave the loss to 0.0004 nats.
-_MOST = 1 << 18
+_MOST = 1 << 23  # of a longer one, no more is read: some minutes, if the network is large
 
 
 class Around(TypedDict):
@@ -165,8 +163,8 @@ def state_before(model: CharRNN, ids: IdArray, before: IdArray | None, *, separa
     """One (S, H, 1) state per layer to read `ids` from: what reading all of `before` leaves; without it, zeros.
 
     The last symbols of `before` are read from several states at once. If all readings predict the same in the end, it
-    does not matter which of them continues, nor what came earlier. Otherwise more is read, and in the end all, up to
-    `_MOST`: a unit that something has driven to an end of its range may stay there for the rest of a text.
+    does not matter which of them continues, nor what came earlier. Otherwise more is read, and in the end all: a unit
+    that something has driven to an end of its range may stay there for the rest of a text.
     """
     size = 0 if before is None else len(before)
     if before is None or size < 1:
@@ -178,7 +176,7 @@ def state_before(model: CharRNN, ids: IdArray, before: IdArray | None, *, separa
             return state
         reach *= 4
     state = model.zero_state(1)
-    reader = Reader(model, before[-max(_MOST, len(ids)) :], separator=separator)
+    reader = Reader(model, before[-_MOST:], separator=separator)
     for _ in reader.nats(state):
         pass
     return _past_last(reader, state)

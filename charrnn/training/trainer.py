@@ -22,7 +22,6 @@ from charrnn.config.schema import Config
 from charrnn.data.encode import EncodedText
 from charrnn.data.windows import WindowStream
 from charrnn.errors import DataError, DivergenceError, naming
-from charrnn.evaluation.loss import evaluate
 from charrnn.files import unwritable, writing
 from charrnn.nn.clip import CLIPPERS, global_norm
 from charrnn.nn.ema import WeightEMA
@@ -47,7 +46,7 @@ from charrnn.runs.text import separator_ids, split_parts
 from charrnn.runs.transfer import transplant
 from charrnn.training.group import GroupMaker, choose_replicas, group_of, replica_spec
 from charrnn.training.kernels import Compiling, kernels_of_run, unseen
-from charrnn.training.look import first_look, is_first_look_due, sample_now
+from charrnn.training.look import first_look, is_first_look_due, sample_now, validation_loss
 from charrnn.training.pace import is_due, learning_rate, most_steps, reason_to_end
 from charrnn.training.progress import Counters, StopFlag
 from charrnn.training.snapshot import capture, check_text, health_summary, restore, summarise
@@ -283,8 +282,7 @@ class Trainer:
 
     def _evaluate_now(self) -> Iterator[Event]:
         n, t = self.counters, self.config.training
-        read = partial(evaluate, self.model, self.val_ids, separator=self.separator, before=self.stream.ids)
-        n.val_loss = self.group.once(lambda: ignore_float_warnings(read)().loss)
+        n.val_loss = self.group.once(ignore_float_warnings(partial(validation_loss, self)))
         if not math.isfinite(n.val_loss):
             raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss

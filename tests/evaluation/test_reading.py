@@ -141,12 +141,12 @@ def test_what_the_text_before_said_long_ago_is_known(size: int, flips: tuple[int
 
 
 def test_of_a_very_long_text_before_only_the_end_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, before = latch(), symbols(40_000, flips=(9, 15_000), seed=1)
+    model, before, ids = latch(), symbols(40_000, flips=(9, 15_000), seed=1), symbols(3000)
     found = []
-    for most, length in ((20_000, 3000), (26_000, 3000), (10, 20_000), (10, 26_000)):
+    for most in (20_000, 26_000):
         monkeypatch.setattr(reading, "_MOST", most)
-        found.append(float(state_before(model, symbols(length), before)[0][0, 0, 0]))
-    assert found == pytest.approx([1.0, -1.0, 1.0, -1.0], abs=1e-2)  # from zeros the latch comes to be set
+        found.append(float(state_before(model, ids, before)[0][0, 0, 0]))
+    assert found == pytest.approx([1.0, -1.0], abs=1e-2)  # from zeros the latch comes to be set
 
 
 @pytest.mark.parametrize("bias", [1e10, np.inf, np.nan])

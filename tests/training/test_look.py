@@ -10,8 +10,10 @@ import pytest
 from rich.console import Console
 
 from charrnn.cli.views.training import PlainView, RichView
+from charrnn.evaluation.loss import evaluate
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.runs.events import Event, FirstLook, RunStarted, StepReport
+from charrnn.training import look
 from charrnn.training.trainer import Trainer
 from tests.training.runs_as_events import Clock
 from tests.training.small_runs import config, finish, history, start
@@ -155,3 +157,17 @@ def test_the_time_left_is_never_zero(tmp_path: Path) -> None:
     view.print_once()
     assert "trained, finished" in console.export_text()
     console.file.close()
+
+
+@pytest.mark.parametrize("most", [7, 10**6])
+def test_a_validation_reads_so_much_of_the_text_before_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    trainer = start(tmp_path / "run", config("gru", *LATE))
+    monkeypatch.setattr(look, "MOST_BEFORE", most)
+    loss = look.validation_loss(trainer)
+    train, val = trainer.stream.ids, trainer.val_ids
+    expected = {size: evaluate(trainer.model, val, before=train[-size:]).loss for size in (6, 7, len(train))}
+    assert loss == expected[min(most, len(train))]
+    assert len(set(expected.values())) == 3
+    trainer.group.close()
