@@ -34,7 +34,7 @@ QUICKSTART = {
 # Shares of the time at which a run is validated: closer at its beginning, where a small text is soon learned by heart.
 LOOKS = (*(0.75**k / 12 for k in range(10, 0, -1)), *(k / 12 for k in range(1, 13)))
 VALIDATED = 50_000  # characters at most: validation should not take longer than training
-RUNGS = ((3 / 12, 5), (6 / 12, 2))  # share of the time -> trials that go on
+RUNGS = {3 / 12: 5, 6 / 12: 2}  # share of the time -> trials that go on
 FAR_BEHIND = ((1 / 6, 0.3), (1 / 4, 0.2), (1 / 2, 0.1), (3 / 4, 0.06))  # share of the time -> nats that end a run
 RISEN = 0.3  # nats above its own best: it only learns by heart
 
@@ -94,6 +94,7 @@ class Contestant:
     def look(self) -> None:
         """Train until the next validation, and validate."""
         from charrnn.errors import DivergenceError
+        from charrnn.training.look import validation_loss
 
         n, epochs = self.trainer.counters, self.trainer.config.training.epochs or math.inf
         share, due = 0.0, LOOKS[len(self.curve)]
@@ -104,16 +105,8 @@ class Contestant:
         except DivergenceError:
             self.ended = True
             return
-        self.curve.append((round(share, 4), round(self._validated(), 4)))
+        self.curve.append((round(share, 4), round(validation_loss(self.trainer, VALIDATED), 4)))
         self.ended = share >= 1 or self.curve[-1][1] > self.loss + RISEN
-
-    def _validated(self) -> float:
-        from charrnn.evaluation.loss import evaluate
-        from charrnn.training.look import MOST_BEFORE
-
-        t = self.trainer
-        before = t.stream.ids[-MOST_BEFORE:]
-        return evaluate(t.model, t.val_ids[:VALIDATED], separator=t.separator, before=before).loss
 
     def result(self) -> dict[str, Any]:
         """What is kept of it."""
@@ -148,10 +141,9 @@ def search(trials: list[Contestant], dropped: list[dict[str, Any]]) -> Iterator[
             trial.look()
         curves = past + [trial.curve for trial in trials]
         going = [trial for trial in trials if not (trial.ended or _far_behind(trial, curves))]
-        for share, places in RUNGS:
-            if look == share:
-                best = sorted(_best_until(curve, share) for curve in curves)[:places]
-                going = [trial for trial in going if trial.loss <= best[-1]]
+        if places := RUNGS.get(look):
+            best = sorted(_best_until(curve, look) for curve in curves)[:places]
+            going = [trial for trial in going if trial.loss <= best[-1]]
         over = [trial for trial in trials if trial not in going]
         yield from (trial.result() for trial in over)
         past, trials = past + [trial.curve for trial in over], going

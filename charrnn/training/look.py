@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.config.schema import TrainingSettings
 from charrnn.evaluation.loss import evaluate
+from charrnn.nn.params import IdArray
 from charrnn.runs.events import FirstLook
 from charrnn.runs.start import TextModel, make_start
 from charrnn.sampling.generate import Request, StopConditions, generate_texts
@@ -33,15 +34,18 @@ def first_look(trainer: Trainer) -> FirstLook:
     n, ids = trainer.counters, trainer.val_ids[: max(_LEAST, int(trainer.counters.chars / trainer.counters.seconds))]
     loss = math.nan
     if len(ids) > 1:
-        before = trainer.stream.ids[-_BEFORE:]
-        loss = evaluate(trainer.model, ids, separator=trainer.separator, before=before).loss
+        loss = _loss(trainer, ids, _BEFORE)
     return FirstLook(n.step, loss, len(ids), sample_now(trainer) if trainer.config.training.sample_every else "")
 
 
-def validation_loss(trainer: Trainer) -> float:
-    """Mean nats per character over the validation part."""
-    before = trainer.stream.ids[-MOST_BEFORE:]
-    return evaluate(trainer.model, trainer.val_ids, separator=trainer.separator, before=before).loss
+def validation_loss(trainer: Trainer, characters: int | None = None) -> float:
+    """Mean nats per character over the validation part, or over its first characters."""
+    return _loss(trainer, trainer.val_ids[:characters], MOST_BEFORE)
+
+
+def _loss(trainer: Trainer, ids: IdArray, most_before: int) -> float:
+    before = trainer.stream.ids[-most_before:]
+    return evaluate(trainer.model, ids, separator=trainer.separator, before=before).loss
 
 
 def sample_now(trainer: Trainer) -> str:
