@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from charrnn.data.vocabulary import Vocabulary
-from charrnn.inspection.report import render, units_data
+from charrnn.inspection.report import memory_data, render, units_data
 from charrnn.inspection.trace import trace_text
 from charrnn.nn.network import CharRNN
 from tests.browser import FLAGS
@@ -62,7 +62,7 @@ def make_page() -> str:
     model.init(np.random.default_rng(0))
     model.params.flat *= 6.0  # units that use their whole range
     trace = trace_text(model, vocabulary.encode(text))
-    curve = [1.0 / k for k in range(1, 50)]
+    curve = 1.0 / np.arange(1.0, 50.0)
     run = {
         "name": HOSTILE, "cell": "lstm", "parameters": 10, "steps": 20, "chars": 5, "seconds": 1.5, "speed": 3,
         "train_loss": 1.0, "best": 2.0, "samples": [{"step": 10, "text": HOSTILE}, {"step": 20, "text": "b\x1b[31m"}],
@@ -74,7 +74,7 @@ def make_page() -> str:
         },
     }  # fmt: skip
     table = [{"name": HOSTILE, "count": 3, "nats": 1.0, "of_loss": 0.5}]
-    memory = [{"name": "a", "gradient": curve, "loss": curve}]
+    memory = [memory_data("a", curve, curve)]
     usual = [{"name": "letter 11 and later", "count": 12345, "nats": 1.0, "of_loss": 0.5}]
     errors = [{"name": "a", "tables": {"kind": table, "place in the word": usual}}]
     texts = [units_data("a", text, trace)]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.inspection.memory import Floats, grouped_by_length
 from charrnn.inspection.trace import Trace
 from charrnn.nn.params import Array
 
@@ -23,7 +24,7 @@ def render(data: dict[str, Any]) -> str:
     """The page's HTML.
 
     Args:
-        data: `title`; `runs` and `texts`, see `report` and `units_data`.
+        data: `title`; `runs`, see the command; `texts` and `memory`, see `units_data` and `memory_data`.
     """
     template = importlib.resources.files("charrnn.inspection").joinpath("report.html").read_text(encoding="utf-8")
     # `<` could end the script element; every other character is harmless inside JSON text.
@@ -66,6 +67,22 @@ def units_data(name: str, text: str, trace: Trace) -> dict[str, Any]:
             kept.append({"layer": layer, "of": of, "size": values.shape[1], "first": first, "data": packed})
     nats = [round(float(n), 4) for n in trace.nats[: length - 1]]
     return {"name": name, "text": text[:length], "nats": nats, "units": kept}
+
+
+def memory_data(name: str, gradient: Floats, loss: Floats) -> dict[str, Any]:
+    """A run's two curves of memory, as the page draws them.
+
+    Args:
+        name: of the run.
+        gradient: from `gradient_memory`.
+        loss: from `loss_by_context`.
+
+    Returns:
+        `name`, `gradient`, and `loss` at each of the `lengths` of context, as `grouped_by_length` gives them.
+    """
+    lengths, grouped = grouped_by_length(loss)
+    curves = {"gradient": gradient.tolist(), "lengths": lengths.tolist(), "loss": grouped.round(4).tolist()}
+    return {"name": name, **curves}
 
 
 def _packed(values: Array) -> npt.NDArray[np.uint8]:

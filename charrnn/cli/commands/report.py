@@ -227,8 +227,8 @@ def _look_inside(
     from charrnn.api import TrainedModel
     from charrnn.cli.commands.inspected import inspected
     from charrnn.cli.views.inspection import error_breakdown
-    from charrnn.inspection.memory import gradient_memory, grouped_by_length, loss_by_context
-    from charrnn.inspection.report import units_data
+    from charrnn.inspection.memory import gradient_memory, loss_by_context
+    from charrnn.inspection.report import memory_data, units_data
     from charrnn.inspection.trace import trace_text
 
     piece = inspected(history.path, None, 0, length, corpus)
@@ -240,10 +240,9 @@ def _look_inside(
     whole: ModelAndText = inspected(history.path, None, 0, 200_000, corpus)
     try:
         separator = whole.around["separator"]
-        gradient = gradient_memory(whole.model, whole.ids, places=16, separator=separator).tolist()
-        lengths, loss = grouped_by_length(loss_by_context(whole.model, whole.ids, places=256, separator=separator))
-        curves = {"gradient": gradient, "lengths": lengths.tolist(), "loss": loss.round(4).tolist()}
-        data["memory"].append({"name": history.name, **curves})
+        gradient = gradient_memory(whole.model, whole.ids, places=16, separator=separator)
+        loss = loss_by_context(whole.model, whole.ids, places=256, separator=separator)
+        data["memory"].append(memory_data(history.name, gradient, loss))
     except ValueError as error:
         tell(f"note: {history.name}: no memory curves: {error}")
     step()
