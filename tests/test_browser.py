@@ -64,7 +64,7 @@ def make_page() -> str:
     trace = trace_text(model, vocabulary.encode(text))
     curve = 1.0 / np.arange(1.0, 50.0)
     run = {
-        "name": HOSTILE, "cell": "lstm", "parameters": 10, "steps": 20, "chars": 5, "seconds": 1.5, "speed": 3,
+        "name": HOSTILE, "cell": "lstm", "parameters": 10, "steps": 20, "chars": 5, "seconds": 12.0, "speed": 3,
         "train_loss": 1.0, "best": 2.0, "samples": [{"step": 10, "text": HOSTILE}, {"step": 20, "text": "b\x1b[31m"}],
         "advice": [HOSTILE, f"{'so ' * 12}try --set a.b=0.5"],
         "settings": {"corpus.source": HOSTILE, "training.max_steps": None},
@@ -120,6 +120,11 @@ def test_the_report_in_chromium(browser: Any, tmp_path: Path) -> None:
         assert browser.execute_script(colours) != second
         assert not slider.is_enabled()
         assert browser.execute_script("return document.querySelectorAll('svg path').length") >= 7
+        assert browser.find_element("css selector", "[data-head=seconds]").text == "12.0"  # as many digits in each row
+        assert browser.execute_script("return document.querySelectorAll('svg circle').length") == 2  # one validation
+        scale = "[aria-label^='Gradient norm'] text"
+        marks = browser.execute_script(f'return [...document.querySelectorAll("{scale}")].map(m => m.textContent)')
+        assert {"0.6", "0.8", "1.0"} < set(marks)  # 0.5 and 1 alone are no scale
         assert browser.execute_script("return document.querySelectorAll('img, main script, iframe').length") == 0
         nameless = browser.execute_script(
             "return [...document.querySelectorAll('input, select')].filter(e => !e.labels.length).length"

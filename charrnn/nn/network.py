@@ -305,7 +305,7 @@ class CharRNN:
         dh = self._arena.view("dh_window", (self.hidden_size, T, B))
         dh[...] = 0.0
         self.head.loss_and_grad(top[:, T - 1 :], targets[None], self.grads.under("head"), dh=dh[:, T - 1 :], scale=1.0)
-        squares = np.zeros((T, B), self.dtype)
+        squares = np.zeros((T, B))  # float64: the square of what vanished is often too small for float32
         for index in reversed(range(self.num_layers)):
             below = self._output(workspaces[index - 1], False) if index else inputs
             self.layers[index].backward(

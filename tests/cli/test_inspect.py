@@ -14,6 +14,7 @@ import pytest
 
 from charrnn.cli.commands.inspected import inspected
 from charrnn.cli.views import progress as progress_view
+from charrnn.cli.views.inspection import show_memory
 from charrnn.cli.views.progress import Progress
 from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
@@ -201,3 +202,11 @@ def test_a_run_takes_less_than_a_megabyte(tmp_path: Path) -> None:
     assert 200 <= len(found["text"]) < 400
     assert len(found["nats"]) == len(found["text"]) - 1
     assert len(json.dumps(found)) < 700_000
+
+
+def test_losses_by_context_are_shown_without_the_scatter_of_single_lengths(capsys: pytest.CaptureFixture[str]) -> None:
+    loss = [2.0 + 0.5 * (-1) ** k for k in range(200)]  # each length is measured on other characters
+    show_memory([{"name": "run", "gradient": [1.0] * 200, "loss": loss}])
+    shown = capsys.readouterr().out.splitlines()[-1].split("\t")
+    assert shown[1:4] == ["2.500", "1.500", "2.500"]  # 1, 2 and 5 characters
+    assert all(abs(float(cell) - 2.0) < 0.11 for cell in shown[5:9])  # 20 to 200

@@ -106,6 +106,17 @@ def test_memory_gradients_equal_finite_differences(cell: str) -> None:
         assert norms_[step, 0] == pytest.approx(math.sqrt(square), rel=1e-5)
 
 
+def test_a_gradient_that_is_too_small_to_be_squared_is_measured() -> None:
+    small, double = make("rnn", L=1, dtype=np.float32), make("rnn", L=1)
+    for model in (small, double):
+        model.init(np.random.default_rng(0))
+        model.params["layers.0.weight_hh"][...] *= 0.8
+    ids = ids_of(small, 2000)
+    norms_ = gradient_memory(small, ids, steps=200, places=4)
+    assert 1e-37 < norms_[-1] < 1e-23  # whose square float32 does not have
+    np.testing.assert_allclose(np.log(norms_), np.log(gradient_memory(double, ids, steps=200, places=4)), atol=0.02)
+
+
 def test_documents_are_traced_as_training_read_them() -> None:
     model = make("gru", dtype=np.float32)
     ids, separator = ids_of(model, 700).astype(np.uint8), np.array([3], np.uint8)

@@ -160,6 +160,10 @@ def show_extremes(seen: ModelAndText, best: list[Prediction], worst: list[Predic
 
 def show_memory(curves: list[dict[str, Any]]) -> None:
     """Gradient and loss at some distances, one row per checkpoint."""
+    import numpy as np
+
+    from charrnn.inspection.memory import grouped_by_length
+
     steps = len(curves[0]["gradient"])
     marks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= steps]
     columns = ("run", *(f"{k} back" for k in marks), "")
@@ -169,7 +173,11 @@ def show_memory(curves: list[dict[str, Any]]) -> None:
         logs = [math.log(max(1e-30, g)) for g in gradient]
         rows.append((curve["name"], *(f"{gradient[k - 1]:.1e}" for k in marks), sparkline(logs, width)))
     print_table("gradient of the loss with respect to the state, by steps back", columns, rows, among=True)
-    rows = [(c["name"], *(f"{c['loss'][k - 1]:.3f}" for k in marks), sparkline(c["loss"], 20)) for c in curves]
+    rows = []
+    for curve in curves:
+        lengths, loss = grouped_by_length(np.array(curve["loss"]))
+        about = [loss[np.abs(lengths - k).argmin()] for k in marks]
+        rows.append((curve["name"], *(f"{nats:.3f}" for nats in about), sparkline(loss.tolist(), 20)))
     print_table("nats per character, by number of characters of context", columns, rows, among=True)
 
 

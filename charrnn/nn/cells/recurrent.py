@@ -166,7 +166,7 @@ class RecurrentCell(FusedCell):
                 for gradient in state_gradients:
                     gradient[:, resets_at[t]] = 0.0
             if squares is not None:
-                squares[t] += np.square(np.stack(state_gradients)).sum(axis=(0, 1))
+                squares[t] += np.square(np.stack(state_gradients), dtype=squares.dtype).sum(axis=(0, 1))
             if (T - t) % chunk == 0 or t == 0:
                 stop = t + 1 + (T - 1 - t) % chunk
                 done = da_chunk[: stop - t, : self.da_blocks].reshape(stop - t, len(da), -1)
