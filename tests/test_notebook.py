@@ -25,6 +25,10 @@ def outputs(notebook: dict[str, Any]) -> list[dict[str, Any]]:
     return [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
 
 
+def printout(notebook: dict[str, Any]) -> str:
+    return "".join("".join(output.get("text", [])) for output in outputs(notebook))
+
+
 def pictures(notebook: dict[str, Any]) -> int:
     return sum(len(output.get("data", {}).get("image/png", "")) > 5000 for output in outputs(notebook))
 
@@ -35,7 +39,7 @@ def code(language: str) -> list[str]:
 
 def losses(notebook: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
     """Cell -> loss of its networks on unseen text (nats): mean, of the worst seed, of the best seed."""
-    printed = "".join("".join(output.get("text", [])) for output in outputs(notebook))
+    printed = printout(notebook)
     row = r"^(RNN|LSTM|GRU) 1x\d+, [\d,]+ +([\d.]+) +[\d.]+ +[\d.]+ +([\d.]+) - ([\d.]+)$"
     return {cell: (float(a), float(b), float(c)) for cell, a, b, c in re.findall(row, printed, re.MULTILINE)}
 
@@ -53,6 +57,38 @@ def test_the_table_of_cells_shows_what_the_words_say(language: str) -> None:
 
 
 @languages
+def test_the_picture_of_memory_shows_what_the_words_say(language: str) -> None:
+    found = re.findall(r"^(RNN|LSTM|GRU) +(k=2:.*)$", printout(committed(language)), re.MULTILINE)
+    shares = {
+        (cell, int(k)): (float(worst), float(best))
+        for cell, line in found
+        for k, worst, best in re.findall(r"k=(\d+): ([\d.]+)-([\d.]+)", line)
+    }
+    assert all(shares[cell, k] == (1, 1) for cell in ("RNN", "LSTM", "GRU") for k in (2, 5))
+    worst, best = 0, 1
+    for k in (10, 20, 40):  # the bands of the two overlap
+        assert shares["RNN", k][worst] < shares["LSTM", k][best]
+        assert shares["LSTM", k][worst] < shares["RNN", k][best]
+    assert shares["GRU", 40][worst] > max(shares["RNN", 40][best], shares["LSTM", 40][best])
+    assert shares["RNN", 20][best] < shares["GRU", 20][worst] < shares["LSTM", 20][best]
+
+
+@languages
+def test_what_is_said_of_the_sentences_written_is_true(language: str) -> None:
+    made: dict[str, Any] = {}
+    exec("import math\nimport numpy as np\nrng = np.random.default_rng(0)", made)
+    exec(next(text for text in code("en") if "unseen_text" in text), made)
+    short = sum(" and " not in text for text, _ in made["seen"])
+    possible = len(made["THINGS"]) ** 2 * len(made["ACTS"])
+    words = "\n".join(text for kind, text in build.cells(language) if kind == "markdown")
+    assert (possible, round(100 * short / possible)) == (864, 42)
+    assert re.search(r"864 .*\b42 ?%", words)
+    assert re.search(
+        r"(in the training text too: |présentes dans le texte d'entraînement : )4$", printout(committed(language)), re.M
+    )
+
+
+@languages
 def test_the_notebook_is_committed_as_it_ran(language: str) -> None:
     text = build.NOTEBOOKS[language].read_text(encoding="utf-8")
     notebook = json.loads(text)
@@ -66,8 +102,8 @@ def test_the_notebook_is_committed_as_it_ran(language: str) -> None:
     assert all(len("".join(cell["source"]).splitlines()) <= 32 for cell in cells)
     assert not re.search(r"/(home|root|tmp|work|usr)/", text)
     assert len(text) < 700_000
-    printed = "".join("".join(output.get("text", [])) for output in outputs(notebook))
-    said = r"(?:largest difference of a gradient:|plus grande différence d'un gradient :) (\S+)"
+    printed = printout(notebook)
+    said = r"(?:largest difference between gradients:|plus grand écart entre gradients :) (\S+)"
     differences = [float(x) for x in re.findall(said, printed)]
     assert len(differences) == 2  # PyTorch's and charrnn's
     assert max(differences) < 1e-10
