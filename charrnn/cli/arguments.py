@@ -98,7 +98,11 @@ def chosen_run(run: Path | None) -> Path:
 
 def chosen_runs(runs: Sequence[Path] | None) -> list[Path]:
     """The run directories that are meant; see `chosen`."""
-    return list(runs or ()) or [path.parent for path in chosen(None)]
+    if runs:
+        return list(runs)
+    newest = chosen(None, quiet=True)[0].parent
+    tell(f"newest run: {newest}")
+    return [newest]
 
 
 def chosen(checkpoints: Sequence[Path | None] | None, *, quiet: bool = False) -> list[Path]:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from charrnn.cli.views.training import RichView
-from charrnn.inspection.plots.curves import curve_data, smoothed
+from charrnn.inspection.plots.curves import curve_data, round_numbers, smoothed
+from charrnn.runs.events import RunStarted, StepReport
 from charrnn.runs.history import read_history
 from tests.conftest import ROOT, Run, assert_one_line_error
 from tests.reliability.processes import train, write_settings
@@ -112,6 +113,7 @@ def test_watching_once(charrnn_here: Run, runs: list[Path]) -> None:
     assert done.returncode == 0, done.stderr
     assert "step 8 of 60" in done.stdout
     assert "0.2857 nats" in done.stdout  # the best: 2/7
+    assert "trained, stopped" in done.stdout
     assert "new \\x1b[31mred" in done.stdout
     assert "old" not in done.stdout
     assert_one_line_error(charrnn_here("watch", runs[2] / "nowhere", "--once"), 3, "history.jsonl")
@@ -129,6 +131,7 @@ def test_watching_ends_with_its_run(tmp_path: Path) -> None:
     out, err = watcher.communicate(timeout=30)
     assert watcher.returncode == 0, err
     assert "step 40 of 40" in out
+    assert "trained, done" in out
     assert err.endswith(f"\n{tmp_path / 'run'}: done after step 40\n")
     assert out.count("step 40 of 40") == 1  # a dumb terminal gets lines, and the panel once
     assert "step     40" in err
@@ -155,6 +158,17 @@ def test_a_view_can_begin_again() -> None:
     view.forget()
     assert view._sample == ""
     view._console.file.close()
+
+
+def test_the_time_left_is_said_where_it_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    for steps, seconds, said in ((None, None, "10 s trained "), (4, None, "10 s left"), (None, 10.0, "finishing")):
+        view = RichView(Console(width=80), live=False)
+        view.show(RunStarted(Path("x"), None, 0, 0, 0, 0, steps, seconds, 0, ()))
+        view.show(StepReport(2, 0.1, 100, 1.0, None, 1.0, 0.1, 100.0, 10.0))
+        view.print_once()
+        assert said in capsys.readouterr().out
 
 
 @pytest.mark.extras
@@ -195,4 +209,15 @@ def test_a_plot_in_the_terminal_has_colours_where_they_are_wanted(
     assert len(set(re.findall(r"\x1b\[38;5;(\d+)m", coloured))) == 4
     monkeypatch.setenv("NO_COLOR", "1")
     plain = charrnn_here("plot", runs[1], runs[2], "--terminal").stdout
-    assert plain == re.sub(r"\x1b\[[\d;]*m", "", coloured)
+    assert "\x1b" not in plain
+    lines = [f"{run.name}, {kind}" for run in runs[1:] for kind in ("train", "validation")]
+    for letter, line in zip("o+x*", lines, strict=True):
+        assert f"{letter}{letter} {line}" in plain  # lines of braille could not be told apart
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "count", "expected"),
+    [(5, 140, 5, [50, 100]), (2.84, 4.13, 6, [3, 3.5, 4]), (1, 1, 5, []), (0, 4.4e6, 5, [0, 1e6, 2e6, 3e6, 4e6])],
+)
+def test_marks_on_an_axis_are_round_numbers(low: float, high: float, count: float, expected: list[float]) -> None:
+    assert round_numbers(low, high, count) == expected

@@ -177,6 +177,11 @@ def test_the_probabilities_under_the_pointer_and_by_keyboard(browser: Any, tmp_p
     browser.find_element("id", "text").send_keys(Keys.END, Keys.ARROW_DOWN, Keys.HOME)
     assert browser.execute_script("return document.querySelector('#text .here').dataset.k") == "0"
     assert guesses() == expected(0)
+    stop = "const style = getComputedStyle(document.getElementById('stop')); return [style.opacity, style.cursor]"
+    assert browser.execute_script(stop) == ["0.45", "default"]  # nothing is being written
+    browser.execute_script("for (const m of marks.slice(0, 3)) m.mark.textContent = ' '; show(3)")
+    assert browser.find_element("css selector", "#seen code").text == "␣␣␣"  # blanks alone would not be seen
+    browser.execute_script("select(0)")
     drawn = browser.execute_script("return document.querySelector('#guesses .drawn').innerText")
     assert drawn.startswith("a")
     assert browser.get_log("browser") == []

@@ -30,4 +30,6 @@ def next_char(
         write_json({"prompt": prompt, "next": [c._asdict() for c in found]})
         return
     rows = [(repr(c.text), f"{c.probability:.4f}", f"{-math.log2(max(c.probability, 1e-300)):.2f}") for c in found]
-    print_table(f"after {prompt!r}" if prompt else "first", ("character", "probability", "bits"), rows)
+    print_table(
+        f"after {prompt!r}" if prompt else "at the beginning of a text", ("character", "probability", "bits"), rows
+    )

@@ -47,9 +47,14 @@ def watch(
         if not live and not once and isinstance(event, StepReport):
             lines.show(event)
 
+    def status() -> str:
+        found = read_run(run)
+        return found.status if found else ""
+
     try:
         shown = _feed(show, history, 0)
         if once:
+            view.end = "" if is_locked(run / ".lock") else status()
             view.print_once()
             return
         going = True
@@ -62,13 +67,13 @@ def watch(
                     shown = 0
                 shown = _feed(show, history, shown)
             time.sleep(interval if going else 0.0)
+        view.end = status()
         view.update() if live else view.print_once()
     except KeyboardInterrupt:
         return
     finally:
         view.close()
-    ended = read_run(run)
-    if ended is not None:
+    if ended := read_run(run):
         tell(f"{run}: {ended.status} after step {ended.facts['steps']:,}")
 
 

@@ -213,6 +213,7 @@ class RichView:
         self._started: RunStarted | None = None
         self._report: StepReport | None = None
         self._finished: RunFinished | None = None
+        self.end = ""  # how the run ended, in a word
         self._val = self._best = math.nan
         self._sample = ""
         self._advice: tuple[Advice, ...] = ()
@@ -262,7 +263,7 @@ class RichView:
         elif isinstance(event, events.Advised):
             self._advice = event.advice
         elif isinstance(event, events.RunFinished):
-            self._finished = event
+            self._finished, self.end = event, "stopped" if event.reason == "stopped" else "finished"
 
     def _recall(self, run: Path) -> None:
         """Show what a resumed run had when it stopped."""
@@ -319,9 +320,9 @@ class RichView:
         share, left = _progress(start, row)
         # The steps that a run could take are of interest where they, not minutes, end it.
         of = f" of {start.total_steps:,}" if start.total_steps and share <= done / start.total_steps else ""
-        end = self._finished and ("stopped" if self._finished.reason == "stopped" else "finished")
-        ahead = end or ("finishing" if left < 1 else f"{duration(left)} left")
-        steps = Text(f"step {done:,}{of}   {duration(row.seconds if row else start.seconds)} trained, {ahead}")
+        ahead = self.end or ("" if math.isnan(left) else "finishing" if left < 1 else f"{duration(left)} left")
+        spent = f"{duration(row.seconds if row else start.seconds)} trained"
+        steps = Text(f"step {done:,}{of}   {spent}{', ' if ahead else ''}{ahead}")
         bar = Table.grid()  # a bar by itself does not end its line
         bar.add_row(ProgressBar(total=1.0, completed=share, width=width - 4))
         advice = fitting(self._advice, width - 4, self._console.height - 15)
@@ -343,7 +344,7 @@ def _nats_bits(nats: float) -> str:
 
 
 def _progress(start: RunStarted, row: StepReport | None) -> tuple[float, float]:
-    """Share of the run that is done, by whichever bound is nearer, and seconds of training left."""
+    """Share of the run that is done, by whichever bound is nearer, and seconds of training left (NaN: not known)."""
     seconds = row.seconds if row else start.seconds
     step = row.step if row else start.step
     shares = [step / start.total_steps] if start.total_steps else []
@@ -351,7 +352,7 @@ def _progress(start: RunStarted, row: StepReport | None) -> tuple[float, float]:
     if start.max_seconds:
         shares.append(seconds / start.max_seconds)
         left.append(start.max_seconds - seconds)
-    return min(1.0, max(shares, default=0.0)), max(0.0, min(left, default=math.nan))
+    return min(1.0, max(shares, default=0.0)), max(0.0, min(left)) if left else math.nan
 
 
 def _headline(event: RunStarted) -> list[str]:

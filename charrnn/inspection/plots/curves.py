@@ -12,6 +12,7 @@ from charrnn.errors import MissingExtraError, printable
 from charrnn.inspection.plots.figures import MARKS, new_figure, plain, save, style
 from charrnn.runs.history import History
 
+_LETTERS = "o+x*#%"  # what a line is made of where it has no colour
 _SHADES = ("blue", "red", "green", "magenta", "cyan", "orange")  # of a terminal; validation is the brighter one
 AXES = {"steps": "step", "chars": "chars", "seconds": "seconds"}
 _COLUMNS = ("step", "chars", "seconds", "train_loss", "val_loss", "learning_rate", "grad_norm")
@@ -45,6 +46,15 @@ def smoothed(values: Sequence[float | None], width: int) -> list[float | None]:
         None if value is None else (sums[k + 1] - sums[start]) / (counts[k + 1] - counts[start])
         for k, (value, start) in enumerate(zip(values, starts, strict=True))
     ]
+
+
+def round_numbers(low: float, high: float, count: float) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten from `low` to `high`, at most about `count`; none if not finite."""
+    if not math.isfinite(high - low) or high <= low:
+        return []
+    power: float = 10.0 ** math.floor(math.log10((high - low) / count))
+    step = next(m * power for m in (1, 2, 5, 10, 20) if m * power * count >= high - low)
+    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _pairs(run: dict[str, Any], x: str, y: str) -> tuple[list[float], list[float]]:
@@ -96,7 +106,7 @@ def draw_curves(histories: Sequence[History], output: Path, *, x: str = "steps")
 
 
 def draw_in_terminal(histories: Sequence[History], *, x: str, width: int, height: int, colour: bool) -> str:
-    """The losses as text, in braille.
+    """The losses as text: in braille, or, where lines can only be told apart by their letters, in letters.
 
     Raises:
         MissingExtraError: no plotext.
@@ -108,13 +118,23 @@ def draw_in_terminal(histories: Sequence[History], *, x: str, width: int, height
     plotext.clear_figure()
     plotext.plotsize(width, height)
     plotext.theme("clear")
+    shown: tuple[list[float], list[float]] = ([], [])
+    lines = 0
     for number, run in enumerate(curve_data(histories)):
         shade = _SHADES[number % len(_SHADES)]
         for kind, key, bright in (("train", "train_loss", ""), ("validation", "val_loss", "+")):
             places, values = _pairs(run, AXES[x], key)
             if places:
                 label = printable(f"{run['name']}, {kind}")
-                plotext.plot(places, values, label=label, marker="braille", color=shade + bright)
+                marker = "braille" if colour else _LETTERS[lines % len(_LETTERS)]
+                plotext.plot(places, values, label=label, marker=marker, color=shade + bright)
+                shown[0].extend(places)
+                shown[1].extend(values)
+                lines += 1
+    for axis, numbers, count in ((plotext.xticks, shown[0], width / 14), (plotext.yticks, shown[1], height / 4)):
+        marks = round_numbers(min(numbers), max(numbers), count) if numbers else []
+        if len(marks) > 1:
+            axis(marks, [f"{mark:,.10g}" for mark in marks])
     plotext.title("loss, nats per character")
     plotext.xlabel("characters" if x == "chars" else x)
     text = str(plotext.build())
