@@ -131,7 +131,11 @@ def draw_in_terminal(histories: Sequence[History], *, x: str, width: int, height
                 shown[0].extend(places)
                 shown[1].extend(values)
                 lines += 1
-    for axis, numbers, count in ((plotext.xticks, shown[0], width / 14), (plotext.yticks, shown[1], height / 4)):
+    if lines:  # room for the names, which would hide where the lines begin
+        low, high = min(shown[1]), max(shown[1])
+        rows = max(1, height - 5)
+        plotext.ylim(low, high + (high - low) * lines / max(rows - lines, rows / 2))
+    for axis, numbers, count in ((plotext.xticks, shown[0], width / 10), (plotext.yticks, shown[1], height / 4)):
         marks = round_numbers(min(numbers), max(numbers), count) if numbers else []
         if len(marks) > 1:
             axis(marks, [f"{mark:,.10g}" for mark in marks])
