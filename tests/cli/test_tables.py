@@ -57,6 +57,16 @@ def test_prose_is_cut_at_its_end_and_never_left_out() -> None:
     assert layout(("bits", "nats", "candidate"), [("0.12", "8.3", "x" * 50)], 27, text="candidate").left_out == ["nats"]
 
 
+def test_prose_is_continued_where_it_matters() -> None:
+    laid = layout(("name", "for"), [("a", "Twenty minutes on a novel"), ("b", "names")], 26, text="for", whole=True)
+    assert laid.rows == ["a     Twenty minutes on a", "      novel", "b     names"]
+
+
+def test_a_picture_without_a_heading_makes_room_for_numbers() -> None:
+    rows = [(f"run-{k}", "3.7e-01", "2.2e-01", "6.4e-02", "█" * 20) for k in range(4)]
+    assert layout(("run", "1 back", "2 back", "5 back", ""), rows, 40).left_out == [""]
+
+
 def test_wide_characters_take_two_columns() -> None:
     laid = layout(("name", "loss"), [("語" * 20, "0.5"), ("a", "1.5")], 31)
     assert laid.rows[0].count("語") == 12
@@ -83,6 +93,8 @@ def test_on_a_terminal_what_is_left_out_is_said(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "four runs"
     assert " ".join(lines[-2:]) == "2 columns left out (steps, cell): use a wider terminal or --json"
+    print_table("effects on the loss, nats (only one seed, so the noise level is unknown)", HEADS, RUNS)
+    assert capsys.readouterr().out.splitlines()[1] == "noise level is unknown)"  # divided between words
     print_table("one run", ("name", "loss"), [("a\x1b[31m", "0.5")])
     assert "a\\x1b[31m   0.5" in capsys.readouterr().out
 

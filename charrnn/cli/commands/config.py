@@ -28,7 +28,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Write one JSON o
     if as_json:
         write_json({"recipes": [{"name": name, "what": what} for name, what in found.items()]})
         return
-    print_table("built-in recipes", ("name", "what it is for"), list(found.items()), text="what it is for")
+    print_table("built-in recipes", ("name", "what it is for"), list(found.items()), text="what it is for", whole=True)
 
 
 @app.command(epilog="Example: charrnn config suggest my.txt --minutes 20 > my.yaml")

@@ -29,8 +29,9 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         write_json({"corpora": [asdict(e) | {"present": corpus_path(e).is_file()} for e in entries]})
         return
-    rows = [(e.name, e.kind, "yes" if corpus_path(e).is_file() else "no", e.licence, e.title) for e in entries]
-    print_table("named corpora", ("name", "kind", "present", "licence", "description"), rows, text="description")
+    rows = [(e.name, "yes" if corpus_path(e).is_file() else "no", e.title, e.kind, e.licence) for e in entries]
+    heads = ("name", "present", "description", "kind", "licence")
+    print_table("named corpora", heads, rows, text="description", whole=True)
 
 
 @app.command(epilog="Example: charrnn corpus info python-docs; charrnn sample -q | charrnn corpus info -")

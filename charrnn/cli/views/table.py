@@ -31,7 +31,7 @@ class Layout:
 
     Attributes:
         heads: lines of the column headings.
-        rows: one line for each row.
+        rows: one line for each row; more where prose is continued.
         left_out: headings of the columns for which there was no room.
     """
 
@@ -40,7 +40,15 @@ class Layout:
     left_out: list[str]
 
 
-def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "", among: bool = False) -> None:
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Rows,
+    *,
+    text: str | None = None,
+    whole: bool = False,
+    among: bool = False,
+) -> None:
     """A table on standard output: laid out on a terminal, tab-separated elsewhere.
 
     Args:
@@ -48,6 +56,7 @@ def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "
         columns: headings; the first column has the names of the rows.
         rows: cells.
         text: heading of a column of prose, whose end may be cut off.
+        whole: the prose is continued on further lines instead.
         among: it is one of several tables, whose titles a pipe gets too, behind a #.
     """
     if not on_terminal():
@@ -57,11 +66,12 @@ def print_table(title: str, columns: Sequence[str], rows: Rows, *, text: str = "
         write("".join("\t".join(map(_cell, row)) + "\n" for row in lines))
         return
     width = shutil.get_terminal_size((80, 24)).columns
-    laid = layout(columns, rows, width, text=text)
+    laid = layout(columns, rows, width, text=text, whole=whole)
     bold, plain = ("\x1b[1m", "\x1b[0m") if colours_wanted() and os.environ.get("TERM") != "dumb" else ("", "")
     rule = "─" * max(_length(line) for line in [*laid.heads, *laid.rows])
     heads = [*laid.heads, rule] if any(columns) else []
-    write_raw("\n".join([f"{bold}{visible(title)}{plain}", *heads, *laid.rows, *_left_out(laid, width)]) + "\n")
+    above = textwrap.fill(visible(title), width, break_on_hyphens=False)
+    write_raw("\n".join([f"{bold}{above}{plain}", *heads, *laid.rows, *_left_out(laid, width)]) + "\n")
 
 
 def _cell(cell: str) -> str:
@@ -77,13 +87,15 @@ def _left_out(laid: Layout, width: int) -> list[str]:
     return textwrap.wrap(said, width, break_on_hyphens=False) if count else []
 
 
-def layout(columns: Sequence[str], rows: Rows, width: int, *, text: str = "") -> Layout:
+def layout(columns: Sequence[str], rows: Rows, width: int, *, text: str | None = None, whole: bool = False) -> Layout:
     """Lay a table out in lines of at most `width` columns; see `print_table` for the rest."""
     names, cells = [_cell(c) for c in columns], [[_cell(cell) for cell in row] for row in rows]
     turned = _turned(names, cells)
     shown, widths = _fitting(names, cells, width, text)
     if len(shown) < len(names) and len(cells) <= _FEW and not text and _widths(*turned, width):
         return layout(*turned, width)
+    if text is not None and whole:
+        cells = _continued(cells, names.index(text), widths[shown.index(names.index(text))])
     heads = [_head(names[k], wide) for k, wide in zip(shown, widths, strict=True)]
     deepest = max(map(len, heads))
     lines = []
@@ -96,7 +108,16 @@ def layout(columns: Sequence[str], rows: Rows, width: int, *, text: str = "") ->
     return Layout(joined[:deepest], joined[deepest:], [names[k] for k in range(len(names)) if k not in shown])
 
 
-def _fitting(names: list[str], rows: list[list[str]], width: int, text: str) -> tuple[list[int], list[int]]:
+def _continued(rows: list[list[str]], column: int, width: int) -> list[list[str]]:
+    """The rows with the prose of a column on as many lines as it needs."""
+    out = []
+    for row in rows:
+        for number, line in enumerate(textwrap.wrap(row[column], width, break_on_hyphens=False) or [""]):
+            out.append([line if k == column else "" if number else cell for k, cell in enumerate(row)])
+    return out
+
+
+def _fitting(names: list[str], rows: list[list[str]], width: int, text: str | None) -> tuple[list[int], list[int]]:
     """Indices and widths of the columns that fit: the first, the prose, and of the others from the left what can."""
     shown = [k for k, name in enumerate(names) if k == 0 or name == text]
     widths = _widths([names[k] for k in shown], _of(rows, shown), width, text=text)
@@ -121,7 +142,7 @@ def _turned(columns: list[str], rows: list[list[str]]) -> tuple[list[str], list[
     ]
 
 
-def _widths(columns: list[str], rows: list[list[str]], width: int, *, text: str = "") -> list[int] | None:
+def _widths(columns: list[str], rows: list[list[str]], width: int, *, text: str | None = None) -> list[int] | None:
     """The width of each column, words shortened as far as necessary; None if that is not enough."""
     widths, least, longest = [], [], []
     for k, name in enumerate(columns):
