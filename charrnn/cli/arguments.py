@@ -83,7 +83,7 @@ CONFIG = typer.Option(
     "-c",
     metavar="FILE",
     autocompletion=completion.recipes,
-    help="Settings file (YAML), or the name of built-in settings.",
+    help="Settings file (YAML), or the name of a recipe.",
 )
 Overrides = Annotated[
     list[str] | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,15 @@ Corpus = Annotated[
         help="Where the training text is now, if it has moved: file, glob or directory; repeatable.",
     ),
 ]
+
+
+class Unknown(str, Enum):
+    """What to do with characters that the model does not know."""
+
+    error = "error"
+    skip = "skip"
+    stand_in = "replace"  # a str has a `replace` of its own
+
 
 Ngram = Annotated[
     bool,

@@ -74,6 +74,7 @@ def test_help_in_other_words(charrnn_here: Run) -> None:
         pages = [charrnn_here(*words, "--help"), charrnn_here(*words, "-h"), charrnn_here("help", *words)]
         assert {page.returncode for page in pages} == {0}, pages
         assert len({page.stdout for page in pages}) == 1
+        assert "\nExample" in pages[0].stdout
     assert charrnn_here("help", "nothing").returncode == 2
 
 

@@ -27,7 +27,7 @@ def compare(
         typer.Argument(
             metavar="CONFIG...",
             autocompletion=recipes,
-            help="Settings files, names of built-in settings, or run directories.",
+            help="Settings files, names of recipes, or run directories.",
         ),
     ],
     budget: Annotated[

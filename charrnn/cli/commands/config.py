@@ -14,7 +14,10 @@ from charrnn.cli.completion import recipes
 from charrnn.cli.help import CommandGroup
 from charrnn.cli.output import write
 
-app = CommandGroup(help="Choose, list, show and check settings.")
+app = CommandGroup(
+    help="Choose, list, show and check settings.",
+    epilog="Example: charrnn config list; charrnn config suggest my.txt --minutes 20 > my.yaml",
+)
 
 
 @app.command("list", epilog="Example: charrnn config list")
@@ -53,9 +56,7 @@ def suggest(
 def show(
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE", autocompletion=recipes, help="Settings file (YAML), or the name of built-in settings."
-        ),
+        typer.Argument(metavar="FILE", autocompletion=recipes, help="Settings file (YAML), or the name of a recipe."),
     ],
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object instead of YAML.")] = False,

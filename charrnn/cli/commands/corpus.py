@@ -10,7 +10,10 @@ import typer
 from charrnn.cli.help import CommandGroup
 from charrnn.cli.output import tell, write
 
-app = CommandGroup(help="List, inspect, build and fetch texts to learn from.")
+app = CommandGroup(
+    help="List, inspect, build and fetch texts to learn from.",
+    epilog="Example: charrnn corpus list; charrnn corpus info my.txt",
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
 Name = Annotated[str, typer.Argument(help="A name from `charrnn corpus list`.")]

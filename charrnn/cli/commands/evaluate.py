@@ -10,7 +10,7 @@ import typer
 
 from charrnn.cli.arguments import Checkpoints, chosen
 from charrnn.cli.output import tell
-from charrnn.cli.text_options import Corpus, Ngram, parts_of, with_ngram
+from charrnn.cli.text_options import Corpus, Ngram, Unknown, parts_of, with_ngram
 
 if TYPE_CHECKING:
     from charrnn.api import TrainedModel
@@ -72,9 +72,8 @@ def evaluate(
         int | None, typer.Option(min=1, metavar="N", help="Show the N most surprising positions in context instead.")
     ] = None,
     unknown: Annotated[
-        str,
-        typer.Option(help="What to do with characters of --text that the model does not know: error, skip, replace."),
-    ] = "error",
+        Unknown, typer.Option(help="What to do with characters of --text that the model does not know.")
+    ] = Unknown.error,
     corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
@@ -98,8 +97,7 @@ def evaluate(
         ids, name = (parts or {})[split.value], f"{loaded.config.corpus.title}, {split.value} part"
         before = text_before(parts or {}, split.value)
     else:
-        _check_unknown(unknown)
-        ids, name = file_ids(text, loaded, unknown), source_name(str(text))
+        ids, name = file_ids(text, loaded, unknown.value), source_name(str(text))
         before = None
     _check_length(ids, name)
     if ngram:
@@ -135,13 +133,6 @@ def evaluate(
         write_json(report)
     else:
         _show(report)
-
-
-def _check_unknown(unknown: str) -> None:
-    from charrnn.errors import SettingsError
-
-    if unknown not in ("error", "skip", "replace"):
-        raise SettingsError(f"--unknown: found {unknown!r}, allowed: error, skip, replace")
 
 
 def _check_one_view(**given: object) -> None:

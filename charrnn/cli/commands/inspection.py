@@ -24,7 +24,10 @@ from charrnn.cli.text_options import Corpus
 if TYPE_CHECKING:
     from charrnn.inspection.predictions import Prediction
 
-app = CommandGroup(help="Look inside a trained network.")
+app = CommandGroup(
+    help="Look inside a trained network.",
+    epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect memory",
+)
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a plot (.png, .svg, .pdf).")]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli.arguments import Checkpoints, chosen
-from charrnn.cli.commands.sample import Unknown
+from charrnn.cli.text_options import Unknown
 
 EXAMPLE = "Example: charrnn sample -q > lines.txt && charrnn rank lines.txt; charrnn sample -q | charrnn rank - --top 3"
 

@@ -12,7 +12,7 @@ import typer
 from charrnn.cli.arguments import Checkpoints, chosen
 from charrnn.cli.commands.sampling.flags import PANEL, SamplingFlags, with_sampling_flags
 from charrnn.cli.output import tell
-from charrnn.cli.text_options import Corpus, Ngram, with_ngram
+from charrnn.cli.text_options import Corpus, Ngram, Unknown, with_ngram
 
 if TYPE_CHECKING:
     from charrnn.cli.commands.sampling.job import Job
@@ -41,14 +41,6 @@ PANELS = {
 COMMON = (
     "prompt", "num_samples", "interactive", "temperature", "top_k", "top_p", "seed", "length", "stop", "as_json",
 )  # fmt: skip
-
-
-class Unknown(str, Enum):
-    """What to do with prompt characters the model does not know."""
-
-    error = "error"
-    skip = "skip"
-    stand_in = "replace"  # a str has a `replace` of its own
 
 
 class Colour(str, Enum):
