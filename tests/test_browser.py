@@ -122,6 +122,7 @@ def test_the_report_in_chromium(browser: Any, tmp_path: Path) -> None:
         assert browser.execute_script("return document.querySelectorAll('svg path').length") >= 7
         assert browser.find_element("css selector", "[data-head=seconds]").text == "12.0"  # as many digits in each row
         assert browser.execute_script("return document.querySelectorAll('svg circle').length") == 2  # one validation
+        assert browser.execute_script("return ticks(57, 140, 3.4).length") >= 2  # on a phone
         scale = "[aria-label^='Gradient norm'] text"
         marks = browser.execute_script(f'return [...document.querySelectorAll("{scale}")].map(m => m.textContent)')
         assert {"0.6", "0.8", "1.0"} < set(marks)  # 0.5 and 1 alone are no scale
