@@ -95,6 +95,17 @@ def test_what_the_user_sets_stays_and_the_rest_is_made_to_fit() -> None:
     assert rate < free.training.learning_rate
 
 
+def test_steps_that_the_user_allows_end_the_run_that_is_planned() -> None:
+    for fixed in ({"training.max_steps": 200}, {"training.max_steps": 200, "training.max_minutes": None}):
+        suggestion = chosen(10**6, 3.0, fixed=fixed)
+        t = suggestion.settings["training"]
+        passes = 200 * t["batch_size"] * t["seq_length"] / 900_000
+        assert f" for {passes:.1f} passes at " in suggestion.lines[2]
+        assert 2 * t["eval_every"] <= 200
+    hours = chosen(10**6, 3.0, fixed={"training.max_steps": 10**6, "training.max_minutes": None})
+    assert " h " in hours.lines[2]
+
+
 def test_rate_and_decay_fit_the_update_rule() -> None:
     sized = {"model.hidden_size": 256, "training.batch_size": 16}
     free = config(chosen(10**6, 3.0, fixed=sized)).training
