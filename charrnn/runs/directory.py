@@ -138,7 +138,7 @@ class RunDirectory:
         self.trouble = None
         for path, data in self._waiting.items():
             try:
-                if data:
+                if data or not os.path.lexists(path):
                     append(path, data)
                 self._waiting[path] = b""
             except OSError as error:
@@ -151,6 +151,7 @@ class RunDirectory:
 
     def sync_logs(self) -> tuple[int, int]:
         """Force history and samples to the disk, before a checkpoint that counts on them; their sizes in bytes."""
+        self._waiting.setdefault(self.history, b"")  # a run that stops before its first report has a history, too
         self.write_waiting()
         for path in (self.history, self.samples):
             try:

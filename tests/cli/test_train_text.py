@@ -187,7 +187,8 @@ def test_a_stop_is_no_error_and_names_the_command_that_continues(
         return step(self, rate)
 
     monkeypatch.setattr(Trainer, "take_step", stopped)
-    done = charrnn_here("train", "my.txt", "--run-dir", "my run", *SHORT, "--set", "training.max_steps=9")
+    late = ("--set", "training.max_steps=9", "--set", "training.log_every=50", "--set", "training.eval_every=50")
+    done = charrnn_here("train", "my.txt", "--run-dir", "my run", *SHORT, *late)
     assert done.returncode == 130
     assert done.stderr.splitlines()[-2:] == [
         f"charrnn: stopped after step 3; saved in {Path('my run') / 'last.npz'}",
@@ -195,7 +196,12 @@ def test_a_stop_is_no_error_and_names_the_command_that_continues(
     ]
     assert "error" not in done.stderr
     monkeypatch.setattr(Trainer, "take_step", step)
-    assert json.loads(charrnn_here("train", "--resume", "my run", "-q", "--json").stdout)["steps"] == 9
+    assert charrnn_here("doctor", "my run").stdout.startswith("my run: nothing reported yet\n")
+    assert json.loads(charrnn_here("runs", "my run", "--json").stdout)["runs"][0]["status"] == "stopped"
+    resumed = charrnn_here("train", "--resume", "my run", "--progress", "rich", "--set", "training.max_steps=4")
+    assert resumed.returncode == 0
+    assert "the display failed" not in resumed.stderr
+    assert json.loads(charrnn_here("train", "--resume", "my run", "-q", "--json", *late).stdout)["steps"] == 9
 
 
 def test_ctrl_c_before_the_first_step_says_that_nothing_was_saved(

@@ -270,6 +270,8 @@ class RichView:
         """Show what a resumed run had when it stopped."""
         from charrnn.runs.history import last_sample, read_history
 
+        if not (run / "history.jsonl").exists():  # of another version, and stopped before its first report
+            return
         history = read_history(run)
         self._losses.extend(history.column("train_loss"))
         self._sample = last_sample(run) or ""
