@@ -135,9 +135,9 @@ def name_of(text: str) -> str:
     if text == "-":
         return "stdin"
     path = Path(text)
-    if any(letter in path.name for letter in "*?["):  # a glob: the folder it looks in
+    while any(letter in path.name for letter in "*?["):  # a glob: the folder it looks in
         path = path.parent
-    name = (path if path.name else path.resolve()).name
+    name = (path.resolve() if path.name in ("", "..") else path).name
     for packed in (".gz", ".bz2", ".xz"):
         name = name.removesuffix(packed)
     return Path(name).stem.lstrip(".") or "text"

@@ -249,13 +249,14 @@ class _Choice:
         bears = self.small_text and "model.hidden_size" not in self.fixed
         dropped = [f"{p.partition('.')[2]} {c[p]:g}" for p in ("model.dropout", "model.weight_dropout") if c[p]]
         seconds, passes = self.total / self.per_second, self.total * columns * steps / train
+        undropped = "no dropout" + (" (no time to overfit)" if self.reference_passes < _REGULARISATION[0][0] else "")
         said = f"; {text.apart} are shuffled, each a document of its own" if "corpus.split" in c else ""
         return (
             f"text: {text.name}, {text.characters:,} characters ({counted(text.symbols, 'symbol')}), "
             f"{self.validated:,.0f} of them for validation{said}",
             f"network: {cell.upper()} {layers}x{units}, about {size:,.0f} parameters"
             + (", as many as a text of this size supports; " if bears else "; ")
-            + (f"{' and '.join(dropped)} against memorising it" if dropped else "no dropout (no time to overfit)"),
+            + (f"{' and '.join(dropped)} against memorising it" if dropped else undropped),
             f"training: about {duration(seconds)} for {passes:,.1f} passes at {self.own_speed:,.0f} characters per "
             f"second; {columns} x {steps} characters per step, learning rate {c['training.learning_rate']:g}",
         )

@@ -13,6 +13,7 @@ import pytest
 from charrnn.cli import choosing
 from charrnn.config.builtin import recipes
 from charrnn.config.load import load_config
+from charrnn.config.schema import CorpusSettings
 from charrnn.training import choice
 from charrnn.training.trainer import Trainer
 from tests.conftest import SENTENCES, Run, assert_one_line_error
@@ -97,6 +98,18 @@ def test_directories_globs_several_files_and_standard_input(charrnn_here: Run, f
     assert made == {
         "texts": "texts", "texts-2": "texts/*.txt", "stdin": "-", "my": ("my.txt", "texts/a.txt"),
     }  # fmt: skip
+
+
+def test_a_run_is_named_after_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here" / "below"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    names = {
+        "a/b.txt.gz": "b", "texts/**/*.txt": "texts", "a/b*/c?/[de].txt": "a", "a/*/b.txt": "b", "*.txt": "below",
+        ".": "below", "..": "here", "../*": "here", ".hidden": "hidden", "-": "stdin",
+    }  # fmt: skip
+    assert {text: choosing.name_of(text) for text in names} == names
+    assert CorpusSettings(source="texts/**/*.txt").label == "texts"
 
 
 def test_a_recipe_by_its_name_or_file(charrnn_here: Run, folder: Path) -> None:

@@ -63,6 +63,12 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     assert all(a <= b for a, b in pairwise(dropped))
 
 
+def test_there_is_time_to_overfit_where_the_user_wants_no_dropout_all_the_same() -> None:
+    none = {"model.dropout": 0.0, "model.weight_dropout": 0.0}
+    assert chosen(10**4, 3.0, fixed=none).lines[1].endswith("; no dropout")
+    assert chosen(10**7, 3.0, fixed=none).lines[1].endswith("; no dropout (no time to overfit)")
+
+
 def test_a_small_text_gets_few_parameters_and_is_told_so() -> None:
     small, large = chosen(1_842, 3.0), chosen(10**7, 3.0)
     assert "as many as a text of this size supports" in small.lines[1]
