@@ -136,3 +136,5 @@ def test_advice_speaks_in_the_options_that_were_given(charrnn_here: Run, config_
     finished = RunFinished("max_minutes", {"ended": "ended", "advice": [asdict(Advice("a", "b", LONGER))]})
     (line,) = closing_advice(in_words(finished, {"training.max_minutes": "--minutes {}"}).summary)[1:]
     assert line == "advice: b; try --minutes 4 --set model.dropout=0.1"
+    more = closing_advice({"advice": [asdict(piece) for piece in pieces(4)], "run_dir": "my run"})[-1]
+    assert more == "more advice: charrnn doctor 'my run'"

@@ -185,7 +185,8 @@ def test_steps_that_the_time_will_not_allow_are_no_goal(tmp_path: Path) -> None:
             view.show(RunStarted(tmp_path, 1, 9, 90, 9, 1, 100, 60 * minutes, 0, ()))
             view.show(row)
             view.print_once()
-            assert shown + "  " in console.export_text()
+            assert shown + "  " in (text := console.export_text())
+            assert max(map(len, text.splitlines())) == 76  # a ^C that the terminal shows stays in its line
 
 
 def test_the_time_left_is_never_zero(tmp_path: Path) -> None:

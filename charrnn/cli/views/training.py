@@ -339,7 +339,9 @@ class RichView:
             *(Text(line, style="yellow") for line in advice),
             Panel(shown, title="the model writes", title_align="left", height=room + 2),
         ]
-        return Panel(Group(*parts), title=Text(title), title_align="left", width=width)
+        shortened = Text(title)
+        shortened.truncate(width - 6, overflow="ellipsis")  # a longer one would widen the panel
+        return Panel(Group(*parts), title=shortened, title_align="left", width=width)
 
 
 def _nats_bits(nats: float) -> str:
