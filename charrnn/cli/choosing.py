@@ -17,19 +17,25 @@ if TYPE_CHECKING:
     from charrnn.training.choice import Choice
 
 _YAML = (".yaml", ".yml")
+_A_YEAR = 525_600.0  # minutes
 Minutes = Annotated[
     float | None,
     typer.Option(
-        "--minutes", min=0.01, metavar="M", help="Minutes of training; settings are chosen to fit (default 3)."
+        "--minutes",
+        min=0.01,
+        max=_A_YEAR,
+        metavar="M",
+        help="Minutes of training; settings are chosen to fit (default 3).",
     ),
 ]
 
 
 class NewRun(NamedTuple):
-    """A run to begin: its settings, and its name where it is given no directory."""
+    """A run to begin: its settings, its name where it is given no directory, and its settings file if not plain."""
 
     settings: Config
     name: str
+    remarked: str | None = None
 
 
 def new_run(
@@ -50,21 +56,22 @@ def new_run(
     """
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
+    from charrnn.config.schema import source_name
 
     if config is None and len(texts) == 1 and is_recipe(texts[0], minutes):
         config, texts = Path(texts[0]), ()
     if config is not None and not texts:
         path = settings_path(str(config))
-        limit = () if minutes is None else (f"training.max_minutes={minutes:g}",)
+        limit = () if minutes is None else (f"training.max_minutes={minutes!r}",)
         return NewRun(load_config(path, (*limit, *overrides)), path.stem)
     if init_from is not None:
         overrides = [*_network_of(init_from), *overrides]
     if not quiet and sys.stderr.isatty():  # it takes some seconds, in which a person wonders
-        tell(f"reading {', '.join(texts)} and measuring this machine")
+        tell(f"reading {', '.join(map(source_name, texts))} and measuring this machine")
     choice = chosen(texts, config, overrides, minutes, quiet=quiet)
     if not quiet:
         tell(*choice.suggestion.lines)
-    return NewRun(choice.config, name_of(texts[0]))
+    return NewRun(choice.config, name_of(texts[0]), choice.as_yaml(whole=True))
 
 
 def chosen(
@@ -128,9 +135,9 @@ def name_of(text: str) -> str:
     if text == "-":
         return "stdin"
     path = Path(text)
-    if any(letter in path.name for letter in "*?["):  # a glob: the folder it looks in
+    while any(letter in path.name for letter in "*?["):  # a glob: the folder it looks in
         path = path.parent
-    name = (path if path.name else path.resolve()).name
+    name = (path.resolve() if path.name in ("", "..") else path).name
     for packed in (".gz", ".bz2", ".xz"):
         name = name.removesuffix(packed)
     return Path(name).stem.lstrip(".") or "text"

@@ -20,7 +20,7 @@ from typing import Any
 from charrnn.errors import StorageError, printable
 
 _LONE = re.compile("[\udc80-\udcff]")
-_COMMAND = re.compile(r"\b(?:charrnn [^;,]+|pip install \S+)|--[a-z]\S* \S+")
+_COMMAND = re.compile(r"\b(?:charrnn (?:'[^']*'|[^;,'])+|pip install \S+)|--[a-z]\S* \S+")
 _GLUE = "\0"  # a space where no line ends; in no line that is printable
 _RAW_IN_JSON = re.compile("[\x7f-\x9f]")  # control characters that JSON may hold unescaped
 

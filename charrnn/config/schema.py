@@ -101,7 +101,8 @@ class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if (first := self.sources[0]) == "-":
             return source_name(first)
         path = PurePath(first)
-        path = path.parent if set("*?[") & set(path.name) else path  # a glob: the folder it looks in
+        while set("*?[") & set(path.name):  # a glob: the folder it looks in
+            path = path.parent
         return (path.name or "a text") + (" and others" if len(self.sources) > 1 else "")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from charrnn.amounts import duration
+from charrnn.amounts import counted, duration
 from charrnn.nn.cells import CELLS
 
 # The network by which the machine's speed is measured.
@@ -202,7 +202,7 @@ class _Choice:
         many = self.own_speed * self.seconds / self.train > _MOST_PASSES / 2  # the estimate may be far off
         limit = "passes at most; more teach nothing new" if many else "no limit on passes"
         passes = self.set("training.epochs", _MOST_PASSES if many else None, limit)
-        self.set("training.max_minutes", self.seconds / 60.0, "of training at most")
+        minutes = self.set("training.max_minutes", self.seconds / 60.0, "of training at most")
         units = self.chosen["model.hidden_size"]
         muon = self.set("training.optimizer", "muon", "learns as much as Adam in half the steps") == "muon"
         decay, of = (self.decay, "of the matrices, against overfitting") if muon else (0.0, "measured only with Muon")
@@ -210,8 +210,11 @@ class _Choice:
         rate = (0.012 if muon else 0.0062) * (256 / max(192, units)) ** 0.5 * (columns * t / 512) ** 0.5
         self.set("training.learning_rate", float(f"{rate:.2g}"), "peak; larger networks need lower rates")
         self.set("training.schedule", "cosine", "falls to a hundredth of the peak as the time runs out")
-        self.total = min(self.own_speed * self.seconds, (passes or math.inf) * self.train) / (columns * t)
         self.per_second = self.own_speed / (columns * t)
+        by_passes = (passes or math.inf) * self.train / (columns * t)
+        by_count = min(by_passes, self.fixed.get("training.max_steps") or math.inf)
+        untimed = minutes is None and by_count < math.inf
+        self.total = by_count if untimed else min(by_count, self.per_second * self.seconds)
 
     def intervals(self) -> None:
         """Steps between reports, samples, validations and checkpoints."""
@@ -245,14 +248,15 @@ class _Choice:
         size = float(f"{_parameters(cell, units, layers, text.symbols):.2g}")
         bears = self.small_text and "model.hidden_size" not in self.fixed
         dropped = [f"{p.partition('.')[2]} {c[p]:g}" for p in ("model.dropout", "model.weight_dropout") if c[p]]
-        apart = "corpus.split" in c
         seconds, passes = self.total / self.per_second, self.total * columns * steps / train
+        undropped = "no dropout" + (" (no time to overfit)" if self.reference_passes < _REGULARISATION[0][0] else "")
+        said = f"; {text.apart} are shuffled, each a document of its own" if "corpus.split" in c else ""
         return (
-            f"text: {text.name}, {text.characters:,} characters ({text.symbols} symbols), {self.validated:,.0f} of "
-            "them for validation" + (f"; {text.apart} are shuffled, each a document of its own" if apart else ""),
+            f"text: {text.name}, {text.characters:,} characters ({counted(text.symbols, 'symbol')}), "
+            f"{self.validated:,.0f} of them for validation{said}",
             f"network: {cell.upper()} {layers}x{units}, about {size:,.0f} parameters"
             + (", as many as a text of this size supports; " if bears else "; ")
-            + (f"{' and '.join(dropped)} against memorising it" if dropped else "no dropout (no time to overfit)"),
+            + (f"{' and '.join(dropped)} against memorising it" if dropped else undropped),
             f"training: about {duration(seconds)} for {passes:,.1f} passes at {self.own_speed:,.0f} characters per "
             f"second; {columns} x {steps} characters per step, learning rate {c['training.learning_rate']:g}",
         )

@@ -195,7 +195,7 @@ def _underfitting(case: Case, pieces: list[Point]) -> Iterator[Advice]:
     if case.reason == "patience" or not pieces:
         return
     if (steps := pieces[-1].step) < FEW_STEPS:
-        text = f"{steps:,} steps are only a start: a network needs thousands"
+        text = f"{counted(steps, 'step')} {'is' if steps == 1 else 'are'} only a start: a network needs thousands"
         yield Advice("underfitting", text, _longer(case, math.ceil(10 * FEW_STEPS / max(1, steps))))
         return
     validated = sum(point.val_loss is not None for point in pieces) >= 4

@@ -13,6 +13,7 @@ from charrnn.evaluation.curve import Curve, Point
 from charrnn.evaluation.expectation import expectation
 from charrnn.evaluation.health import Health
 from charrnn.evaluation.text_facts import TextFacts, look_at_text
+from charrnn.locks import is_locked
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.runs.events import Advice
 from charrnn.runs.history import History
@@ -32,6 +33,7 @@ class Diagnosis:
         advice: what to change, most important first.
         expectation: what the network can be expected to write; None if that is not known.
         notes: what could not be looked at.
+        running: a process is training it now.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Diagnosis:
     advice: tuple[Advice, ...]
     expectation: str | None
     notes: tuple[str, ...] = ()
+    running: bool = False
 
 
 def diagnose(history: History, *, corpus: Sequence[str] = (), look: bool = True) -> Diagnosis:
@@ -77,6 +80,7 @@ def diagnose(history: History, *, corpus: Sequence[str] = (), look: bool = True)
         advice=advise(case),
         expectation=expectation(loss, text),
         notes=tuple(notes),
+        running=is_locked(history.path / ".lock"),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from charrnn.config.load import dump_config
+from charrnn.config.load import dump_config, load_config
 from charrnn.config.schema import Config
 from charrnn.errors import SettingsError
 from charrnn.files import append, open_regular, remove_stale, sync, unshare, unwritable, write_atomically, writing
@@ -41,8 +41,13 @@ class RunDirectory:
         self.trouble: OSError | None = None
         self._waiting: dict[Path, bytes] = {}
 
-    def open_new(self, config: Config, *, overwrite: bool) -> None:
+    def open_new(self, config: Config, *, overwrite: bool, remarked: str | None = None) -> None:
         """Make the directory and write the resolved settings.
+
+        Args:
+            config: the settings.
+            overwrite: replace the run in it.
+            remarked: the same settings as YAML with remarks, if there are any.
 
         Raises:
             SettingsError, StorageError: it holds a run already, or cannot be written.
@@ -51,7 +56,8 @@ class RunDirectory:
             self.check_free()
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.config, dump_config(config).encode())  # first: on a full disk the old run stays
+            text = dump_config(config) if remarked is None else remarked
+            write_atomically(self.config, text.encode())  # first: on a full disk the old run stays
             for file in self._files():
                 if file != self.config:
                     file.unlink(missing_ok=True)
@@ -77,7 +83,7 @@ class RunDirectory:
             )
 
     def reopen(self, config: Config) -> None:
-        """Rewrite the settings of a run that goes on.
+        """Rewrite the settings of a run that goes on, unless its file says the same, perhaps with remarks.
 
         Raises:
             SettingsError, StorageError: the directory cannot be written.
@@ -87,7 +93,15 @@ class RunDirectory:
                 with contextlib.suppress(FileNotFoundError):
                     open_regular(log).close()
             self.summary.unlink(missing_ok=True)  # a longer run than the one that ended
-            write_atomically(self.config, dump_config(config).encode())
+            if not self._says(config):
+                write_atomically(self.config, dump_config(config).encode())
+
+    def _says(self, config: Config) -> bool:
+        """Whether the settings file has these settings."""
+        try:
+            return self.config.is_file() and load_config(self.config) == config
+        except SettingsError:
+            return False
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing(self.path, "the run directory", hint="choose another `run_dir`")
@@ -124,7 +138,7 @@ class RunDirectory:
         self.trouble = None
         for path, data in self._waiting.items():
             try:
-                if data:
+                if data or not os.path.lexists(path):
                     append(path, data)
                 self._waiting[path] = b""
             except OSError as error:
@@ -137,6 +151,7 @@ class RunDirectory:
 
     def sync_logs(self) -> tuple[int, int]:
         """Force history and samples to the disk, before a checkpoint that counts on them; their sizes in bytes."""
+        self._waiting.setdefault(self.history, b"")  # a run that stops before its first report has a history, too
         self.write_waiting()
         for path in (self.history, self.samples):
             try:

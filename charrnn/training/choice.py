@@ -40,15 +40,20 @@ class Choice:
     config: Config
     suggestion: Suggestion
 
-    def as_yaml(self) -> str:
-        """A settings file with remarks: the text, what was chosen, and every other setting that is not the default."""
+    def as_yaml(self, *, whole: bool = False) -> str:
+        """A settings file with remarks: the text, what was chosen, and every other setting that is not the default.
+
+        Args:
+            whole: with all other settings, as a run has them.
+        """
         chosen, defaults = self.suggestion.settings, config_to_dict(Config(corpus=CorpusSettings(source="")))
         lines = [f"# {printable(line)}" for line in self.suggestion.lines]
         for section, settings in config_to_dict(self.config).items():
             lines.append(f"{section}:")
             for name, value in settings.items():
                 path = f"{section}.{name}"
-                if name in chosen.get(section, {}) or path == "corpus.source" or value != defaults[section][name]:
+                given = name in chosen.get(section, {}) or path == "corpus.source"
+                if whole or given or value != defaults[section][name]:
                     remark = self.suggestion.remarks.get(path, "")
                     lines.append(_yaml_line(name, value, remark))
         return "\n".join(lines) + "\n"

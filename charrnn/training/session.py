@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ def train(
     config: Config,
     run_dir: RunDirectory,
     *,
+    remarked: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     init_from: Path | None = None,
@@ -57,6 +58,7 @@ def train(
     Args:
         config: settings of the run.
         run_dir: where it writes; no other process may be training there.
+        remarked: the same settings as YAML with remarks, for the file of a new run.
         resume: continue the run in it.
         overwrite: replace the run in it.
         init_from: checkpoint whose weights a new run starts with.
@@ -82,7 +84,7 @@ def train(
         check_installed()
     ranks = _ranks()
     with _new_directory_only_if_used(run_dir.path), run_dir.lock() as lock:
-        begin = _resumed if resume else partial(_begun, init_from=init_from, overwrite=overwrite)
+        begin = _resumed if resume else partial(_begun, remarked=remarked, init_from=init_from, overwrite=overwrite)
         trainer = begin(config, run_dir, stop, bar, ranks)
         log = _Log(config, run_dir)
         facts = look_at_text(trainer.stream.ids, trainer.val_ids, trainer.text.vocabulary)
@@ -149,6 +151,7 @@ def _begun(
     bar: Bar,
     ranks: World | None,
     *,
+    remarked: str | None,
     init_from: Path | None,
     overwrite: bool,
 ) -> Trainer:
@@ -161,7 +164,7 @@ def _begun(
         run_dir.check_free()
     group = _lead(ranks, config, text, None, source)
     trainer = Trainer(config, text, run_dir, init_from=source, stop=stop, make_group=group, compiling=_compiling(bar))
-    run_dir.open_new(config, overwrite=overwrite)
+    run_dir.open_new(config, overwrite=overwrite, remarked=remarked)
     return trainer
 
 
@@ -209,15 +212,18 @@ def _lead(ranks: World | None, config: Config, text: EncodedText, *checkpoints: 
 @contextmanager
 def _new_directory_only_if_used(path: Path) -> Iterator[None]:
     """An unusable text or setting, or a stop before the first step, leaves no directory behind."""
-    existed, config = path.exists(), RunDirectory(path).config
+    new, config = [folder for folder in (path, *path.parents) if not folder.exists()], RunDirectory(path).config
     configured = config.exists()
     try:
         yield
     except BaseException:
         if not configured and path.is_dir() and {f.name for f in path.iterdir()} <= {".lock", config.name}:
             config.unlink(missing_ok=True)
-            if not existed:
+            if new:
                 shutil.rmtree(path, ignore_errors=True)
+            for folder in new[1:]:
+                with suppress(OSError):  # something else has been put there
+                    folder.rmdir()
         raise
 
 

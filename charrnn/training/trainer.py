@@ -89,7 +89,7 @@ class Trainer:
         clock: Callable[[], float] = time.perf_counter,
         compiling: Compiling = unseen,
     ) -> None:
-        self.config, self.text, self.run_dir, self._clock = config, text, run_dir, clock
+        self.config, self.text, self.run_dir, self.clock = config, text, run_dir, clock
         self.stop = stop or StopFlag()
         t, m, c = config.training, config.model, config.corpus
         self.separator = separator_ids(c, text.vocabulary)
@@ -156,6 +156,8 @@ class Trainer:
             yield self._save_last()  # something to go back to
         self._reason = self._end()
         while self._reason is None:
+            if not self._looked and is_first_look_due(self):
+                yield from self._first_look()
             happened: list[Event] = []
             try:
                 self._advance(happened)
@@ -196,8 +198,6 @@ class Trainer:
             happened.append(self._measured(evaluated=False))  # to be seen; a stop leaves nothing in the history
         if is_due(step, t.sample_every) or (at_end and t.sample_every):
             happened.append(self._sample())
-        if reason is None and not self._looked and is_first_look_due(self.counters):
-            happened.extend(self._first_look())
         if reason or is_due(step, t.checkpoint_every):
             happened.append(self._save_last(only_for_stop=not (at_end or is_due(step, t.checkpoint_every))))
         self._reason = reason
@@ -212,7 +212,7 @@ class Trainer:
         Raises:
             DivergenceError: a loss or gradient was not finite; nothing of the step was kept.
         """
-        t, n, started = self.config.training, self.counters, self._clock()
+        t, n, started = self.config.training, self.counters, self.clock()
         if n.window == 0:
             for layer in self.state:
                 layer[...] = 0.0
@@ -241,7 +241,7 @@ class Trainer:
         n.window += 1
         if n.window == self.stream.windows_per_epoch:
             n.epoch, n.window = n.epoch + 1, 0
-        self._last_seconds = self._clock() - started
+        self._last_seconds = self.clock() - started
         self._stopping, elapsed = self.group.agreed(self.stop_requested, self._last_seconds)
         n.seconds += elapsed
         n.seconds_since_report += elapsed
@@ -326,7 +326,8 @@ class Trainer:
 
     def _first_look(self) -> Iterator[Event]:
         """Only shown: when it comes depends on the machine, so nothing of it is counted or kept."""
-        self._looked, n, t = True, self.counters, self.config.training
+        n, t = self.counters, self.config.training
+        self._looked = n.step > 0  # what is seen before the first step is no more than a beginning
         if n.val_loss is None or n.step < (t.sample_every or 0):
             with self._averaged():
                 yield self.group.once(ignore_float_warnings(partial(first_look, self)))

@@ -67,9 +67,9 @@ def test_lines_on_a_terminal_end_between_words_and_never_in_a_command(width: int
     assert " ".join(part.strip() for part in shown) == line
     assert max(map(len, shown)) <= width
     assert [part[:2] for part in shown[1:]] == ["  "] * (len(shown) - 1)
-    command = "charrnn train --resume 'my run'"
-    for before in range(width):
-        assert command in wrapped(f"{'x ' * (before // 2)}hint: {command}; more", width)
+    for command in ("charrnn train --resume 'my run'", "charrnn sample 'a, b; c' --temperature 0.7"):
+        for before in range(width):
+            assert command in wrapped(f"{'x ' * (before // 2)}hint: {command}; more", width)
     long = f"  hint: charrnn eval --text {'a' * width}"
     assert wrapped(long, width).replace("\n    ", " ") == long
 

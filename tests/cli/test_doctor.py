@@ -11,6 +11,7 @@ from rich.console import Console
 
 from charrnn.cli.views.advice import NewAdvice, closing_advice, fitting, in_words
 from charrnn.cli.views.training import RichView, TqdmView
+from charrnn.runs.directory import RunDirectory
 from charrnn.runs.events import Advice, Advised, RunFinished, RunStarted
 from tests.conftest import Run, assert_one_line_error
 
@@ -61,9 +62,11 @@ def test_a_run_that_needs_advice_gets_it_everywhere(charrnn_here: Run, config_fi
 
 def test_a_run_that_goes_on_is_diagnosed_from_its_text(charrnn_here: Run, config_file: Path, tmp_path: Path) -> None:
     charrnn_here("train", "-c", config_file, "--run-dir", "a", "--quiet", *WIDE)
-    (tmp_path / "a" / "summary.json").unlink()  # as if it were running
-    found = charrnn_here("doctor", "a")
-    assert "still running, or stopped early" in found.stdout
+    (tmp_path / "a" / "summary.json").unlink()  # as if it had been stopped
+    assert "; stopped early\n" in charrnn_here("doctor", "a").stdout
+    with RunDirectory(tmp_path / "a").lock():
+        found = charrnn_here("doctor", "a")
+    assert "; still running\n" in found.stdout
     assert SIZE in found.stdout
     assert "only a start" not in found.stdout
     (tmp_path / "text.txt").rename(tmp_path / "moved.txt")
@@ -133,3 +136,5 @@ def test_advice_speaks_in_the_options_that_were_given(charrnn_here: Run, config_
     finished = RunFinished("max_minutes", {"ended": "ended", "advice": [asdict(Advice("a", "b", LONGER))]})
     (line,) = closing_advice(in_words(finished, {"training.max_minutes": "--minutes {}"}).summary)[1:]
     assert line == "advice: b; try --minutes 4 --set model.dropout=0.1"
+    more = closing_advice({"advice": [asdict(piece) for piece in pieces(4)], "run_dir": "my run"})[-1]
+    assert more == "more advice: charrnn doctor 'my run'"

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
+from charrnn.cli import choosing
 from charrnn.config.builtin import recipes
 from charrnn.config.load import load_config
+from charrnn.config.schema import CorpusSettings
 from charrnn.training import choice
+from charrnn.training.trainer import Trainer
 from tests.conftest import SENTENCES, Run, assert_one_line_error
 
 SHORT = ("--set", "training.max_steps=3", "--set", "model.hidden_size=8", "--set", "training.replicas=1")
@@ -33,6 +37,10 @@ def test_a_text_is_all_it_takes_and_no_run_is_overwritten(charrnn_here: Run, fol
     chosen = (config.corpus.source, config.model.cell, config.model.hidden_size)
     assert chosen == ("my.txt", "gru", 8)  # so small a text
     assert config.training.max_minutes == 3.0
+    written = (folder / "checkpoints/my/config.yaml").read_text(encoding="utf-8").splitlines()
+    assert [line[2:] for line in written[:3]] == lines[:3]
+    assert "  cell: gru                      # learns faster than an LSTM of equal size" in written
+    assert "  beta1: 0.9" in written  # all settings, so that a later version with other defaults trains the same
     first = (folder / "checkpoints/my/last.npz").read_bytes()
     assert charrnn_here("train", "my.txt", "-q", *SHORT).stderr == ""
     assert charrnn_here("train", "my.txt", "--run-dir", "mine", *SHORT).returncode == 0
@@ -42,6 +50,41 @@ def test_a_text_is_all_it_takes_and_no_run_is_overwritten(charrnn_here: Run, fol
     assert (folder / "checkpoints/my/last.npz").read_bytes() != first
     grown = charrnn_here("train", "my.txt", "--run-dir", "grown", "--init-from", "checkpoints/my", "-q", *SHORT[:2])
     assert grown.returncode == 0, grown.stderr  # the network is that of the checkpoint
+
+
+def test_the_settings_that_a_run_wrote_are_there_to_be_edited(charrnn_here: Run, folder: Path) -> None:
+    assert charrnn_here("train", "my.txt", "-q", *SHORT).returncode == 0
+    written = folder / "checkpoints/my/config.yaml"
+    text = written.read_text(encoding="utf-8")
+    assert charrnn_here("train", "--resume", "checkpoints/my", "-q").returncode == 0
+    assert written.read_text(encoding="utf-8") == text
+    assert charrnn_here("train", "--resume", "checkpoints/my", "-q", "--set", "training.max_steps=4").returncode == 0
+    assert load_config(written).training.max_steps == 4
+    (folder / "mine.yaml").write_text(text.replace("cell: gru", "cell: rnn"), encoding="utf-8")
+    assert charrnn_here("train", "mine.yaml", "-q").returncode == 0
+    assert load_config(folder / "checkpoints/mine/config.yaml").model.cell == "rnn"
+
+
+def test_steps_that_the_user_allows_are_what_the_choice_is_for(charrnn_here: Run, folder: Path) -> None:
+    done = charrnn_here("train", "my.txt", *SHORT, "--run-dir", "new/folder/a b")
+    assert done.returncode == 0
+    config = load_config(folder / "new/folder/a b/config.yaml")
+    assert config.training.eval_every in (1, 2)  # of three steps
+    assert "3 steps in " in done.stderr
+    assert f"now: charrnn sample '{Path('new/folder/a b')}' --temperature" in done.stderr
+    one = charrnn_here("train", "my.txt", *SHORT, "--set", "training.max_steps=1", "--run-dir", "one").stderr
+    assert "\n1 step in " in one
+    assert "1 step is only a start" in one
+
+
+def test_standard_input_is_called_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(choosing, "tell", lambda *lines: told.extend(lines))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(choosing, "chosen", lambda texts, *others, **options: choice.choose_settings("my.txt"))
+    assert choosing.new_run(["-"], None, [], None, quiet=False).name == "stdin"
+    assert told[0] == "reading standard input and measuring this machine"
 
 
 def test_directories_globs_several_files_and_standard_input(charrnn_here: Run, folder: Path) -> None:
@@ -55,6 +98,18 @@ def test_directories_globs_several_files_and_standard_input(charrnn_here: Run, f
     assert made == {
         "texts": "texts", "texts-2": "texts/*.txt", "stdin": "-", "my": ("my.txt", "texts/a.txt"),
     }  # fmt: skip
+
+
+def test_a_run_is_named_after_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here" / "below"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    names = {
+        "a/b.txt.gz": "b", "texts/**/*.txt": "texts", "a/b*/c?/[de].txt": "a", "a/*/b.txt": "b", "*.txt": "below",
+        ".": "below", "..": "here", "../*": "here", ".hidden": "hidden", "-": "stdin",
+    }  # fmt: skip
+    assert {text: choosing.name_of(text) for text in names} == names
+    assert CorpusSettings(source="texts/**/*.txt").label == "texts"
 
 
 def test_a_recipe_by_its_name_or_file(charrnn_here: Run, folder: Path) -> None:
@@ -106,7 +161,8 @@ def test_texts_that_teach_nothing(
 
 
 def test_a_wrong_value_is_refused_in_few_words(charrnn_here: Run) -> None:
-    for words in (("train", "my.txt", "--minutes", "abc"), ("export", "--to", "hmtl")):
+    minutes = [("train", "my.txt", "--minutes", value) for value in ("abc", "inf", "nan", "0")]
+    for words in (*minutes, ("export", "--to", "hmtl")):
         done = charrnn_here(*words)
         assert_one_line_error(done, 2, f"Invalid value for '{words[-2]}'")
         assert "Value error" not in done.stderr
@@ -136,8 +192,6 @@ def test_every_recipe_is_listed_with_what_it_is_for(charrnn_here: Run) -> None:
 def test_a_stop_is_no_error_and_names_the_command_that_continues(
     charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from charrnn.training.trainer import Trainer
-
     step = Trainer.take_step
 
     def stopped(self: Trainer, rate: float | None = None) -> float:
@@ -146,7 +200,8 @@ def test_a_stop_is_no_error_and_names_the_command_that_continues(
         return step(self, rate)
 
     monkeypatch.setattr(Trainer, "take_step", stopped)
-    done = charrnn_here("train", "my.txt", "--run-dir", "my run", *SHORT, "--set", "training.max_steps=9")
+    late = ("--set", "training.max_steps=9", "--set", "training.log_every=50", "--set", "training.eval_every=50")
+    done = charrnn_here("train", "my.txt", "--run-dir", "my run", *SHORT, *late)
     assert done.returncode == 130
     assert done.stderr.splitlines()[-2:] == [
         f"charrnn: stopped after step 3; saved in {Path('my run') / 'last.npz'}",
@@ -154,7 +209,12 @@ def test_a_stop_is_no_error_and_names_the_command_that_continues(
     ]
     assert "error" not in done.stderr
     monkeypatch.setattr(Trainer, "take_step", step)
-    assert json.loads(charrnn_here("train", "--resume", "my run", "-q", "--json").stdout)["steps"] == 9
+    assert charrnn_here("doctor", "my run").stdout.startswith("my run: nothing reported yet\n")
+    assert json.loads(charrnn_here("runs", "my run", "--json").stdout)["runs"][0]["status"] == "stopped"
+    resumed = charrnn_here("train", "--resume", "my run", "--progress", "rich", "--set", "training.max_steps=4")
+    assert resumed.returncode == 0
+    assert "the display failed" not in resumed.stderr
+    assert json.loads(charrnn_here("train", "--resume", "my run", "-q", "--json", *late).stdout)["steps"] == 9
 
 
 def test_ctrl_c_before_the_first_step_says_that_nothing_was_saved(
@@ -166,3 +226,17 @@ def test_ctrl_c_before_the_first_step_says_that_nothing_was_saved(
     monkeypatch.setattr(choice, "measure_speed", interrupted)
     done = charrnn_here("train", "my.txt")
     assert (done.returncode, done.stderr) == (130, "charrnn: stopped before anything was saved\n")
+
+
+def test_a_stop_at_once_leaves_none_of_the_folders_that_it_made(
+    charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "take_step", interrupted)
+    (folder / "old").mkdir()
+    for place in ("new/a b/c", "old/c"):
+        assert charrnn_here("train", "my.txt", "--run-dir", place, *SHORT).returncode == 130
+    assert sorted(p.name for p in folder.iterdir()) == ["my.txt", "old"]
+    assert not list((folder / "old").iterdir())

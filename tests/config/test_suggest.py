@@ -63,6 +63,12 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     assert all(a <= b for a, b in pairwise(dropped))
 
 
+def test_there_is_time_to_overfit_where_the_user_wants_no_dropout_all_the_same() -> None:
+    none = {"model.dropout": 0.0, "model.weight_dropout": 0.0}
+    assert chosen(10**4, 3.0, fixed=none).lines[1].endswith("; no dropout")
+    assert chosen(10**7, 3.0, fixed=none).lines[1].endswith("; no dropout (no time to overfit)")
+
+
 def test_a_small_text_gets_few_parameters_and_is_told_so() -> None:
     small, large = chosen(1_842, 3.0), chosen(10**7, 3.0)
     assert "as many as a text of this size supports" in small.lines[1]
@@ -93,6 +99,17 @@ def test_what_the_user_sets_stays_and_the_rest_is_made_to_fit() -> None:
     assert mine.training.eval_every < free.training.eval_every  # type: ignore[operator]  # its steps take longer
     rate = config(chosen(10**6, 3.0, fixed={"model.hidden_size": 1024})).training.learning_rate
     assert rate < free.training.learning_rate
+
+
+def test_steps_that_the_user_allows_end_the_run_that_is_planned() -> None:
+    for fixed in ({"training.max_steps": 200}, {"training.max_steps": 200, "training.max_minutes": None}):
+        suggestion = chosen(10**6, 3.0, fixed=fixed)
+        t = suggestion.settings["training"]
+        passes = 200 * t["batch_size"] * t["seq_length"] / 900_000
+        assert f" for {passes:.1f} passes at " in suggestion.lines[2]
+        assert 2 * t["eval_every"] <= 200
+    hours = chosen(10**6, 3.0, fixed={"training.max_steps": 10**6, "training.max_minutes": None})
+    assert " h " in hours.lines[2]
 
 
 def test_rate_and_decay_fit_the_update_rule() -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from charrnn.cli.views.training import PlainView, RichView
 from charrnn.evaluation.loss import evaluate
+from charrnn.nn.network import CharRNN
+from charrnn.nn.stepper import Stepper
 from charrnn.runs.checkpoint import load_checkpoint
-from charrnn.runs.events import Event, FirstLook, RunStarted, StepReport
+from charrnn.runs.events import Evaluated, Event, FirstLook, RunStarted, StepReport
 from charrnn.training import look
+from charrnn.training.look import first_look
 from charrnn.training.trainer import Trainer
 from tests.training.runs_as_events import Clock
 from tests.training.small_runs import config, finish, history, start
@@ -80,7 +84,43 @@ def test_a_run_that_stopped_before_its_first_sample_is_looked_at_again(tmp_path:
     assert isinstance(events[0], RunStarted)
     assert events[0].seconds == 4.0
     (look,) = looks(events)
-    assert (look.step, len(look.text)) == (3, 10)
+    assert (look.step, len(look.text)) == (2, 10)
+
+
+def test_a_network_whose_first_step_takes_too_long_is_looked_at_before_and_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "_OPERATIONS", 1.0)
+    seen = looks(slowly(tmp_path / "run", seconds=9.0))
+    assert [(look.step, len(look.text)) for look in seen] == [(0, 10), (1, 10)]
+    assert seen[0].val_loss > seen[1].val_loss > 0
+
+
+@pytest.mark.parametrize(("seconds", "characters", "length"), [(1e-2, 26, 5), (2e-3, 130, 26), (1e-6, 130, 100)])
+def test_a_network_that_reads_slowly_is_looked_at_for_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, characters: int, length: int
+) -> None:
+    """What a look takes if each character it reads or writes takes so long."""
+    trainer = start(tmp_path / "run", config("gru", *LATE, "training.sample_length=100"), clock=(clock := Clock()))
+    trainer.group.start()
+    stepper, loss = Stepper.step, CharRNN.loss
+
+    def step(*arguments: Any) -> Any:
+        clock.now += seconds
+        return stepper(*arguments)
+
+    def read(self: CharRNN, inputs: Any, *others: Any, **options: Any) -> Any:
+        clock.now += seconds * len(inputs)
+        return loss(self, inputs, *others, **options)
+
+    monkeypatch.setattr(Stepper, "step", step)
+    monkeypatch.setattr(CharRNN, "loss", read)
+    begun = clock.now
+    found = first_look(trainer)
+    trainer.group.close()
+    assert clock.now - begun < 2.0 + 20 * seconds
+    assert found.val_loss > 0
+    assert (found.characters, len(found.text)) == (characters, length)
 
 
 def test_nothing_of_it_is_kept(tmp_path: Path) -> None:
@@ -102,8 +142,12 @@ def test_both_displays_show_it(capsys: pytest.CaptureFixture[str]) -> None:
     plain.show(FirstLook(7, 2.5, 900, "abc"))  # for its sample: the whole validation part was read before
     assert "on the first" not in capsys.readouterr().err
     view = RichView(live=False)
-    view.show(FirstLook(7, 2.5, 900, "abc"))
-    assert (view._val, view._sample) == (2.5, "abc")
+    for event in (FirstLook(0, 4.5, 500, "xyz"), FirstLook(7, 2.5, 900, "abc")):
+        view.show(event)
+        assert (view._val, view._sample) == (event.val_loss, event.text)
+    view.show(Evaluated(8, 2.4, True))
+    view.show(FirstLook(9, 2.3, 900, ""))  # for its sample: the whole validation part was read before
+    assert (view._val, view._sample) == (2.4, "abc")
 
 
 def test_the_display_of_a_resumed_run_begins_where_it_stopped(tmp_path: Path) -> None:
@@ -141,7 +185,8 @@ def test_steps_that_the_time_will_not_allow_are_no_goal(tmp_path: Path) -> None:
             view.show(RunStarted(tmp_path, 1, 9, 90, 9, 1, 100, 60 * minutes, 0, ()))
             view.show(row)
             view.print_once()
-            assert shown + "  " in console.export_text()
+            assert shown + "  " in (text := console.export_text())
+            assert max(map(len, text.splitlines())) == 76  # a ^C that the terminal shows stays in its line
 
 
 def test_the_time_left_is_never_zero(tmp_path: Path) -> None:

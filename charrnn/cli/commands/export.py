@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -106,5 +107,5 @@ def import_(
     size = sum(values.size for values in loaded.params.values())
     tell(
         f"{folder.last}: {m.num_layers} x {m.hidden_size} {m.cell}, {len(loaded.vocabulary)} symbols, "
-        f"{size:,} parameters; now: charrnn sample {run_dir}"
+        f"{size:,} parameters; now: charrnn sample {shlex.quote(str(run_dir))}"
     )

@@ -15,7 +15,7 @@ import typer
 
 from charrnn.cli import completion
 from charrnn.cli.arguments import Overrides
-from charrnn.cli.choosing import Minutes, new_run
+from charrnn.cli.choosing import Minutes, NewRun, new_run
 from charrnn.cli.text_options import Corpus, at_home, naming_corpus
 
 if TYPE_CHECKING:
@@ -100,15 +100,15 @@ def train(
         _follow()
         return
     with _interrupted():
-        settings, path = _chosen(
+        run, path = _chosen(
             texts or [], config, overrides or [], run_dir, minutes,
             resume=resume, overwrite=overwrite, init_from=init_from, corpus=corpus or [], quiet=quiet,
         )  # fmt: skip
     folder = RunDirectory(path)
     with naming_corpus(corpus):
         train_here(
-            settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, quiet=quiet,
-            progress=progress.value, announce=write_json if as_json else lambda summary: None,
+            run.settings, folder, remarked=run.remarked, resume=resume, overwrite=overwrite, init_from=init_from,
+            quiet=quiet, progress=progress.value, announce=write_json if as_json else lambda summary: None,
             words={} if _limited(config, overrides) and minutes is None else {"training.max_minutes": "--minutes {}"},
         )  # fmt: skip
 
@@ -122,6 +122,7 @@ def train_here(
     settings: Config,
     folder: RunDirectory,
     *,
+    remarked: str | None = None,
     resume: bool,
     overwrite: bool,
     init_from: Path | None = None,
@@ -135,6 +136,7 @@ def train_here(
     Args:
         settings: of the run.
         folder: its directory.
+        remarked: as in the session.
         resume: continue the run in it.
         overwrite: replace the run in it.
         init_from: checkpoint whose weights a new run starts with.
@@ -158,7 +160,7 @@ def train_here(
 
     stop, finished = StopFlag(), None
     events = train(
-        settings, folder, resume=resume, overwrite=overwrite, init_from=init_from, stop=stop,
+        settings, folder, remarked=remarked, resume=resume, overwrite=overwrite, init_from=init_from, stop=stop,
         bar=partial(byte_progress, quiet=quiet),
     )  # fmt: skip
     with contextlib.closing(events), _interrupted(folder):
@@ -189,24 +191,25 @@ def _chosen(
     init_from: Path | None,
     corpus: list[str],
     quiet: bool,
-) -> tuple[Config, Path]:
-    """Settings and directory of the run selected by the arguments."""
+) -> tuple[NewRun, Path]:
+    """The run selected by the arguments, and its directory."""
     from charrnn.errors import SettingsError
     from charrnn.runs.directory import fresh_directory
 
     if resume and overwrite:
         raise SettingsError("--resume continues a run and --overwrite replaces it", hint="give only one of the two")
     if resume:
-        return _resumed(texts, config, overrides, run_dir, minutes, corpus)
+        settings, folder = _resumed(texts, config, overrides, run_dir, minutes, corpus)
+        return NewRun(settings, folder.name), folder
     if corpus:
         raise SettingsError("--corpus is for the text of a resumed run", hint="name the text of a new run as TEXT")
     if not texts and config is None:
         raise SettingsError("no text given", hint="charrnn train my.txt; or --config FILE, or --resume RUN")
-    settings, name = new_run(texts, config, overrides, minutes, init_from=init_from, quiet=quiet)
+    run = new_run(texts, config, overrides, minutes, init_from=init_from, quiet=quiet)
     if run_dir is not None:
-        return settings, run_dir
-    folder = Path("checkpoints") / name
-    return settings, fresh_directory(folder) if texts and not overwrite else folder
+        return run, run_dir
+    folder = Path("checkpoints") / run.name
+    return run, fresh_directory(folder) if texts and not overwrite else folder
 
 
 def _resumed(
@@ -224,9 +227,9 @@ def _resumed(
         raise SettingsError(f"{texts[-1]}: give the run's directory once, here or as --run-dir")
     folder = at_home(Path(texts[0])) if texts else run_dir
     if minutes is not None:
-        overrides = [f"training.max_minutes={minutes:g}", *overrides]
+        overrides = [f"training.max_minutes={minutes!r}", *overrides]
     if config is not None:
-        settings, name = new_run((), config, overrides, None, quiet=True)
+        settings, name, _ = new_run((), config, overrides, None, quiet=True)
         folder = folder or Path("checkpoints") / name
     elif folder is not None:
         settings = _saved_settings(folder, overrides)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from charrnn.amounts import counted
 from charrnn.cli.output import visible
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def closing_advice(summary: Mapping[str, Any]) -> list[str]:
     lines += [f"it writes {summary['expectation']}"] if summary.get("expectation") else []
     lines += [advice_line(piece) for piece in advice[:SHOWN]]
     if len(advice) > SHOWN:
-        lines.append(f"more advice: charrnn doctor {summary['run_dir']}")
+        lines.append(f"more advice: charrnn doctor {quote(summary['run_dir'])}")
     return lines
 
 
@@ -76,7 +78,8 @@ def facts_lines(found: Diagnosis) -> list[str]:
     best, last = found.best, found.last
     if last is None:
         return ["nothing reported yet"]
-    lines = [f"{last.step:,} steps, {last.epoch:.1f} epochs; {found.ended or 'still running, or stopped early'}"]
+    state = found.ended or ("still running" if found.running else "stopped early")
+    lines = [f"{counted(last.step, 'step')}, {last.epoch:.1f} epochs; {state}"]
     if best is not None and best.val_loss is not None:
         later = f"; {last.val_loss:.4f} at the end" if last.val_loss is not None and last.step > best.step else ""
         lines.append(f"best at step {best.step:,} (epoch {best.epoch:.1f}): {best.val_loss:.4f} nats{later}")

@@ -12,9 +12,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charrnn.amounts import duration
+from charrnn.amounts import counted, duration
 from charrnn.cli.output import tell, visible, wrapped
 from charrnn.cli.views.advice import NewAdvice, closing_advice, fitting
 from charrnn.cli.views.progress import sparkline
@@ -50,6 +51,7 @@ class View(Protocol):
 Show = Callable[["Event"], None]
 
 _WIDE = 76  # columns of a panel with two values in a row
+_ECHO = 4  # columns beside it for the ^C that a terminal shows: in the next line it would shift the picture
 
 
 def display_kind(kind: str) -> str:
@@ -254,8 +256,8 @@ class RichView:
         elif isinstance(event, events.SampleMade):
             self._sample = event.text
         elif isinstance(event, events.FirstLook):
-            self._val = event.val_loss if math.isnan(self._val) else self._val
-            self._sample = self._sample or event.text
+            self._val = event.val_loss if math.isnan(self._best) else self._val
+            self._sample = event.text or self._sample
         elif isinstance(event, events.RolledBack):
             self._print(_rolled_back(event))
         elif isinstance(event, events.Note):
@@ -269,6 +271,8 @@ class RichView:
         """Show what a resumed run had when it stopped."""
         from charrnn.runs.history import last_sample, read_history
 
+        if not (run / "history.jsonl").exists():  # of another version, and stopped before its first report
+            return
         history = read_history(run)
         self._losses.extend(history.column("train_loss"))
         self._sample = last_sample(run) or ""
@@ -307,7 +311,7 @@ class RichView:
         if start is None:
             return Text("preparing ...")
         done = row.step if row else start.step
-        width = max(20, min(self._console.width, 100))
+        width = max(20, min(self._console.width - _ECHO, 100))
         grid = Table.grid(padding=(0, 2))
         cells = self._numbers(row) if row else []
         beside = 4 if width >= _WIDE else 2  # a value is never divided
@@ -336,7 +340,9 @@ class RichView:
             *(Text(line, style="yellow") for line in advice),
             Panel(shown, title="the model writes", title_align="left", height=room + 2),
         ]
-        return Panel(Group(*parts), title=Text(title), title_align="left", width=width)
+        shortened = Text(title)
+        shortened.truncate(width - 6, overflow="ellipsis")  # a longer one would widen the panel
+        return Panel(Group(*parts), title=shortened, title_align="left", width=width)
 
 
 def _nats_bits(nats: float) -> str:
@@ -357,7 +363,7 @@ def _progress(start: RunStarted, row: StepReport | None) -> tuple[float, float]:
 
 def _headline(event: RunStarted) -> list[str]:
     lines = [
-        f"{event.run_dir}: {event.parameters:,} parameters, {event.vocab_size} symbols, "
+        f"{event.run_dir}: {event.parameters:,} parameters, {counted(event.vocab_size, 'symbol')}, "
         f"{event.train_chars:,} training characters, {event.val_chars:,} for validation"
     ]
     lines += [f"note: {note}" for note in event.notes]
@@ -388,8 +394,8 @@ def _closing(event: RunFinished) -> list[str]:
     s = event.summary
     best = "" if s.get("best_step") is None else f" at step {s['best_step']:,}"
     loss = "" if s["best_val_loss"] is None else f", best validation loss {_nats_bits(s['best_val_loss'])}{best}"
-    lines = [f"{s['steps']:,} steps in {duration(s['seconds'])} ({s['chars_per_second']:,.0f} chars/s){loss}"]
+    lines = [f"{counted(s['steps'], 'step')} in {duration(s['seconds'])} ({s['chars_per_second']:,.0f} chars/s){loss}"]
     if event.reason != "stopped":
         lines += closing_advice(s)
-        lines.append(f"saved in {s['run_dir']}; now: charrnn sample {s['run_dir']} --temperature 0.7")
+        lines.append(f"saved in {s['run_dir']}; now: charrnn sample {quote(s['run_dir'])} --temperature 0.7")
     return lines
