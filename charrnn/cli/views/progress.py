@@ -7,8 +7,12 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from charrnn.errors import printable
+
+if TYPE_CHECKING:
+    from charrnn.runs.events import RunStarted, StepReport
 
 Progress = Callable[[int, "int | None"], None]
 
@@ -29,6 +33,18 @@ def sparkline(values: Sequence[float], width: int) -> str:
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BLOCKS[round((mean - low) * scale)] if math.isfinite(mean) else " " for mean in means)
+
+
+def done_and_left(start: RunStarted, row: StepReport | None) -> tuple[float, float]:
+    """Share of the run that is done, by whichever bound is nearer, and seconds of training left (NaN: not known)."""
+    seconds = row.seconds if row else start.seconds
+    step = row.step if row else start.step
+    shares = [step / start.total_steps] if start.total_steps else []
+    left = [(start.total_steps - step) * seconds / step] if start.total_steps and step and seconds else []
+    if start.max_seconds:
+        shares.append(seconds / start.max_seconds)
+        left.append(start.max_seconds - seconds)
+    return min(1.0, max(shares, default=0.0)), max(0.0, min(left)) if left else math.nan
 
 
 @contextmanager

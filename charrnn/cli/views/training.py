@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from charrnn.amounts import counted, duration
 from charrnn.cli.output import tell, visible, wrapped
 from charrnn.cli.views.advice import NewAdvice, closing_advice, fitting
-from charrnn.cli.views.progress import sparkline
+from charrnn.cli.views.progress import done_and_left, sparkline
 from charrnn.errors import printable
 
 if TYPE_CHECKING:
@@ -321,7 +321,7 @@ class RichView:
         if start.parameters is not None:
             size = f"  {start.parameters:,} parameters"
             title += size if len(title + size) <= width - 6 else ""
-        share, left = _progress(start, row)
+        share, left = done_and_left(start, row)
         # The steps that a run could take are of interest where they, not minutes, end it.
         of = f" of {start.total_steps:,}" if start.total_steps and share <= done / start.total_steps else ""
         ahead = self.end or ("" if math.isnan(left) else "finishing" if left < 1 else f"{duration(left)} left")
@@ -347,18 +347,6 @@ class RichView:
 
 def _nats_bits(nats: float) -> str:
     return "-" if math.isnan(nats) else f"{nats:.4f} nats, {nats / math.log(2):.4f} bits"
-
-
-def _progress(start: RunStarted, row: StepReport | None) -> tuple[float, float]:
-    """Share of the run that is done, by whichever bound is nearer, and seconds of training left (NaN: not known)."""
-    seconds = row.seconds if row else start.seconds
-    step = row.step if row else start.step
-    shares = [step / start.total_steps] if start.total_steps else []
-    left = [(start.total_steps - step) * seconds / step] if start.total_steps and step and seconds else []
-    if start.max_seconds:
-        shares.append(seconds / start.max_seconds)
-        left.append(start.max_seconds - seconds)
-    return min(1.0, max(shares, default=0.0)), max(0.0, min(left)) if left else math.nan
 
 
 def _headline(event: RunStarted) -> list[str]:
