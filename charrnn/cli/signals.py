@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Protocol
 
 from charrnn.errors import CharRNNError, HungUpRun, InterruptedRun, TerminatedRun
+
+_PATIENCE = 2.0  # seconds that a stop may take before a person wonders whether it was heard
 
 
 class StopFlag(Protocol):
@@ -18,15 +21,24 @@ class StopFlag(Protocol):
 
 
 @contextmanager
-def stop_signals(target: StopFlag) -> Iterator[list[int]]:
-    """Signals ask `target` to stop and are noted in the list; a second Ctrl-C stops at once."""
+def stop_signals(target: StopFlag, slow: Callable[[], None] | None = None) -> Iterator[list[int]]:
+    """Signals ask `target` to stop and are noted in the list; a second Ctrl-C stops at once.
+
+    Args:
+        target: is asked to stop.
+        slow: called, in a thread, where the first signal has ended nothing after two seconds.
+    """
     caught: list[int] = []
+    timer = threading.Timer(_PATIENCE, slow or (lambda: None))
+    timer.daemon = True
 
     def handle(number: int, frame: FrameType | None) -> None:
         if caught and number == signal.SIGINT:
             raise KeyboardInterrupt
         caught.append(number)
         target.stop_requested = True
+        if len(caught) == 1:
+            timer.start()
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
     # What is ignored already stays so: SIGHUP under nohup, SIGINT of a script's background jobs.
@@ -35,6 +47,7 @@ def stop_signals(target: StopFlag) -> Iterator[list[int]]:
     try:
         yield caught
     finally:
+        timer.cancel()
         for number, handler in previous.items():
             signal.signal(number, handler)
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,12 @@ def test_a_second_interrupt_stops_at_once_without_damage(tmp_path: Path) -> None
         time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
+    hangs = threading.Timer(60, process.kill)
+    hangs.start()
+    while not (line := process.stderr.readline()).startswith("note: finishing the step"):
+        assert line, "it does not say that it heard"
+    hangs.cancel()
+    assert "Ctrl-C again stops at once" in line
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)

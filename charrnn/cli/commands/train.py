@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "Example: charrnn train my.txt; charrnn train my.txt --minutes 20 --set model.cell=lstm; charrnn train quickstart"
 )
+_SLOW_STOP = "finishing the step or validation, then saving; Ctrl-C again stops at once and loses what is not saved"
 
 
 class ProgressKind(str, Enum):
@@ -154,7 +155,7 @@ def train_here(
     from charrnn.cli.views.progress import byte_progress
     from charrnn.cli.views.training import train_view
     from charrnn.errors import StorageError
-    from charrnn.runs.events import RunFinished
+    from charrnn.runs.events import Note, RunFinished
     from charrnn.training.progress import StopFlag
     from charrnn.training.session import train
 
@@ -165,7 +166,10 @@ def train_here(
     )  # fmt: skip
     with contextlib.closing(events), _interrupted(folder):
         started = next(events)  # until then there is nothing to save, and Ctrl-C ends at once
-        with stop_signals(stop) as caught, train_view("none" if quiet else progress) as show:
+        with (
+            train_view("none" if quiet else progress) as show,
+            stop_signals(stop, slow=lambda: show(Note(_SLOW_STOP))) as caught,
+        ):
             show(in_words(started, words))
             for event in events:
                 show(in_words(event, words))
