@@ -241,3 +241,24 @@ def test_a_stop_at_once_leaves_none_of_the_folders_that_it_made(
         assert charrnn_here("train", "my.txt", "--run-dir", place, *SHORT).returncode == 130
     assert sorted(p.name for p in folder.iterdir()) == ["my.txt", "old"]
     assert not list((folder / "old").iterdir())
+
+
+def test_a_stop_at_once_before_the_first_checkpoint_names_what_there_is(
+    charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.take_step
+
+    def interrupted(self: Trainer, rate: float | None = None) -> float:
+        if self.counters.step == 2:
+            raise KeyboardInterrupt
+        return step(self, rate)
+
+    monkeypatch.setattr(Trainer, "take_step", interrupted)
+    sooner = ("--set", "training.eval_every=1", "--set", "training.checkpoint_every=50")
+    done = charrnn_here("train", "my.txt", *SHORT, *sooner)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-2:] == [
+        f"charrnn: stopped at once; saved before: {Path('checkpoints/my/best.npz')}",
+        f"  it cannot be continued, but sampled: charrnn sample {Path('checkpoints/my')}",
+    ]
+    assert charrnn_here("sample", "checkpoints/my", "--length", "5").returncode == 0

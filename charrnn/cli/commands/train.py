@@ -304,9 +304,12 @@ def _interrupted(folder: RunDirectory | None = None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if folder is None or not folder.last.is_file():
-            raise InterruptedRun("stopped before anything was saved") from None
-        raise InterruptedRun(f"stopped at once; saved before: {folder.last}", hint=_continue(folder)) from None
+        if folder is not None and folder.last.is_file():
+            raise InterruptedRun(f"stopped at once; saved before: {folder.last}", hint=_continue(folder)) from None
+        if folder is not None and folder.best.is_file():  # of the first validation, before the first checkpoint
+            hint = f"it cannot be continued, but sampled: charrnn sample {shlex.quote(str(folder.path))}"
+            raise InterruptedRun(f"stopped at once; saved before: {folder.best}", hint=hint) from None
+        raise InterruptedRun("stopped before anything was saved") from None
 
 
 def _continue(folder: RunDirectory) -> str:
