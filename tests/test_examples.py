@@ -80,6 +80,9 @@ def test_training_from_a_string_and_from_a_recipe(folder: Path, monkeypatch: pyt
                           epochs=None, max_minutes=None, warmup_steps=1, replicas=1)  # fmt: skip
     assert charrnn.load_checkpoint(folder / "checkpoints" / "tiny" / "last.npz").counters["step"] == 5
     assert again.vocabulary == model.vocabulary
+    begun = charrnn.train_events("t*.txt", hidden_size=8, replicas=1)
+    assert next(begun).run_dir == Path("checkpoints") / folder.name  # type: ignore[union-attr]
+    begun.close()  # type: ignore[attr-defined]
     with pytest.raises(charrnn.CharRNNError, match="hiden_size: no such setting"):
         charrnn.train("tiny.txt", hiden_size=8)
     with pytest.raises(charrnn.CharRNNError, match="cannot both be given"):

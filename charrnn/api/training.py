@@ -73,13 +73,13 @@ def train_events(
     """
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import config_of_names, load_config
-    from charrnn.runs.directory import RunDirectory
+    from charrnn.runs.directory import RunDirectory, run_name
     from charrnn.training import session
 
     if source is not None and text is not None:
         raise SettingsError("`source` and `text` cannot both be given")
     path = None if config is None else settings_path(str(config))
-    name = path.stem if path and source is None else Path(str(source)).stem if source is not None else "text"
+    name = path.stem if path and source is None else run_name(str(source)) if source is not None else "text"
     folder = Path(run_dir) if run_dir is not None else Path("checkpoints") / name
     if text is not None:
         source = folder / "text.txt"

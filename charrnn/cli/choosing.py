@@ -57,6 +57,7 @@ def new_run(
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
     from charrnn.config.schema import source_name
+    from charrnn.runs.directory import run_name
 
     if config is None and len(texts) == 1 and is_recipe(texts[0], minutes):
         config, texts = Path(texts[0]), ()
@@ -71,7 +72,7 @@ def new_run(
     choice = chosen(texts, config, overrides, minutes, quiet=quiet)
     if not quiet:
         tell(*choice.suggestion.lines)
-    return NewRun(choice.config, name_of(texts[0]), choice.as_yaml(whole=True))
+    return NewRun(choice.config, run_name(texts[0]), choice.as_yaml(whole=True))
 
 
 def chosen(
@@ -128,19 +129,6 @@ def is_recipe(name: str, minutes: float | None) -> bool:
     if path.exists():
         return path.suffix in _YAML and path.is_file()
     return name in recipes() and not (minutes is not None and name in catalogue())
-
-
-def name_of(text: str) -> str:
-    """What a run on a text is called."""
-    if text == "-":
-        return "stdin"
-    path = Path(text)
-    while any(letter in path.name for letter in "*?["):  # a glob: the folder it looks in
-        path = path.parent
-    name = (path.resolve() if path.name in ("", "..") else path).name
-    for packed in (".gz", ".bz2", ".xz"):
-        name = name.removesuffix(packed)
-    return Path(name).stem.lstrip(".") or "text"
 
 
 def settings_in(path: Path) -> tuple[str, str | None] | None:

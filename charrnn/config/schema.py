@@ -48,6 +48,14 @@ def source_name(source: str) -> str:
     return "standard input" if source == "-" else source
 
 
+def source_place(source: str) -> PurePath:
+    """The path of a source of text; of a glob, the folder that it looks in."""
+    path = PurePath(source)
+    while set("*?[") & set(path.name):
+        path = path.parent
+    return path
+
+
 class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The text to learn from and how it is split."""
 
@@ -100,10 +108,7 @@ class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """The text's name for others, without folders of this machine; of several sources the first."""
         if (first := self.sources[0]) == "-":
             return source_name(first)
-        path = PurePath(first)
-        while set("*?[") & set(path.name):  # a glob: the folder it looks in
-            path = path.parent
-        return (path.name or "a text") + (" and others" if len(self.sources) > 1 else "")
+        return (source_place(first).name or "a text") + (" and others" if len(self.sources) > 1 else "")
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.config.load import dump_config, load_config
-from charrnn.config.schema import Config
+from charrnn.config.schema import Config, source_place
 from charrnn.errors import SettingsError
 from charrnn.files import append, open_regular, remove_stale, sync, unshare, unwritable, write_atomically, writing
 from charrnn.locks import FileLock, LockedError
@@ -187,6 +187,17 @@ class RunDirectory:
                         file.truncate(size)
         except OSError as error:
             raise unwritable(path, error) from None
+
+
+def run_name(source: str) -> str:
+    """What a run on a source of text is called."""
+    if source == "-":
+        return "stdin"
+    place = Path(source_place(source))
+    name = (place.resolve() if place.name in ("", "..") else place).name
+    for packed in (".gz", ".bz2", ".xz"):
+        name = name.removesuffix(packed)
+    return Path(name).stem.lstrip(".") or "text"
 
 
 def fresh_directory(path: Path) -> Path:

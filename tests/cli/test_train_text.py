@@ -14,6 +14,7 @@ from charrnn.cli import choosing
 from charrnn.config.builtin import recipes
 from charrnn.config.load import load_config
 from charrnn.config.schema import CorpusSettings
+from charrnn.runs.directory import run_name
 from charrnn.training import choice
 from charrnn.training.trainer import Trainer
 from tests.conftest import SENTENCES, Run, assert_one_line_error
@@ -108,7 +109,7 @@ def test_a_run_is_named_after_what_it_reads(tmp_path: Path, monkeypatch: pytest.
         "a/b.txt.gz": "b", "texts/**/*.txt": "texts", "a/b*/c?/[de].txt": "a", "a/*/b.txt": "b", "*.txt": "below",
         ".": "below", "..": "here", "../*": "here", ".hidden": "hidden", "-": "stdin",
     }  # fmt: skip
-    assert {text: choosing.name_of(text) for text in names} == names
+    assert {text: run_name(text) for text in names} == names
     assert CorpusSettings(source="texts/**/*.txt").label == "texts"
 
 
