@@ -48,14 +48,15 @@ class Health:
         """What is wrong, by a name for it; nothing where the network is in order.
 
         Args:
-            steps: that it was trained for; units of a network that has hardly begun are still without being sick.
+            steps: that it was trained for; of a network that has hardly begun, samples are noise and units are still
+                without its being sick.
         """
-        found = {}
-        if self.derailed_samples * SAMPLES > 1:  # one may have found a rare place of the text
+        found, begun = {}, steps is None or steps >= FEW_STEPS
+        if begun and self.derailed_samples * SAMPLES > 1:  # one may have found a rare place of the text
             found["derailing"] = (
                 f"{self.derailed_samples:.0%} of samples that start from the zero state derail into noise"
             )
-        if self.still_units > 0.2 and (steps is None or steps >= FEW_STEPS):
+        if begun and self.still_units > 0.2:
             found["still-units"] = f"{self.still_units:.0%} of the units never move while the network reads"
         if self.saturated_units > 0.5:
             found["saturated-units"] = f"{self.saturated_units:.0%} of the units are saturated most of the time"

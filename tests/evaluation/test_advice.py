@@ -103,7 +103,7 @@ def test_health_is_advice_too_but_not_of_a_network_that_has_hardly_begun() -> No
     sick = Health(0.5, 0.5, 0.9)
     early, late = (Curve.of([Point(step, 1, 1, 1, 2.0, None)]) for step in (20, 2000))
     assert [p.key for p in advise(Case(CONFIG, late, health=sick))] == ["derailing", "still-units", "saturated-units"]
-    assert [p.key for p in advise(Case(CONFIG, early, health=sick))] == ["derailing", "saturated-units"]
+    assert [p.key for p in advise(Case(CONFIG, early, health=sick))] == ["saturated-units"]
     assert not advise(Case(CONFIG, late, health=Health(0.0, 0.0, 0.0)))
 
 
