@@ -83,7 +83,7 @@ class RunDirectory:
             )
 
     def reopen(self, config: Config) -> None:
-        """Rewrite the settings of a run that goes on, unless its file says the same, perhaps with remarks.
+        """Make the files ready to be continued; settings are rewritten only if they differ, so that remarks stay.
 
         Raises:
             SettingsError, StorageError: the directory cannot be written.

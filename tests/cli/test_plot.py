@@ -212,7 +212,7 @@ def test_a_plot_in_the_terminal_has_colours_where_they_are_wanted(
     assert "\x1b" not in plain
     lines = [f"{run.name}, {kind}" for run in runs[1:] for kind in ("train", "validation")]
     for letter, line in zip("o+x*", lines, strict=True):
-        assert f"{letter}{letter} {line}" in plain  # lines of braille could not be told apart
+        assert f"{letter}{letter} {line}" in plain  # without colour, lines of braille would look alike
 
 
 @pytest.mark.parametrize(

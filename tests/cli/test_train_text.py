@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,13 +80,13 @@ def test_steps_that_the_user_allows_are_what_the_choice_is_for(charrnn_here: Run
 
 
 def test_standard_input_is_called_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(choosing, "tell", lambda *lines: told.extend(lines))
+    said: list[str] = []
+    monkeypatch.setattr(choosing, "tell", lambda *lines: said.extend(lines))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(choosing, "chosen", lambda texts, *others, **options: choice.choose_settings("my.txt"))
     assert choosing.new_run(["-"], None, [], None, quiet=False).name == "stdin"
-    assert told[0] == "reading standard input and measuring this machine"
+    assert said[0] == "reading standard input and measuring this machine"
 
 
 def test_directories_globs_several_files_and_standard_input(charrnn_here: Run, folder: Path) -> None:
@@ -190,17 +191,25 @@ def test_every_recipe_is_listed_with_what_it_is_for(charrnn_here: Run) -> None:
     assert "two minutes" in json.loads(charrnn_here("config", "list", "--json").stdout)["recipes"][3]["what"]
 
 
+def before_the_third_step(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+    step = Trainer.take_step
+
+    def take_step(self: Trainer, rate: float | None = None) -> float:
+        if self.counters.step == 2:
+            happens()
+        return step(self, rate)
+
+    monkeypatch.setattr(Trainer, "take_step", take_step)
+
+
+def interrupted(*arguments: object, **options: object) -> float:
+    raise KeyboardInterrupt
+
+
 def test_a_stop_is_no_error_and_names_the_command_that_continues(
     charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = Trainer.take_step
-
-    def stopped(self: Trainer, rate: float | None = None) -> float:
-        if self.counters.step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-        return step(self, rate)
-
-    monkeypatch.setattr(Trainer, "take_step", stopped)
+    before_the_third_step(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGINT))
     late = ("--set", "training.max_steps=9", "--set", "training.log_every=50", "--set", "training.eval_every=50")
     done = charrnn_here("train", "my.txt", "--run-dir", "my run", *SHORT, *late)
     assert done.returncode == 130
@@ -210,7 +219,6 @@ def test_a_stop_is_no_error_and_names_the_command_that_continues(
     ]
     assert "error" not in done.stderr
     assert "Ctrl-C again" not in done.stderr  # only where it takes long
-    monkeypatch.setattr(Trainer, "take_step", step)
     assert charrnn_here("doctor", "my run").stdout.startswith("my run: nothing reported yet\n")
     assert json.loads(charrnn_here("runs", "my run", "--json").stdout)["runs"][0]["status"] == "stopped"
     resumed = charrnn_here("train", "--resume", "my run", "--progress", "rich", "--set", "training.max_steps=4")
@@ -222,9 +230,6 @@ def test_a_stop_is_no_error_and_names_the_command_that_continues(
 def test_ctrl_c_before_the_first_step_says_that_nothing_was_saved(
     charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*arguments: object, **options: object) -> float:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(choice, "measure_speed", interrupted)
     done = charrnn_here("train", "my.txt")
     assert (done.returncode, done.stderr) == (130, "charrnn: stopped before anything was saved\n")
@@ -233,9 +238,6 @@ def test_ctrl_c_before_the_first_step_says_that_nothing_was_saved(
 def test_a_stop_at_once_leaves_none_of_the_folders_that_it_made(
     charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*arguments: object, **options: object) -> float:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(Trainer, "take_step", interrupted)
     (folder / "old").mkdir()
     for place in ("new/a b/c", "old/c"):
@@ -247,14 +249,7 @@ def test_a_stop_at_once_leaves_none_of_the_folders_that_it_made(
 def test_a_stop_at_once_before_the_first_checkpoint_names_what_there_is(
     charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = Trainer.take_step
-
-    def interrupted(self: Trainer, rate: float | None = None) -> float:
-        if self.counters.step == 2:
-            raise KeyboardInterrupt
-        return step(self, rate)
-
-    monkeypatch.setattr(Trainer, "take_step", interrupted)
+    before_the_third_step(monkeypatch, interrupted)
     sooner = ("--set", "training.eval_every=1", "--set", "training.checkpoint_every=50")
     done = charrnn_here("train", "my.txt", *SHORT, *sooner)
     assert done.returncode == 130

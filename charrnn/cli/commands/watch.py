@@ -47,14 +47,11 @@ def watch(
         if not live and not once and isinstance(event, StepReport):
             lines.show(event)
 
-    def status() -> str:
-        found = read_run(run)
-        return found.status if found else ""
-
     try:
         shown = _feed(show, history, 0)
         if once:
-            view.end = "" if is_locked(run / ".lock") else status()
+            if not is_locked(run / ".lock") and (ended := read_run(run)):
+                view.end = ended.status
             view.print_once()
             return
         going = True
@@ -67,13 +64,14 @@ def watch(
                     shown = 0
                 shown = _feed(show, history, shown)
             time.sleep(interval if going else 0.0)
-        view.end = status()
+        ended = read_run(run)
+        view.end = ended.status if ended else ""
         view.update() if live else view.print_once()
     except KeyboardInterrupt:
         return
     finally:
         view.close()
-    if ended := read_run(run):
+    if ended:
         tell(f"{run}: {ended.status} after step {ended.facts['steps']:,}")
 
 

@@ -106,7 +106,7 @@ def draw_curves(histories: Sequence[History], output: Path, *, x: str = "steps")
 
 
 def draw_in_terminal(histories: Sequence[History], *, x: str, width: int, height: int, colour: bool) -> str:
-    """The losses as text: in braille, or, where lines can only be told apart by their letters, in letters.
+    """The losses as text: lines of braille dots in colours, or, without colours, each of a letter of its own.
 
     Raises:
         MissingExtraError: no plotext.
@@ -118,27 +118,24 @@ def draw_in_terminal(histories: Sequence[History], *, x: str, width: int, height
     plotext.clear_figure()
     plotext.plotsize(width, height)
     plotext.theme("clear")
-    shown: tuple[list[float], list[float]] = ([], [])
-    lines = 0
-    for number, run in enumerate(curve_data(histories)):
-        shade = _SHADES[number % len(_SHADES)]
-        for kind, key, bright in (("train", "train_loss", ""), ("validation", "val_loss", "+")):
-            places, values = _pairs(run, AXES[x], key)
-            if places:
-                label = printable(f"{run['name']}, {kind}")
-                marker = "braille" if colour else _LETTERS[lines % len(_LETTERS)]
-                plotext.plot(places, values, label=label, marker=marker, color=shade + bright)
-                shown[0].extend(places)
-                shown[1].extend(values)
-                lines += 1
-    if lines:  # room for the names, which would hide where the lines begin
-        low, high = min(shown[1]), max(shown[1])
-        rows = max(1, height - 5)
-        plotext.ylim(low, high + (high - low) * lines / max(rows - lines, rows / 2))
-    for axis, numbers, count in ((plotext.xticks, shown[0], width / 10), (plotext.yticks, shown[1], height / 4)):
-        marks = round_numbers(min(numbers), max(numbers), count) if numbers else []
-        if len(marks) > 1:
-            axis(marks, [f"{mark:,.10g}" for mark in marks])
+    lines = [
+        (printable(f"{run['name']}, {kind}"), _SHADES[number % len(_SHADES)] + bright, *_pairs(run, AXES[x], key))
+        for number, run in enumerate(curve_data(histories))
+        for kind, key, bright in (("train", "train_loss", ""), ("validation", "val_loss", "+"))
+    ]
+    lines = [line for line in lines if line[2]]
+    for k, (label, shade, places, values) in enumerate(lines):
+        marker = "braille" if colour else _LETTERS[k % len(_LETTERS)]
+        plotext.plot(places, values, label=label, marker=marker, color=shade)
+    if lines:
+        across, up = [v for line in lines for v in line[2]], [v for line in lines for v in line[3]]
+        low, high = min(up), max(up)
+        rows = max(1, height - 5)  # of which some are for the names, which would hide where the lines begin
+        plotext.ylim(low, high + (high - low) * len(lines) / max(rows - len(lines), rows / 2))
+        for axis, numbers, count in ((plotext.xticks, across, width / 10), (plotext.yticks, up, height / 4)):
+            marks = round_numbers(min(numbers), max(numbers), count)
+            if len(marks) > 1:
+                axis(marks, [f"{mark:,.10g}" for mark in marks])
     plotext.title("loss, nats per character")
     plotext.xlabel("characters" if x == "chars" else x)
     text = str(plotext.build())
