@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import re
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -45,11 +46,20 @@ class Command(_QuickHelp, TyperCommand):
     panels: Mapping[str, tuple[str, ...]] = {}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments; `--help-all` among them shows all options."""
+        """Read the arguments; `--help-all` among them shows all options.
+
+        Raises:
+            typer.BadParameter: a value is wrong; "nan" always is, which older Typers find in every range.
+        """
         before = args[: args.index("--")] if "--" in args else args
         if "--help-all" in before and not ctx.resilient_parsing:
             self.common, args = None, ["--help"]
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        for param in cast("list[Any]", self.params):  # Click's, or those of the copy inside Typer
+            value = ctx.params.get(param.name)
+            if isinstance(value, float) and math.isnan(value):
+                raise typer.BadParameter(f"{value} is not a number", ctx=ctx, param=param)
+        return rest
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the page."""

@@ -10,9 +10,11 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from charrnn.cli.app import attempt
 from charrnn.data.corpora import catalogue, corpus_path
 from tests.cli_reference import commands
 from tests.conftest import ROOT, SENTENCES, assert_one_line_error, train_here
@@ -231,3 +233,17 @@ def test_the_options_of_the_program_itself(folder: Path) -> None:
     assert run(folder, ["--version"]).stdout == f"charrnn {__version__}\n"
     assert "Traceback" in run(folder, ["--debug", "eval", "missing"]).stderr
     assert "--temperature" in run(folder, ["sample", "--help"]).stdout
+
+
+def test_nan_is_no_number_for_any_option(capsys: pytest.CaptureFixture[str]) -> None:
+    tried = 0
+    for line, command in commands():
+        hints = get_type_hints(command.callback)  # type: ignore[attr-defined]
+        required = [p for p in command.params if p.required]  # type: ignore[attr-defined]
+        given = [word for p in required for word in ([] if p.param_type_name == "argument" else [p.opts[0]]) + ["x"]]
+        for parameter in command.params:  # type: ignore[attr-defined]
+            if float in (hint := hints.get(parameter.name), *get_args(hint)):
+                assert attempt([*line.split()[1:], *given, parameter.opts[0], "nan"]).code == 2
+                assert f"Invalid value for '{parameter.opts[0]}'" in capsys.readouterr().err
+                tried += 1
+    assert tried > 20
