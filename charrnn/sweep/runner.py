@@ -53,7 +53,14 @@ class Waiting:
     """Nothing has happened for a moment."""
 
 
-SweepEvent = TrialStarted | TrialProgress | TrialEnded | Waiting
+@dataclass(frozen=True)
+class Stopping:
+    """A stop was asked for, or the time is used up: the trials that still run, at least one, save and stop."""
+
+    running: int
+
+
+SweepEvent = TrialStarted | TrialProgress | TrialEnded | Waiting | Stopping
 
 
 class SweepRunner:
@@ -88,7 +95,7 @@ class SweepRunner:
                 events = self.executor.poll()
                 for event in events:
                     yield from self._hear(event)
-                self._stop_if_asked()
+                yield from self._stop_if_asked()
                 if not self._running and (self._stopping or self._exhausted):
                     return
                 if not events:
@@ -139,13 +146,15 @@ class SweepRunner:
             return "begun", None
         return "failed", None
 
-    def _stop_if_asked(self) -> None:
+    def _stop_if_asked(self) -> Iterator[SweepEvent]:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self.out_of_time = True
         if (self.stop_requested or self.out_of_time) and not self._stopping:
             self._stopping = True
             for trial in self._running.values():
                 self.executor.stop(trial)
+            if self._running:
+                yield Stopping(len(self._running))
 
 
 def best_in_history(folder: Any) -> float | None:

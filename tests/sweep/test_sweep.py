@@ -106,7 +106,7 @@ def test_failures_are_isolated_and_reported(charrnn_here: Run, tmp_path: Path, b
 def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
     base(100000)
     (tmp_path / "s.yaml").write_text("base: base.yaml\ngrid: {model.hidden_size: [8, 9]}\n")
-    sweep = begin(tmp_path, "s.yaml", "--jobs", "2")
+    sweep = begin(tmp_path, "s.yaml", "--jobs", "2", stderr=subprocess.PIPE)
     folder = tmp_path / "checkpoints" / "s"
     wait_until(lambda: len(list(folder.glob("*/last.npz"))) == 2)
     if hasattr(os, "sched_getaffinity"):  # each trial on processors of its own
@@ -116,7 +116,10 @@ def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[
             assert shares[0].isdisjoint(shares[1])
             assert shares[0] | shares[1] == os.sched_getaffinity(0)
     sweep.send_signal(signal.SIGINT)
-    assert sweep.wait(timeout=60) == 130
+    errors = sweep.communicate(timeout=60)[1].decode()
+    assert sweep.returncode == 130
+    assert "stopping, once 2 running trials are saved" in errors
+    assert "0 of 2 trials finished (none yet), 2 saved" in errors
     shorter = charrnn("runs", folder, "--json")
     found = json.loads(shorter.stdout)["runs"]
     assert [run["status"] for run in found] == ["stopped", "stopped"]

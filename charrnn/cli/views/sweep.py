@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from charrnn.amounts import duration
+from charrnn.amounts import counted, duration
 from charrnn.cli.output import tell, visible
 from charrnn.cli.views.table import layout
 from charrnn.cli.views.training import display_kind, guarded
 
 if TYPE_CHECKING:
     from charrnn.sweep.plan import Plan
-    from charrnn.sweep.runner import SweepEvent, SweepRunner
+    from charrnn.sweep.runner import Stopping, SweepEvent, SweepRunner
 
 
 class SweepView:
@@ -44,8 +44,10 @@ class SweepView:
 
     def headline(self) -> str:
         """How far the sweep has come."""
-        parts = [f"{count} {name}" for name, count in sorted(self.counts.items())]
-        return f"{sum(self.counts.values())} of {self.total} trials finished ({', '.join(parts) or 'none yet'})"
+        finished = {status: count for status, count in sorted(self.counts.items()) if status != "begun"}
+        parts = ", ".join(f"{count} {status}" for status, count in finished.items())
+        saved = f", {self.counts['begun']} saved" if self.counts["begun"] else ""
+        return f"{sum(finished.values())} of {self.total} trials finished ({parts or 'none yet'}){saved}"
 
 
 class LineView(SweepView):
@@ -53,7 +55,7 @@ class LineView(SweepView):
 
     def show(self, event: SweepEvent) -> None:
         """Write the event's line, if it has one."""
-        from charrnn.sweep.runner import TrialEnded, TrialStarted
+        from charrnn.sweep.runner import Stopping, TrialEnded, TrialStarted
 
         super().show(event)
         if isinstance(event, TrialStarted):
@@ -63,9 +65,16 @@ class LineView(SweepView):
             error = f"  {event.error}" if event.error else ""
             status = "stopped" if event.status == "begun" else event.status
             self._say(f"{status:<7}  {event.trial.name}{loss}{error}   {self.headline()}")
+        elif isinstance(event, Stopping):
+            self._say(_stopping(event))
 
     def _say(self, line: str) -> None:
         tell(line)
+
+
+def _stopping(event: Stopping) -> str:
+    trials = counted(event.running, "running trial")
+    return f"stopping, once {trials} {'is' if event.running == 1 else 'are'} saved; Ctrl-C again stops at once"
 
 
 def short_names(names: Sequence[str]) -> tuple[str, dict[str, str]]:
@@ -105,6 +114,7 @@ class TableView(SweepView):
         self._ended: list[tuple[float, str, str]] = []
         self._failed: list[tuple[str, str]] = []
         self._drawn = 0.0
+        self._stopping = ""
         for trial in runner.directory.trials():
             loss = runner.directory.recorded(trial).get("loss")
             if isinstance(loss, int | float):
@@ -114,7 +124,7 @@ class TableView(SweepView):
 
     def show(self, event: SweepEvent) -> None:
         """Remember what the table shows, and draw it."""
-        from charrnn.sweep.runner import TrialEnded, TrialProgress, TrialStarted
+        from charrnn.sweep.runner import Stopping, TrialEnded, TrialProgress, TrialStarted
 
         super().show(event)
         if isinstance(event, TrialStarted):
@@ -128,6 +138,9 @@ class TableView(SweepView):
                 self._ended.append((event.loss, event.trial.name, event.status))
             if event.status == "failed":
                 self._failed.append((event.trial.name, event.error))
+        elif isinstance(event, Stopping):
+            self._stopping = _stopping(event)
+            self._drawn = 0.0
         now = time.monotonic()
         if now - self._drawn >= self.interval_seconds:
             self._drawn = now
@@ -157,6 +170,8 @@ class TableView(SweepView):
             text.append(f"{line}\n", style="cyan" if k < len(self._running) else "")
         for name, error in self._failed[-2:]:
             text.append(f"failed: {visible(short[name])}: {visible(error)}\n", style="red")
+        if self._stopping and self._running:
+            text.append(f"{self._stopping}\n", style="yellow")
         return text
 
 
