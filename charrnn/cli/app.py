@@ -138,8 +138,6 @@ def _run(arguments: list[str]) -> Outcome:
     debug = "--debug" in arguments
     if debug:  # anywhere on the line: it is looked up only after something went wrong
         arguments = [a for a in arguments if a != "--debug"]
-    if arguments[:1] == ["help"]:
-        arguments = [*arguments[1:], "--help"]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # texts are UTF-8, whatever the locale
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -85,7 +85,14 @@ class Group(_QuickHelp, TyperGroup):
     """A command of commands, listed with the first sentence of their help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Nothing to do is an error that shows the help; Click before 8.2 called it a success."""
+        """Read up to the name of the command; `help` before it asks for its help.
+
+        Nothing to do is an error that shows the help; Click before 8.2 called it a success.
+        """
+        while args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        if args[:1] == ["--help-all"]:  # nothing is left out of a listing
+            args = ["--help"]
         if not args and self.no_args_is_help and not ctx.resilient_parsing:
             typer.echo(ctx.get_help(), err=True)
             raise typer.Exit(2)

@@ -71,7 +71,10 @@ def test_sampling_shows_the_ten_most_used_options_in_panels(charrnn_here: Run) -
 
 def test_help_in_other_words(charrnn_here: Run) -> None:
     for words in (("sample",), ("inspect", "units"), ("corpus",), ()):
-        pages = [charrnn_here(*words, "--help"), charrnn_here(*words, "-h"), charrnn_here("help", *words)]
+        spelled = [(*words, "--help"), (*words, "-h"), ("help", *words), (*words[:-1], "help", *words[-1:])]
+        if words != ("sample",):  # where it shows more
+            spelled.append((*words, "--help-all"))
+        pages = [charrnn_here(*line) for line in spelled]
         assert {page.returncode for page in pages} == {0}, pages
         assert len({page.stdout for page in pages}) == 1
         assert "\nExample" in pages[0].stdout
