@@ -23,22 +23,28 @@ REFERENCE: dict[str, Any] = {
 # Passes over the text that a reference network makes in the time -> what keeps it from memorising the text: dropout of
 # units and of recurrent weights, and Muon's weight decay. In fewer than six passes it has no time to memorise, and any
 # dropout only slows learning.
+_OFTEN = 150
 _REGULARISATION = (
     (6, 0.0, 0.0, 0.025),
     (20, 0.0, 0.2, 0.075),
     (60, 0.0, 0.3, 0.075),
-    (150, 0.1, 0.5, 0.15),
-    (math.inf, 0.3, 0.5, 0.15),
+    (_OFTEN, 0.1, 0.5, 0.15),
+    (math.inf, 0.4, 0.5, 0.15),
 )
-_FEW_PASSES = 3  # a larger batch makes more of them
+_STREAMS, _FEW_PASSES = 16, 3  # of fewer passes a larger batch makes more
 
 # Units of one layer: as many as the time allows (by characters read), but no more than a text of this size supports.
 _TIME_UNITS, _TIME_POWER = 196 / 1.8e6**0.25, 0.25
 _TEXT_UNITS, _TEXT_POWER = 128 / 9e3**0.4, 0.4
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024)
+_MUON_RATE, _ADAM_RATE, _SLOW_ADAM_RATE = 0.012, 0.0062, 0.0051  # of 256 units and 512 characters per update
 _FEWEST_UPDATES = 6  # per pass: a smaller text is read in fewer streams
 
-_MOST_PASSES = 100  # at which the smallest texts had stopped improving
+# With time for so many passes, an LSTM that learns slowly, by Adam, ends ahead of a GRU with Muon, which memorises
+# sooner; but not on texts of fewer characters, whose networks are small.
+_SLOW_PASSES, _FEW_CHARACTERS = 90, 50_000
+_LSTM_UNITS = 0.9  # times those of a GRU, for about as many parameters
+_MOST_PASSES, _MOST_PASSES_SLOW, _MOST_PASSES_FEW = 100, 150, 300  # by then they had stopped improving
 _VALIDATED = 200_000  # characters: enough for a precise loss
 _LOOKS = 25  # validations in a run, if they take less than a tenth of its time
 _EVALUATION_SPEED = 3.0  # times that of training
@@ -130,6 +136,8 @@ def suggest(text: TextOutline, *, speed: float, minutes: float, fixed: Mapping[s
     choice.part()
     choice.network()
     choice.steps()
+    choice.end()
+    choice.update_rule()
     choice.intervals()
     return Suggestion(choice.sections(), choice.remarks, choice.lines())
 
@@ -175,7 +183,12 @@ class _Choice:
             if self.small_text
             else "the size that learns most in the time"
         )
-        self.set("model.cell", "gru", "learns faster than an LSTM of equal size")
+        lstm_units = 16 * round(_LSTM_UNITS * units / 16)
+        passes = self.speed_of("lstm", lstm_units, 1, _STREAMS) * self.seconds / self.train
+        slow = passes >= _SLOW_PASSES and self.train >= _FEW_CHARACTERS
+        wanted, than = ("lstm", "ends ahead of a GRU") if slow else ("gru", "learns faster than an LSTM")
+        self.slow = self.set("model.cell", wanted, f"{than} of equal size") == "lstm" and slow
+        units = lstm_units if self.slow else units
         self.set("model.hidden_size", units, f"units; {why}")
         self.set("model.num_layers", 1, "one wide layer learns more in minutes than two narrow ones")
         dropout, weight_dropout, self.decay = next(r for limit, *r in _REGULARISATION if self.reference_passes < limit)
@@ -184,37 +197,44 @@ class _Choice:
         self.set("model.weight_dropout", weight_dropout, f"of the recurrent weights: {against}")
 
     def steps(self) -> None:
-        """What an update reads, its learning rate, and when the run ends."""
+        """What an update reads, and how fast that is."""
         t = self.set("training.seq_length", 32, "characters per update; the state is carried over")
         most = max(1.0, self.train / (t * _FEWEST_UPDATES))
-        wanted = 32 if self.reference_passes < _FEW_PASSES else 16
+        wanted = 2 * _STREAMS if self.reference_passes < _FEW_PASSES else _STREAMS
         columns = self.set(
             "training.batch_size",
             int(min(wanted, 2 ** round(math.log2(most)))),
             "parallel streams; fewer give more updates",
         )
-        own = _operations(*self.network_size(), columns)
-        r = REFERENCE
-        reference = _operations(
-            r["model.cell"], r["model.hidden_size"], r["model.num_layers"], self.text.symbols, r["training.batch_size"]
-        )
-        self.own_speed = self.speed * reference / own
-        many = self.own_speed * self.seconds / self.train > _MOST_PASSES / 2  # the estimate may be far off
+        self.own_speed = self.speed_of(*self.network_size(), columns)
+        self.per_step = columns * t
+
+    def end(self) -> None:
+        """When the run ends."""
+        few = self.train < _FEW_CHARACTERS and self.reference_passes >= _OFTEN
+        most = _MOST_PASSES_FEW if few else _MOST_PASSES_SLOW if self.slow else _MOST_PASSES
+        many = self.own_speed * self.seconds / self.train > most / 2  # the estimate may be far off
         limit = "passes at most; more teach nothing new" if many else "no limit on passes"
-        passes = self.set("training.epochs", _MOST_PASSES if many else None, limit)
+        passes = self.set("training.epochs", most if many else None, limit)
         minutes = self.set("training.max_minutes", self.seconds / 60.0, "of training at most")
-        units = self.chosen["model.hidden_size"]
-        muon = self.set("training.optimizer", "muon", "learns as much as Adam in half the steps") == "muon"
-        decay, of = (self.decay, "of the matrices, against overfitting") if muon else (0.0, "measured only with Muon")
-        self.set("training.weight_decay", decay, of)
-        rate = (0.012 if muon else 0.0062) * (256 / max(192, units)) ** 0.5 * (columns * t / 512) ** 0.5
-        self.set("training.learning_rate", float(f"{rate:.2g}"), "peak; larger networks need lower rates")
-        self.set("training.schedule", "cosine", "falls to a hundredth of the peak as the time runs out")
-        self.per_second = self.own_speed / (columns * t)
-        by_passes = (passes or math.inf) * self.train / (columns * t)
+        self.per_second = self.own_speed / self.per_step
+        by_passes = (passes or math.inf) * self.train / self.per_step
         by_count = min(by_passes, self.fixed.get("training.max_steps") or math.inf)
         untimed = minutes is None and by_count < math.inf
         self.total = by_count if untimed else min(by_count, self.per_second * self.seconds)
+
+    def update_rule(self) -> None:
+        """Optimiser, its learning rate and weight decay."""
+        wanted, why = (
+            ("adam", "memorises later than Muon") if self.slow else ("muon", "learns as much as Adam in half the steps")
+        )
+        muon = self.set("training.optimizer", wanted, why) == "muon"
+        decay, of = (self.decay, "of the matrices, against overfitting") if muon else (0.0, "measured only with Muon")
+        self.set("training.weight_decay", decay, of)
+        rate = _MUON_RATE if muon else _SLOW_ADAM_RATE if self.slow else _ADAM_RATE
+        rate *= (256 / max(192, self.chosen["model.hidden_size"])) ** 0.5 * (self.per_step / 512) ** 0.5
+        self.set("training.learning_rate", float(f"{rate:.2g}"), "peak; larger networks need lower rates")
+        self.set("training.schedule", "cosine", "falls to a hundredth of the peak as the time runs out")
 
     def intervals(self) -> None:
         """Steps between reports, samples, validations and checkpoints."""
@@ -227,10 +247,18 @@ class _Choice:
         self.set("training.sample_every", _round(min(10 * self.per_second, self.total / 6)), "steps between samples")
         self.set("training.log_every", _round(min(self.per_second / 2, self.total / 40)), "steps between reports")
 
-    def network_size(self) -> tuple[str, int, int, int]:
-        """Cell, units, layers, symbols."""
+    def network_size(self) -> tuple[str, int, int]:
+        """Cell, units, layers."""
         c = self.chosen
-        return c["model.cell"], c["model.hidden_size"], c["model.num_layers"], self.text.symbols
+        return c["model.cell"], c["model.hidden_size"], c["model.num_layers"]
+
+    def speed_of(self, cell: str, units: int, layers: int, columns: int) -> float:
+        """Characters per second of training, from those of the reference."""
+        r, symbols = REFERENCE, self.text.symbols
+        reference = _operations(
+            r["model.cell"], r["model.hidden_size"], r["model.num_layers"], symbols, r["training.batch_size"]
+        )
+        return self.speed * reference / _operations(cell, units, layers, symbols, columns)
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """By section."""
@@ -243,7 +271,7 @@ class _Choice:
     def lines(self) -> tuple[str, str, str]:
         """What was chosen and why."""
         c, text, train = self.chosen, self.text, self.train
-        cell, units, layers, _ = self.network_size()
+        cell, units, layers = self.network_size()
         columns, steps = c["training.batch_size"], c["training.seq_length"]
         size = float(f"{_parameters(cell, units, layers, text.symbols):.2g}")
         bears = self.small_text and "model.hidden_size" not in self.fixed

@@ -11,6 +11,7 @@ import pytest
 from charrnn.config.load import config_from_dict
 from charrnn.config.schema import Config
 from charrnn.config.suggest import LineOutline, Suggestion, TextOutline, suggest
+from charrnn.nn.cells import CELLS
 
 SIZES = (300, 1_842, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 MINUTES = (0.01, 0.5, 3.0, 20.0, 600.0)
@@ -39,14 +40,19 @@ def test_whatever_the_text_and_the_time_the_settings_can_be_used(size: int, minu
     assert all(remark for remark in suggestion.remarks.values())
 
 
-def test_more_time_and_more_text_bring_no_fewer_units() -> None:
-    for fixed_size in SIZES:
-        units = [config(chosen(fixed_size, minutes)).model.hidden_size for minutes in MINUTES]
-        assert units == sorted(units)
+def weights(suggestion: Suggestion) -> int:
+    model = config(suggestion).model
+    return len(CELLS[model.cell].gates) * model.hidden_size * (model.hidden_size + 65)
+
+
+def test_more_time_and_more_text_bring_no_smaller_network() -> None:
+    for size in SIZES:
+        found = [weights(chosen(size, minutes)) for minutes in MINUTES]
+        assert found == sorted(found)
     for minutes in MINUTES:
-        units = [config(chosen(size, minutes)).model.hidden_size for size in SIZES]
-        assert units == sorted(units)
-    assert config(chosen(10**6, 0.5)).model.hidden_size < config(chosen(10**6, 20)).model.hidden_size
+        found = [weights(chosen(size, minutes)) for size in SIZES]
+        assert found == sorted(found)
+    assert weights(chosen(10**6, 0.5)) < weights(chosen(10**6, 20))
 
 
 def test_a_faster_machine_is_as_good_as_more_time() -> None:
@@ -118,6 +124,29 @@ def test_rate_and_decay_fit_the_update_rule() -> None:
     adam = config(chosen(10**6, 3.0, fixed={**sized, "training.optimizer": "adam"})).training
     assert (free.optimizer, free.learning_rate) == ("muon", 0.012)
     assert (adam.optimizer, adam.learning_rate, adam.weight_decay) == ("adam", 0.0062, 0.0)
+
+
+def test_with_time_for_many_passes_it_is_an_lstm_that_learns_slowly() -> None:
+    slow, quick, small = (config(chosen(*case)) for case in ((10**5, 20.0), (10**5, 3.0), (10**4, 20.0)))
+    assert (slow.model.cell, slow.model.hidden_size, slow.training.optimizer) == ("lstm", 288, "adam")
+    assert (slow.model.dropout, slow.model.weight_dropout, slow.training.weight_decay) == (0.4, 0.5, 0.0)
+    assert slow.training.learning_rate == 0.0048
+    assert (quick.model.cell, quick.model.hidden_size, quick.training.optimizer) == ("gru", 320, "muon")
+    assert (quick.model.dropout, quick.model.weight_dropout) == (0.1, 0.5)
+    assert (small.model.cell, small.model.hidden_size, small.training.optimizer) == ("gru", 128, "muon")
+    assert [c.training.epochs for c in (slow, quick, small)] == [150, 100, 300]
+    assert config(chosen(4 * 10**4, 20.0)).model.cell == "gru"
+    hurried = config(chosen(10**4, 0.2)).training  # fewer units are dropped, so it would memorise the text
+    assert hurried.epochs == 100
+
+
+def test_only_an_lstm_with_time_for_it_learns_slowly() -> None:
+    gru = config(chosen(10**5, 20.0, fixed={"model.cell": "gru"}))
+    assert (gru.model.hidden_size, gru.training.optimizer, gru.training.epochs) == (320, "muon", 100)
+    lstm = config(chosen(10**5, 3.0, fixed={"model.cell": "lstm"}))
+    assert (lstm.model.hidden_size, lstm.training.optimizer, lstm.training.epochs) == (320, "muon", 100)
+    large = config(chosen(10**7, 600.0))  # hours are few passes for a network that has them
+    assert (large.model.cell, large.training.optimizer) == ("gru", "muon")
 
 
 def test_small_networks_take_no_longer_steps_than_those_of_192_units() -> None:
