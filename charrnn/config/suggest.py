@@ -183,18 +183,24 @@ class _Choice:
             if self.small_text
             else "the size that learns most in the time"
         )
-        lstm_units = 16 * round(_LSTM_UNITS * units / 16)
-        passes = self.speed_of("lstm", lstm_units, 1, _STREAMS) * self.seconds / self.train
-        slow = passes >= _SLOW_PASSES and self.train >= _FEW_CHARACTERS
-        wanted, than = ("lstm", "ends ahead of a GRU") if slow else ("gru", "learns faster than an LSTM")
-        self.slow = self.set("model.cell", wanted, f"{than} of equal size") == "lstm" and slow
-        units = lstm_units if self.slow else units
+        units = self.cell(units)
         self.set("model.hidden_size", units, f"units; {why}")
         self.set("model.num_layers", 1, "one wide layer learns more in minutes than two narrow ones")
         dropout, weight_dropout, self.decay = next(r for limit, *r in _REGULARISATION if self.reference_passes < limit)
         against = "against memorising the text" if dropout or weight_dropout else "no time to overfit"
         self.set("model.dropout", dropout, f"of the units: {against}")
         self.set("model.weight_dropout", weight_dropout, f"of the recurrent weights: {against}")
+
+    def cell(self, units: int) -> int:
+        """Which it is, and the units that it has where a GRU has so many."""
+        lstm_units = 16 * round(_LSTM_UNITS * units / 16)
+        passes = self.speed_of("lstm", lstm_units, 1, _STREAMS) * self.seconds / self.train
+        slow = passes >= _SLOW_PASSES and self.train >= _FEW_CHARACTERS
+        cell, why = "gru", "learns faster than an LSTM of equal size"
+        if slow:
+            cell, why = "lstm", "ahead of a GRU of equal size after so many passes"
+        self.slow = self.set("model.cell", cell, why) == "lstm" and slow
+        return lstm_units if self.slow else units
 
     def steps(self) -> None:
         """What an update reads, and how fast that is."""
@@ -225,11 +231,11 @@ class _Choice:
 
     def update_rule(self) -> None:
         """Optimiser, its learning rate and weight decay."""
-        wanted, why = (
-            ("adam", "memorises later than Muon") if self.slow else ("muon", "learns as much as Adam in half the steps")
-        )
-        muon = self.set("training.optimizer", wanted, why) == "muon"
-        decay, of = (self.decay, "of the matrices, against overfitting") if muon else (0.0, "measured only with Muon")
+        rule, why = "muon", "learns as much as Adam in half the steps"
+        if self.slow:
+            rule, why = "adam", "memorises later than Muon"
+        muon = self.set("training.optimizer", rule, why) == "muon"
+        decay, of = (self.decay, "of the matrices, against overfitting") if muon else (0.0, "none, except with Muon")
         self.set("training.weight_decay", decay, of)
         rate = _MUON_RATE if muon else _SLOW_ADAM_RATE if self.slow else _ADAM_RATE
         rate *= (256 / max(192, self.chosen["model.hidden_size"])) ** 0.5 * (self.per_step / 512) ** 0.5
