@@ -57,7 +57,7 @@ class Command(_QuickHelp, TyperCommand):
         rest = super().parse_args(ctx, args)
         for param in cast("list[Any]", self.params):  # Click's, or those of the copy inside Typer
             value = ctx.params.get(param.name)
-            if isinstance(value, float) and math.isnan(value):
+            if isinstance(value, float) and math.isnan(value) and not ctx.resilient_parsing:
                 raise typer.BadParameter(f"{value} is not a number", ctx=ctx, param=param)
         return rest
 
@@ -85,7 +85,7 @@ class Group(_QuickHelp, TyperGroup):
     """A command of commands, listed with the first sentence of their help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read up to the name of the command; `help` before it asks for its help.
+        """Read up to the name of the command; `help` in front of the name asks for its help.
 
         Nothing to do is an error that shows the help; Click before 8.2 called it a success.
         """

@@ -20,10 +20,11 @@ REFERENCE: dict[str, Any] = {
     "training.batch_size": 32, "training.seq_length": 32,
 }  # fmt: skip
 
+_OFTEN = 150  # reference passes, from which on a network that drops too little memorises the text
+
 # Passes over the text that a reference network makes in the time -> what keeps it from memorising the text: dropout of
 # units and of recurrent weights, and Muon's weight decay. In fewer than six passes it has no time to memorise, and any
 # dropout only slows learning.
-_OFTEN = 150
 _REGULARISATION = (
     (6, 0.0, 0.0, 0.025),
     (20, 0.0, 0.2, 0.075),
@@ -40,8 +41,8 @@ _SIZES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024)
 _MUON_RATE, _ADAM_RATE, _SLOW_ADAM_RATE = 0.012, 0.0062, 0.0051  # of 256 units and 512 characters per update
 _FEWEST_UPDATES = 6  # per pass: a smaller text is read in fewer streams
 
-# With time for so many passes, an LSTM that learns slowly, by Adam, ends ahead of a GRU with Muon, which memorises
-# sooner; but not on texts of fewer characters, whose networks are small.
+# With time for this many passes, an LSTM that learns slowly, with Adam, ends ahead of a GRU with Muon, which memorises
+# the text sooner. On texts of fewer characters, whose networks are small, it does not.
 _SLOW_PASSES, _FEW_CHARACTERS = 90, 50_000
 _LSTM_UNITS = 0.9  # times those of a GRU, for about as many parameters
 _MOST_PASSES, _MOST_PASSES_SLOW, _MOST_PASSES_FEW = 100, 150, 300  # by then they had stopped improving
@@ -192,13 +193,13 @@ class _Choice:
         self.set("model.weight_dropout", weight_dropout, f"of the recurrent weights: {against}")
 
     def cell(self, units: int) -> int:
-        """Which it is, and the units that it has where a GRU has so many."""
+        """The cell; returns its number of units, from that of a GRU."""
         lstm_units = 16 * round(_LSTM_UNITS * units / 16)
         passes = self.speed_of("lstm", lstm_units, 1, _STREAMS) * self.seconds / self.train
         slow = passes >= _SLOW_PASSES and self.train >= _FEW_CHARACTERS
         cell, why = "gru", "learns faster than an LSTM of equal size"
         if slow:
-            cell, why = "lstm", "ahead of a GRU of equal size after so many passes"
+            cell, why = "lstm", "beats a GRU of equal size after this many passes"
         self.slow = self.set("model.cell", cell, why) == "lstm" and slow
         return lstm_units if self.slow else units
 

@@ -55,9 +55,15 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Stopping:
-    """A stop was asked for, or the time is used up: the trials that still run, at least one, save and stop."""
+    """The trials that still run save and stop.
+
+    Attributes:
+        running: how many, at least one.
+        asked: for by a signal; otherwise the time is used up.
+    """
 
     running: int
+    asked: bool
 
 
 SweepEvent = TrialStarted | TrialProgress | TrialEnded | Waiting | Stopping
@@ -154,7 +160,7 @@ class SweepRunner:
             for trial in self._running.values():
                 self.executor.stop(trial)
             if self._running:
-                yield Stopping(len(self._running))
+                yield Stopping(len(self._running), asked=self.stop_requested)
 
 
 def best_in_history(folder: Any) -> float | None:

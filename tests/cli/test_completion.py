@@ -38,6 +38,8 @@ def test_commands_options_and_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert completed(monkeypatch, "inspect", "wei") == ["weights"]
     assert completed(monkeypatch, "sample", "--tem") == ["--temperature"]
     assert completed(monkeypatch, "train", "--progress", "p") == ["plain"]
+    assert completed(monkeypatch, "train", "--minutes", "nan", "--progress", "p") == ["plain"]  # wrong, but not yet
+    assert completed(monkeypatch, "help", "tr") == ["train"]
 
 
 def test_recipes_and_settings_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def test_ctrl_c_saves_every_trial(charrnn: Run, tmp_path: Path, base: Callable[[
     sweep.send_signal(signal.SIGINT)
     errors = sweep.communicate(timeout=60)[1].decode()
     assert sweep.returncode == 130
-    assert "stopping, once 2 running trials are saved" in errors
+    assert "stopping, once 2 running trials are saved; Ctrl-C again stops at once" in errors
     assert "0 of 2 trials finished (none yet), 2 saved" in errors
     shorter = charrnn("runs", folder, "--json")
     found = json.loads(shorter.stdout)["runs"]
@@ -192,6 +192,7 @@ def test_the_time_of_all_trials(charrnn: Run, tmp_path: Path, base: Callable[[in
     done = charrnn("sweep", "s.yaml", "--jobs", "1")
     assert done.returncode == 0, done.stderr
     assert "time is used up" in done.stderr
+    assert "1 running trial is saved\n" in done.stderr  # nobody has pressed Ctrl-C
     statuses = [run["status"] for run in json.loads((tmp_path / "checkpoints/s/results.json").read_text())["runs"]]
     assert statuses == ["stopped"]
 

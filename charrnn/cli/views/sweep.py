@@ -74,7 +74,8 @@ class LineView(SweepView):
 
 def _stopping(event: Stopping) -> str:
     trials = counted(event.running, "running trial")
-    return f"stopping, once {trials} {'is' if event.running == 1 else 'are'} saved; Ctrl-C again stops at once"
+    again = "; Ctrl-C again stops at once" if event.asked else ""
+    return f"stopping, once {trials} {'is' if event.running == 1 else 'are'} saved{again}"
 
 
 def short_names(names: Sequence[str]) -> tuple[str, dict[str, str]]:
