@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import charrnn
+from charrnn.errors import DataError, SettingsError
 from tests.conftest import ROOT, Run
 
 
@@ -34,3 +35,27 @@ def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         _ = charrnn.nonsense
     assert isinstance(charrnn.CharRNN(3, hidden_size=2).params.flat, np.ndarray)
+
+
+def test_a_text_given_in_python_replaces_no_other_runs_text(tmp_path: Path) -> None:
+    small = {
+        "hidden_size": 4,
+        "max_steps": 2,
+        "seq_length": 5,
+        "batch_size": 2,
+        "val_fraction": 0.0,
+        "kernels": "numpy",
+    }
+    folder = tmp_path / "a" / "run"
+    for text, wrong, error in (("abcd " * 20, {"hidden_size": 0}, SettingsError), ("a", {}, DataError)):
+        with pytest.raises(error):
+            charrnn.train(text=text, run_dir=folder, **{**small, **wrong})
+        assert not (tmp_path / "a").exists()
+    model = charrnn.train(text="abcd " * 20, run_dir=folder, **small)
+    for options, error in (({}, SettingsError), ({"resume": True}, DataError), ({"overwrite": True}, DataError)):
+        with pytest.raises(error):
+            charrnn.train(text="x" if "overwrite" in options else "efgh " * 20, run_dir=folder, **options, **small)
+        assert (folder / "text.txt").read_text() == "abcd " * 20
+    assert charrnn.train(text="abcd " * 20, run_dir=folder, resume=True, **small).vocabulary == model.vocabulary
+    assert charrnn.train(text="efgh " * 20, run_dir=folder, overwrite=True, **small).vocabulary != model.vocabulary
+    assert (folder / "text.txt").read_text() == "efgh " * 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,20 +82,35 @@ def train_events(
     path = None if config is None else settings_path(str(config))
     name = path.stem if path and source is None else run_name(str(source)) if source is not None else "text"
     folder = Path(run_dir) if run_dir is not None else Path("checkpoints") / name
+    own = folder / "text.txt"
     if text is not None:
-        source = folder / "text.txt"
-        _write_text(source, text, keep=resume)
+        source = own
     if source is not None:
         settings = {"source": str(source), **settings}
     chosen = config_of_names(settings, None if path is None else load_config(path))
-    yield from session.train(chosen, RunDirectory(folder), resume=resume, overwrite=overwrite)
+    if not (resume or overwrite):
+        RunDirectory(folder).check_free()
+    events = session.train(chosen, RunDirectory(folder), resume=resume, overwrite=overwrite)
+    with session.directory_only_if_used(folder), _written(own, text) if text is not None else nullcontext():
+        first = next(events)  # from then on the text is that of a run
+    yield first
+    yield from events
 
 
-def _write_text(path: Path, text: str, *, keep: bool) -> None:
+@contextmanager
+def _written(path: Path, text: str) -> Iterator[None]:
+    """The text is in the file; what was there is put back if the block fails."""
     from charrnn.files import write_atomically, writing
 
-    if keep and path.exists() and path.read_bytes() == text.encode("utf-8"):
-        return
     with writing(path):
+        before = path.read_bytes() if path.exists() else None
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode("utf-8"))
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_atomically(path, before)
+        raise

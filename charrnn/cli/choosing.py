@@ -31,10 +31,18 @@ Minutes = Annotated[
 
 
 class NewRun(NamedTuple):
-    """A run to begin: its settings, its name where it is given no directory, and its settings file if not plain."""
+    """A run to begin.
+
+    Attributes:
+        settings: of it.
+        name: of its directory, where none is given.
+        numbered: whether the directory gets a number where one of that name holds a run.
+        remarked: its settings file, if that has remarks.
+    """
 
     settings: Config
     name: str
+    numbered: bool = False
     remarked: str | None = None
 
 
@@ -59,12 +67,15 @@ def new_run(
     from charrnn.config.schema import source_name
     from charrnn.runs.directory import run_name
 
+    numbered = config is None
     if config is None and len(texts) == 1 and is_recipe(texts[0], minutes):
         config, texts = Path(texts[0]), ()
     if config is not None and not texts:
         path = settings_path(str(config))
         limit = () if minutes is None else (f"training.max_minutes={minutes!r}",)
-        return NewRun(load_config(path, (*limit, *overrides)), path.stem)
+        of_a_run = path.name == "config.yaml" and (path.parent / "last.npz").is_file()
+        name = path.resolve().parent.name if of_a_run else path.stem
+        return NewRun(load_config(path, (*limit, *overrides)), name, numbered=numbered or of_a_run)
     if init_from is not None:
         overrides = [*_network_of(init_from), *overrides]
     if not quiet and sys.stderr.isatty():  # it takes some seconds, in which a person wonders
@@ -72,7 +83,7 @@ def new_run(
     choice = chosen(texts, config, overrides, minutes, quiet=quiet)
     if not quiet:
         tell(*choice.suggestion.lines)
-    return NewRun(choice.config, run_name(texts[0]), choice.as_yaml(whole=True))
+    return NewRun(choice.config, run_name(texts[0]), numbered=True, remarked=choice.as_yaml(whole=True))
 
 
 def chosen(
@@ -179,7 +190,10 @@ def _check_known(texts: Sequence[str]) -> None:
         if holds_run(path):
             raise DataError(f"{text}: a run, not a text", hint=_for_saved(path))
         if text in recipes() and text not in catalogue() and not Path(text).exists():
-            raise DataError(f"{text}: a recipe, not a text", hint=f"its settings: charrnn config show {text}")
+            raise DataError(
+                f"{text}: a recipe, not a text",
+                hint=f"to train with it: charrnn train {_first_text(texts)} --config {text}",
+            )
         if found := settings_in(path):
             raise DataError(f"{text}: {found[0]}, not a text", hint=found[1])
         if text == STDIN or text in catalogue() or path.exists() or glob.has_magic(text):
@@ -187,6 +201,12 @@ def _check_known(texts: Sequence[str]) -> None:
         close = nearest(text, [*catalogue(), *recipes(), *_beside(text)])
         hint = f"did you mean {close}?" if close else "see charrnn corpus list and charrnn config list"
         raise DataError(f"{text}: no such file, directory, named corpus or recipe", hint=hint)
+
+
+def _first_text(texts: Sequence[str]) -> str:
+    from charrnn.config.builtin import recipes
+
+    return shlex.quote(next((text for text in texts if text not in recipes()), "TEXT"))
 
 
 def _beside(text: str) -> list[str]:

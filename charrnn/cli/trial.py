@@ -13,20 +13,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from charrnn.sweep.plan import Scalar
 
 
-def train_words(config: str, overrides: Mapping[str, Scalar], run_dir: str) -> list[str]:
-    """The arguments of `charrnn` that train a trial."""
-    from charrnn.sweep.plan import as_option
-
-    settings = [word for path, value in overrides.items() for word in ("--set", as_option(path, value))]
-    return ["train", "--config", config, *settings, "--run-dir", run_dir]
+def train_words(config: str, overrides: Sequence[str], run_dir: str) -> list[str]:
+    """The arguments of `charrnn` that train a trial; overrides are ``section.name=value`` each."""
+    return [
+        "train",
+        "--config",
+        config,
+        *(word for item in overrides for word in ("--set", item)),
+        "--run-dir",
+        run_dir,
+    ]
 
 
 def main() -> None:
@@ -41,10 +41,11 @@ def main() -> None:
     from charrnn.cli.app import attempt
     from charrnn.cli.streams import open_standard_streams
     from charrnn.sweep.directory import add_to_record
+    from charrnn.sweep.plan import as_options
 
     open_standard_streams()
     job = spec["job"]
-    words = train_words(job["config"], job["overrides"], job["run_dir"])
+    words = train_words(job["config"], as_options(job["overrides"]), job["run_dir"])
     outcome = attempt([*words, "--resume" if job["resume"] else "--overwrite", "--progress", "plain"])
     if outcome.message:
         with contextlib.suppress(OSError):

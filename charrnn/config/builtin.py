@@ -15,16 +15,16 @@ def bundled_path(name: str) -> Path:
 
 
 def settings_path(name: str, *, beside: Path = Path()) -> Path:
-    """The settings file `name`: a path, relative to the folder `beside`, or a built-in one without its suffix."""
+    """The settings file `name`: a path, looked for in the folder `beside` first, or a built-in one's stem."""
     path = Path(name)
-    if os.path.exists(path):  # also where the name is too long to be one
-        return path
-    if os.path.exists(beside / path):
-        return beside / path
+    for candidate in (beside / path, path):
+        if os.path.isfile(candidate):  # unlike Path.is_file, also where the name is too long to be one
+            return candidate
     if path.suffix == "" and path.parent == Path():
         built_in = bundled_path(f"configs/{name}.yaml")
-        return built_in if os.path.exists(built_in) else path
-    return path
+        if os.path.exists(built_in):
+            return built_in
+    return beside / path if os.path.exists(beside / path) else path
 
 
 def recipes() -> dict[str, str]:

@@ -94,6 +94,10 @@ def allowed_values(kind: inspect.Type) -> str:
         return ", ".join(map(str, kind.values))
     if isinstance(kind, inspect.BoolType):
         return "true or false"
+    if isinstance(kind, inspect.TupleType):
+        return f"a list of {len(kind.item_types)}: {', '.join(map(allowed_values, kind.item_types))}"
+    if isinstance(kind, inspect.ListType):
+        return "a list, not empty" if kind.min_length else "a list"
     return "a mapping of settings"
 
 

@@ -11,10 +11,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from charrnn.config.load import dump_config, load_config
+from charrnn.config.load import dump_config
 from charrnn.config.schema import Config, source_place
 from charrnn.errors import SettingsError
-from charrnn.files import append, open_regular, remove_stale, sync, unshare, unwritable, write_atomically, writing
+from charrnn.files import (
+    append,
+    open_regular,
+    read_regular,
+    remove_stale,
+    sync,
+    unshare,
+    unwritable,
+    write_atomically,
+    writing,
+)
 from charrnn.locks import FileLock, LockedError
 from charrnn.runs.events import RolledBack, StepReport
 
@@ -83,7 +93,7 @@ class RunDirectory:
             )
 
     def reopen(self, config: Config) -> None:
-        """Make the files ready to be continued; settings are rewritten only if they differ, so that remarks stay.
+        """Make the files ready to be continued; in the settings, only the lines of changed values are rewritten.
 
         Raises:
             SettingsError, StorageError: the directory cannot be written.
@@ -93,15 +103,16 @@ class RunDirectory:
                 with contextlib.suppress(FileNotFoundError):
                     open_regular(log).close()
             self.summary.unlink(missing_ok=True)  # a longer run than the one that ended
-            if not self._says(config):
-                write_atomically(self.config, dump_config(config).encode())
+            from charrnn.config.edit import with_values
+            from charrnn.config.yaml import MAX_BYTES
 
-    def _says(self, config: Config) -> bool:
-        """Whether the settings file has these settings."""
-        try:
-            return self.config.is_file() and load_config(self.config) == config
-        except SettingsError:
-            return False
+            try:
+                before = read_regular(self.config, limit=MAX_BYTES)
+            except OSError:
+                before = b""
+            after = with_values(before.decode("utf-8", "replace"), config).encode()
+            if after != before:
+                write_atomically(self.config, after)
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing(self.path, "the run directory", hint="choose another `run_dir`")

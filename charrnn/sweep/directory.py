@@ -20,6 +20,7 @@ from charrnn.config.yaml import MAX_BYTES
 from charrnn.errors import DataError, SettingsError
 from charrnn.files import make_folder, read_regular, write_atomically, writing
 from charrnn.locks import FileLock, LockedError
+from charrnn.runs.directory import RunDirectory
 from charrnn.runs.reading import Summary, read_object, read_summary, read_trial
 from charrnn.sweep.plan import Plan, Trial
 
@@ -42,6 +43,7 @@ class SweepDirectory:
         self.manifest = path / "sweep.json"
         self.results_json = path / "results.json"
         self.results_csv = path / "results.csv"
+        self.journal = path / "optuna.journal"
 
     def open(self, plan: Plan, text: str, *, command: Sequence[str], resume: bool, overwrite: bool) -> None:
         """Make the directory, or check that it is this sweep's, and record the request.
@@ -54,9 +56,14 @@ class SweepDirectory:
             overwrite: replace it.
 
         Raises:
-            SettingsError: it already holds a sweep, or another one, or none to resume; or it cannot be written.
+            SettingsError: it already holds a sweep, or another one, or none to resume, or a run; or it cannot be
+                written.
         """
         there = self.manifest.exists()
+        if not there and not RunDirectory(self.path).is_free:
+            raise SettingsError(
+                f"{self.path}: the directory of a run, not of a sweep", hint="choose another `directory`"
+            )
         if resume and not there:
             raise SettingsError(f"{self.path}: no sweep to resume", hint="start it without `resume`")
         if there and not (resume or overwrite):
@@ -71,6 +78,8 @@ class SweepDirectory:
         with self.writing():
             if there and overwrite:
                 self._remove_trials()
+            if not resume:
+                self.journal.unlink(missing_ok=True)  # in which trials that are no longer there count
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.file, text.encode())
             write_atomically(self.base, base.encode())

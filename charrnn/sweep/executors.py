@@ -20,7 +20,8 @@ from charrnn.files import open_regular, writing
 from charrnn.locks import is_locked
 from charrnn.runs.reading import Row, parse_row, read_run_config
 from charrnn.sweep.directory import read_record
-from charrnn.sweep.plan import Overrides, Trial
+from charrnn.sweep.file import Overrides
+from charrnn.sweep.plan import Trial
 from charrnn.training.processes import child_command, child_environment, detached
 
 

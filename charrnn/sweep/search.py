@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,8 @@ from charrnn.files import open_regular
 from charrnn.locks import FileLock
 from charrnn.sweep.directory import SweepDirectory
 from charrnn.sweep.executors import unlocked
-from charrnn.sweep.plan import Draw, Overrides, Plan, Search, Trial, cross_with_seeds, trial_name
+from charrnn.sweep.file import Draw, Overrides, Search
+from charrnn.sweep.plan import Plan, Trial, cross_with_seeds, trial_name
 
 if TYPE_CHECKING:
     import optuna
@@ -31,6 +34,7 @@ class OptunaTrials:
     Args:
         plan: has a search.
         directory: of the sweep.
+        anew: an earlier study of this name is removed.
         retry_failed: planned trials that failed are run again.
         joining: another machine works on the same study, so trials that seem abandoned are left alone.
 
@@ -39,10 +43,10 @@ class OptunaTrials:
         SettingsError: a storage that cannot be used.
     """
 
-    def __init__(self, plan: Plan, directory: SweepDirectory, *, retry_failed: bool, joining: bool) -> None:
+    def __init__(self, plan: Plan, directory: SweepDirectory, *, anew: bool, retry_failed: bool, joining: bool) -> None:
         assert plan.file.search is not None
         self._plan, self._directory, self._search = plan, directory, plan.file.search
-        self._study = open_study(plan, directory)
+        self._study = _study(plan, _storage(self._search, directory), anew=anew)
         self._open: dict[str, optuna.Trial] = {}
         self._validations: dict[str, int] = {}
         self._orphans = [] if joining else self._left_behind()
@@ -51,7 +55,7 @@ class OptunaTrials:
 
     def total(self) -> int:
         """See `Source`."""
-        return len(self._plan.trials) or self._search.trials or self._plan.file.trials
+        return len(self._plan.trials) or self._plan.file.draws
 
     def _left_behind(self) -> list[tuple[optuna.Trial, Trial]]:
         """Trials that the study believes to be running but are not: their sweep died, or they were stopped."""
@@ -128,12 +132,16 @@ class OptunaTrials:
             self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
 
 
-def open_study(plan: Plan, directory: SweepDirectory) -> optuna.Study:
-    """The sweep's study, created if there is none.
+def check_study(plan: Plan, *, may_exist: bool) -> None:
+    """Check, before anything is written, that the study can be opened.
+
+    Args:
+        plan: has a search.
+        may_exist: whether a storage outside the sweep's directory may already hold a study of this name.
 
     Raises:
-        MissingExtraError: no Optuna.
-        SettingsError: a storage that cannot be used.
+        MissingExtraError: no Optuna, or what the sampler needs.
+        SettingsError: a storage that cannot be used, or that holds another sweep's study.
     """
     try:
         import optuna
@@ -143,34 +151,66 @@ def open_study(plan: Plan, directory: SweepDirectory) -> optuna.Study:
     search = plan.file.search
     if search.sampler == "gp" and not (find_spec("scipy") and find_spec("torch")):  # Optuna looks at the 11th trial
         raise MissingExtraError("SciPy or PyTorch", "gp", purpose="search.sampler: gp")
+    if search.storage is None:
+        return
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        study = optuna.create_study(
-            study_name=plan.name, storage=_storage(search, directory), pruner=_pruner(search), load_if_exists=True
+    with _reported(search):
+        there = plan.name in optuna.get_all_study_names(_shared(search.storage))
+    if there and not may_exist:
+        raise SettingsError(
+            f"search.storage: {search.storage}: holds a study named {plan.name} already",
+            hint="continue that sweep in its directory with `resume` or `join`, or rename the sweep file",
         )
+
+
+def _study(plan: Plan, storage: Any, *, anew: bool) -> optuna.Study:
+    """The sweep's study, created if there is none."""
+    import optuna
+
+    assert plan.file.search is not None
+    search = plan.file.search
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _reported(search):
+        if anew and plan.name in optuna.get_all_study_names(storage):
+            optuna.delete_study(study_name=plan.name, storage=storage)
+        study = optuna.create_study(study_name=plan.name, storage=storage, pruner=_pruner(search), load_if_exists=True)
         # A sampler restarted with the same seed would propose the same points again.
         study.sampler = _sampler(search, plan.file.seed + len(study.get_trials(deepcopy=False)))
         return study
-    except (ImportError, OSError, ValueError, RuntimeError) as error:
+
+
+@contextmanager
+def _reported(search: Search) -> Iterator[None]:
+    """Turns what Optuna and its storages raise into an error that names the setting."""
+    try:
+        yield
+    except Exception as error:
+        foreign = type(error).__module__.startswith(("sqlalchemy", "optuna"))
+        if not foreign and not isinstance(error, ImportError | OSError | ValueError | RuntimeError):
+            raise
         raise SettingsError(
             f"search.storage: {search.storage or 'journal'}: {' '.join(str(error).split())[:200]}"
         ) from None
-    except Exception as error:
-        if type(error).__module__.startswith(("sqlalchemy", "optuna")):
-            raise SettingsError(f"search.storage: {search.storage}: {' '.join(str(error).split())[:200]}") from None
-        raise
 
 
 def _storage(search: Search, directory: SweepDirectory) -> Any:
+    """Where the study is kept."""
+    with _reported(search):
+        if search.storage is not None:
+            return _shared(search.storage)
+        if os.path.lexists(directory.journal):
+            open_regular(directory.journal).close()  # from a stranger it may be a link to what is not the sweep's
+        return _shared(str(directory.journal))
+
+
+def _shared(place: str) -> Any:
+    """A storage by its URL, or by the path of its journal."""
+    if "://" in place:
+        return place
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    if search.storage and "://" in search.storage:
-        return search.storage
-    own = directory.path / "optuna.journal"
-    if search.storage is None and os.path.lexists(own):
-        open_regular(own).close()  # in a directory from a stranger it may be a link to what is not the sweep's
-    return JournalStorage(JournalFileBackend(search.storage or str(own)))
+    return JournalStorage(JournalFileBackend(place))
 
 
 def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +11,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from charrnn.config.edit import setting_line
 from charrnn.config.load import config_from_dict, config_to_dict, given_settings
 from charrnn.config.schema import Config, CorpusSettings
 from charrnn.config.suggest import REFERENCE, LineOutline, Suggestion, TextOutline, suggest
-from charrnn.config.yaml import dump_yaml
 from charrnn.data.documents import alphabetical
 from charrnn.data.encode import EncodedText
 from charrnn.errors import printable
@@ -55,15 +54,8 @@ class Choice:
                 given = name in chosen.get(section, {}) or path == "corpus.source"
                 if whole or given or value != defaults[section][name]:
                     remark = self.suggestion.remarks.get(path, "")
-                    lines.append(_yaml_line(name, value, remark))
+                    lines.append(setting_line(name, value, remark))
         return "\n".join(lines) + "\n"
-
-
-def _yaml_line(name: str, value: object, remark: str) -> str:
-    # A list on one line, as JSON, because YAML's own has a line for each item.
-    text = f"{name}: {json.dumps(value)}" if isinstance(value, list | tuple) else dump_yaml({name: value}).strip()
-    text = f"  {text}"
-    return f"{text:<32} # {remark}" if remark else text
 
 
 def choose_settings(

@@ -18,7 +18,7 @@ def most_steps(t: TrainingSettings, windows_per_epoch: int) -> int | None:
 def reason_to_end(t: TrainingSettings, n: Counters, total_steps: int | None) -> str | None:
     """Which bound the run has reached: "max_steps", "epochs", "max_minutes", "patience" or none."""
     if total_steps is not None and n.step >= total_steps:
-        return "max_steps" if n.step == t.max_steps else "epochs"
+        return "max_steps" if t.max_steps is not None and n.step >= t.max_steps else "epochs"
     if t.max_minutes is not None and n.seconds >= 60.0 * t.max_minutes:
         return "max_minutes"
     if t.patience is not None and n.evals_since_best >= t.patience:

@@ -83,7 +83,7 @@ def train(
 
         check_installed()
     ranks = _ranks()
-    with _new_directory_only_if_used(run_dir.path), run_dir.lock() as lock:
+    with directory_only_if_used(run_dir.path), run_dir.lock() as lock:
         begin = _resumed if resume else partial(_begun, remarked=remarked, init_from=init_from, overwrite=overwrite)
         trainer = begin(config, run_dir, stop, bar, ranks)
         log = _Log(config, run_dir)
@@ -210,8 +210,8 @@ def _lead(ranks: World | None, config: Config, text: EncodedText, *checkpoints: 
 
 
 @contextmanager
-def _new_directory_only_if_used(path: Path) -> Iterator[None]:
-    """An unusable text or setting, or a stop before the first step, leaves no directory behind."""
+def directory_only_if_used(path: Path) -> Iterator[None]:
+    """A new directory that holds nothing but a lock and settings goes when the block fails before its run begins."""
     new, config = [folder for folder in (path, *path.parents) if not folder.exists()], RunDirectory(path).config
     configured = config.exists()
     try:

@@ -62,6 +62,26 @@ def test_the_settings_that_a_run_wrote_are_there_to_be_edited(charrnn_here: Run,
     assert written.read_text(encoding="utf-8") == text
     assert charrnn_here("train", "--resume", "checkpoints/my", "-q", "--set", "training.max_steps=4").returncode == 0
     assert load_config(written).training.max_steps == 4
+    changed = {*written.read_text(encoding="utf-8").splitlines()} ^ {*text.splitlines()}
+    assert {line.split("#")[0].strip() for line in changed} == {"max_steps: 3", "max_steps: 4"}
+    edited = written.read_text(encoding="utf-8").replace("max_steps: 4", "max_steps: 6  # mine")
+    written.write_text(edited, encoding="utf-8")
+    again = charrnn_here("train", "--resume", "checkpoints/my", "-q", "--json")
+    assert json.loads(again.stdout)["steps"] == 6
+    assert written.read_text(encoding="utf-8") == edited
+    for right, wrong, said in (
+        ("hidden_size: 8", "hidden_size: 9", "model.hidden_size: cannot change"),
+        ("cell: gru", "cell: grr", "model.cell: found 'grr'"),
+    ):
+        written.write_text(edited.replace(right, wrong), encoding="utf-8")
+        refused = charrnn_here("train", "--resume", "checkpoints/my")
+        assert_one_line_error(refused, 2, f"{Path('checkpoints/my/config.yaml')}: {said}")
+    written.unlink()
+    assert charrnn_here("train", "--resume", "checkpoints/my", "-q").returncode == 0
+    assert load_config(written).training.max_steps == 6
+    for _ in range(2):
+        assert charrnn_here("train", "--config", str(written), "-q").returncode == 0
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"my", "my-2", "my-3"}
     (folder / "mine.yaml").write_text(text.replace("cell: gru", "cell: rnn"), encoding="utf-8")
     assert charrnn_here("train", "mine.yaml", "-q").returncode == 0
     assert load_config(folder / "checkpoints/mine/config.yaml").model.cell == "rnn"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.config.load import parse_config
+from charrnn.config.load import load_config, parse_config
 from charrnn.errors import SettingsError
-from charrnn.sweep.plan import Draw, as_option, read_plan, trial_name
+from charrnn.sweep.file import Draw
+from charrnn.sweep.plan import as_option, read_plan, trial_name
 from tests.conftest import Run, assert_one_line_error
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(10**9), 10**9), st.floats(allow_nan=False), st.text())
@@ -114,7 +117,27 @@ def test_an_option_says_the_same_value(value: object) -> None:
         ("random: {model.dropout: {uniform: [0.5, 0.1]}}\n", ["lower bound first"]),
         ("search: {sampler: tpe}\ngrid: {model.cell: [gru]}\n", ["random"]),
         ("seeds: 3\ngrid: {training.seed: [1]}\n", ["under grid and under seeds"]),
-        ("trials: 0\n", ["trials"]),
+        ("trials: 0\n", ["trials: found 0", "integer >= 1"]),
+        ("trials: 5\n", ["trials: counts random draws"]),
+        ("seeds: []\n", ["seeds: found []", "not empty"]),
+        ("grid: {model.cell: rnn}\n", ["grid.model.cell: found 'rnn'", "a list, not empty"]),
+        ("grid: {model.cell: [[gru]]}\n", ["grid.model.cell: found [['gru']]"]),
+        ("random: {model.dropout: [0, 1]}\n", ["random.model.dropout: found [0, 1]", "a mapping"]),
+        ("random: {model.dropout: {unifrom: [0, 1]}}\n", ["random.model.dropout.unifrom", "did you mean uniform"]),
+        ("random: {model.dropout: {uniform: [0]}}\n", ["random.model.dropout.uniform: found [0]", "a list of 2"]),
+        ("budget: {minutes: 5}\n", ["budget.minutes: unknown", "did you mean trial_minutes"]),
+        ("budget: {total_minutes: .inf}\n", ["budget.total_minutes", "finite"]),
+        ("search: {top: 5}\n", ["search.top: unknown"]),
+        ("search: {sampler: bayes}\n", ["search.sampler: found 'bayes'", "gp, planned, random, tpe"]),
+        ("search: {trials: 40, pruner: asha}\n", ["search.trials", "sampler: tpe"]),
+        (
+            "search: {sampler: tpe, trials: 20001}\nrandom: {model.dropout: {uniform: [0, 1]}}\n",
+            ["20001 trials", "10000"],
+        ),
+        ("grid: {model.tied_embedding: [true], model.tie_weights: [true]}\n", ["under grid and under grid"]),
+        ("search: tpe\n", ["search: found 'tpe'", "a mapping"]),
+        ("zip: {model.cell: [gru]}\n", ["zip"]),
+        ("base: 5\n", []),
         ("- a\n", []),
     ],
 )
@@ -146,3 +169,37 @@ def test_the_base_of_a_trial_is_the_file_and_what_is_set(tmp_path: Path) -> None
         "corpus: {source: x.txt}\nmodel: {cell: rnn}\ntraining: {max_steps: 5, batch_size: 2}", where=""
     )
     assert plan.config(plan.trials[0]) == expected
+
+
+def test_an_option_overrides_what_the_file_sets_and_its_budget(charrnn_here: Run, tmp_path: Path) -> None:
+    text = "set: {training.max_steps: 5, model.dropout: 0.1}\nbudget: {trial_minutes: 3}\ngrid: {model.cell: [rnn]}\n"
+    changed = ["training.max_steps=2", "training.max_minutes=9", "model.dropout=0.2", "model.dropout=0.3"]
+    plan = plan_of(tmp_path, text, overrides=changed)
+    config = plan.config(plan.trials[0])
+    assert (config.training.max_steps, config.training.max_minutes, config.model.dropout) == (2, 9, 0.3)
+    options = [word for item in changed for word in ("--set", item)]
+    (line,) = charrnn_here("sweep", "sweep.yaml", "--print-commands", *options).stdout.splitlines()
+    given = [item for word, item in itertools.pairwise(shlex.split(line)) if word == "--set"]
+    assert load_config(tmp_path / "base.yaml", given) == config
+    refused = charrnn_here("sweep", "sweep.yaml", "--dry-run", "--set", "model.cell=gru")
+    assert_one_line_error(refused, 2, "--set model.cell=gru", "under grid")
+
+
+def test_settings_under_their_old_names(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "set: {training.average_decay: 0.99}\ngrid: {model.dropout_mask: [step, window]}\n")
+    assert [plan.config(trial).model.variational_dropout for trial in plan.trials] == [False, True]
+    assert plan.config(plan.trials[0]).training.ema_decay == 0.99
+    with pytest.raises(SettingsError, match=r"model\.tie_weights=true.*under grid"):
+        plan_of(tmp_path, "grid: {model.tied_embedding: [true]}\n", overrides=["model.tie_weights=true"])
+
+
+def test_the_base_is_looked_for_beside_the_sweep_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, size in ((tmp_path, 111), (tmp_path / "exp", 222)):
+        folder.mkdir(exist_ok=True)
+        (folder / "conf.yaml").write_text(f"corpus: {{source: x.txt}}\nmodel: {{hidden_size: {size}}}\n")
+    (tmp_path / "exp" / "sweep.yaml").write_text("base: conf.yaml\n")
+    (tmp_path / "exp" / "recipe.yaml").write_text("base: gru\n")
+    (tmp_path / "gru").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert read_plan(Path("exp/sweep.yaml")).base.model.hidden_size == 222
+    assert read_plan(Path("exp/recipe.yaml")).base.model.cell == "gru"

@@ -153,6 +153,12 @@ def test_storages(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> 
     (tmp_path / "s.yaml").write_text(SEARCH.format(sampler="random", trials=2, pruner="median", more=more))
     assert charrnn("sweep", "s.yaml", "--quiet").returncode == 0
     assert (tmp_path / "study.db").exists()
+    taken = charrnn("sweep", "s.yaml", "--dir", "elsewhere")
+    assert_one_line_error(taken, 2, "search.storage", "holds a study named s already")
+    assert not (tmp_path / "elsewhere").exists()
+    again = charrnn("sweep", "s.yaml", "--overwrite", "--json")
+    assert json.loads(again.stdout)["counts"]["done"] >= 1
+    assert len(json.loads(again.stdout)["runs"]) == 2
     more = ", storage: 'nosuch:///study.db'"
     (tmp_path / "t.yaml").write_text(SEARCH.format(sampler="random", trials=2, pruner="none", more=more))
     assert_one_line_error(charrnn("sweep", "t.yaml"), 2, "search.storage")
@@ -172,3 +178,13 @@ def test_without_optuna_one_line_says_what_to_install(
         assert_one_line_error(charrnn_here("sweep", "g.yaml"), 6, "SciPy", 'pip install "charrnn[gp]"')
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert_one_line_error(charrnn_here("sweep", "s.yaml"), 6, "optuna", 'pip install "charrnn[sweep]"')
+
+
+def test_a_search_that_is_replaced_begins_anew(charrnn: Run, tmp_path: Path, base: Callable[[int], Path]) -> None:
+    base(3)
+    (tmp_path / "s.yaml").write_text(SEARCH.format(sampler="random", trials=2, pruner="none", more=""))
+    first = json.loads(charrnn("sweep", "s.yaml", "--json").stdout)
+    again = json.loads(charrnn("sweep", "s.yaml", "--overwrite", "--json").stdout)
+    assert again["counts"] == first["counts"] == {"done": 2}
+    assert len(again["runs"]) == 2
+    assert states(tmp_path / "checkpoints" / "s") == ["COMPLETE"] * 2

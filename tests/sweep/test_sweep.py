@@ -209,6 +209,16 @@ def test_directories_are_not_mixed_up(charrnn_here: Run, tmp_path: Path, base: C
     assert charrnn_here("sweep", "s.yaml", "--overwrite", "--quiet").returncode == 0
     assert kept.read_text() == "notes"
     assert_one_line_error(charrnn_here("sweep", "s.yaml", "--join"), 2, "--join is for sweeps with a search")
+    for options, said in (
+        (["--resume", "--overwrite"], "--resume continues a sweep and --overwrite replaces it"),
+        (["--join", "--overwrite"], "--join leaves the sweep as it is"),
+        (["--retry-failed"], "add --resume"),
+    ):
+        assert_one_line_error(charrnn_here("sweep", "s.yaml", *options), 2, said)
+    a_run = "checkpoints/s/base"
+    refused = charrnn_here("sweep", "s.yaml", "--run-dir", a_run, "--overwrite")
+    assert_one_line_error(refused, 2, f"{a_run}: the directory of a run")
+    assert not (tmp_path / a_run / "sweep.json").exists()
 
 
 def test_a_narrow_column_tells_trials_apart() -> None:

@@ -126,6 +126,14 @@ def test_a_run_that_has_ended_says_so_when_it_is_resumed(tmp_path: Path, bound: 
     assert f"training.{bound}" in next(note for note in again.notes if "nothing is left to train" in note)
 
 
+def test_a_run_beyond_its_lowered_limit_names_that_limit(tmp_path: Path) -> None:
+    events_of(settings(tmp_path, "training.max_steps=3", "training.epochs=null"), tmp_path / "a")
+    lowered = settings(tmp_path, "training.max_steps=2", "training.epochs=null")
+    again, *_ = events_of(lowered, tmp_path / "a", resume=True)
+    assert isinstance(again, RunStarted)
+    assert "training.max_steps" in next(note for note in again.notes if "nothing is left to train" in note)
+
+
 def test_a_stop_ends_it_after_a_step(tmp_path: Path) -> None:
     stop = StopFlag(stop_requested=True)
     finished = events_of(settings(tmp_path), tmp_path / "a", stop=stop)[-1]

@@ -89,6 +89,7 @@ def sweep(
     from charrnn.sweep.directory import SweepDirectory
     from charrnn.sweep.plan import read_plan
 
+    _check_options(resume=resume, overwrite=overwrite, join=join, retry_failed=retry_failed)
     plan = read_plan(file, overrides or [])
     folder = SweepDirectory(directory or Path("checkpoints") / plan.name)
     if dry_run or print_commands:
@@ -101,16 +102,31 @@ def sweep(
         from charrnn.data.sources import keep_standard_input
 
         keep_standard_input(spool_dir())
+    if plan.file.search is not None:
+        from charrnn.sweep.search import check_study
+
+        check_study(plan, may_exist=join or resume or overwrite)
     lock: Any = nullcontext() if join else folder.lock()
     # The executor first: if it is unavailable (no scheduler, say), no directory is left behind.
     with closing(_executor(plan, folder, jobs, scheduler)) as executor, lock:
         if not join:
             text = read_settings(file)
             folder.open(plan, text, command=sys.argv, resume=resume, overwrite=overwrite)
-        source = _source(plan, folder, retry_failed=retry_failed, joining=join)
+        source = _source(plan, folder, anew=overwrite, retry_failed=retry_failed, joining=join)
         runner = _runner(plan, folder, source, executor)
         counts = _run(runner, plan, "none" if quiet else progress.value)
     _finish(runner, folder, counts, as_json=as_json, quiet=quiet)
+
+
+def _check_options(*, resume: bool, overwrite: bool, join: bool, retry_failed: bool) -> None:
+    from charrnn.errors import SettingsError
+
+    if resume and overwrite:
+        raise SettingsError("--resume continues a sweep and --overwrite replaces it", hint="give only one of the two")
+    if join and (resume or overwrite):
+        raise SettingsError("--join leaves the sweep as it is", hint="leave out --resume and --overwrite")
+    if retry_failed and not resume:
+        raise SettingsError("--retry-failed is for a sweep that goes on", hint="add --resume")
 
 
 def _list(
@@ -135,17 +151,13 @@ def _list(
 def _words(plan: Plan, file: Path, folder: SweepDirectory, overrides: list[str], trial: Trial) -> list[str]:
     from charrnn.cli.trial import train_words
     from charrnn.config.builtin import settings_path
+    from charrnn.sweep.plan import as_options
 
-    budget = plan.file.budget
-    limits = {"training.max_steps": budget.trial_steps, "training.max_minutes": budget.trial_minutes}
-    common = {**plan.file.set, **{path: value for path, value in limits.items() if value is not None}}
     base = settings_path(plan.file.base, beside=file.parent)
     if base.stem == plan.file.base:  # a built-in one goes by its name everywhere
         base = Path(plan.file.base)
-    words = train_words(str(base), {**common, **trial.overrides}, str(folder.folder(trial)))
-    for item in overrides:
-        words[3:3] = ["--set", item]
-    return words
+    settings = [*as_options(plan.file.common), *overrides, *as_options(trial.overrides)]
+    return train_words(str(base), settings, str(folder.folder(trial)))
 
 
 def _check_joinable(plan: Plan, folder: SweepDirectory) -> None:
@@ -158,14 +170,14 @@ def _check_joinable(plan: Plan, folder: SweepDirectory) -> None:
     folder.check_base(plan)
 
 
-def _source(plan: Plan, folder: SweepDirectory, *, retry_failed: bool, joining: bool) -> Source:
+def _source(plan: Plan, folder: SweepDirectory, *, anew: bool, retry_failed: bool, joining: bool) -> Source:
     from charrnn.sweep.sources import PlannedTrials
 
     if plan.file.search is None:
         return PlannedTrials(plan.trials, folder, retry_failed=retry_failed)
     from charrnn.sweep.search import OptunaTrials
 
-    return OptunaTrials(plan, folder, retry_failed=retry_failed, joining=joining)
+    return OptunaTrials(plan, folder, anew=anew, retry_failed=retry_failed, joining=joining)
 
 
 def _executor(plan: Plan, folder: SweepDirectory, jobs: int | None, scheduler: str | None) -> Executor:
@@ -223,8 +235,8 @@ def _finish(runner: SweepRunner, folder: SweepDirectory, counts: dict[str, int],
         with folder.writing():
             write_csv(folder.results_csv, runs, columns)
             folder.write_results(rows_of(runs, columns))
-    if runner.out_of_time:
-        tell(f"the sweep's time is used up: {folder.path}; continue with --resume and a larger total_minutes")
+    if runner.out_of_time and not quiet:
+        tell(f"the sweep's time is used up: {folder.path}; --resume gives it as much again")
     if failed:
         raise CharRNNError(
             f"{len(failed)} of {len(trials)} trials failed, first {failed[0]}: {folder.error_of(failed[0])}",

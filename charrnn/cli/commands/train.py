@@ -213,7 +213,7 @@ def _chosen(
     if run_dir is not None:
         return run, run_dir
     folder = Path("checkpoints") / run.name
-    return run, fresh_directory(folder) if texts and not overwrite else folder
+    return run, fresh_directory(folder) if run.numbered and not overwrite else folder
 
 
 def _resumed(
@@ -233,7 +233,7 @@ def _resumed(
     if minutes is not None:
         overrides = [f"training.max_minutes={minutes!r}", *overrides]
     if config is not None:
-        settings, name, _ = new_run((), config, overrides, None, quiet=True)
+        settings, name, *_ = new_run((), config, overrides, None, quiet=True)
         folder = folder or Path("checkpoints") / name
     elif folder is not None:
         settings = _saved_settings(folder, overrides)
@@ -243,16 +243,26 @@ def _resumed(
 
 
 def _saved_settings(folder: Path, overrides: list[str]) -> Config:
-    """The settings that a run was last saved with, with the overrides applied."""
-    from charrnn.config.load import dump_config, parse_config
+    """The settings in a run's `config.yaml`, which may have been edited, with the overrides applied."""
+    from charrnn.config.load import dump_config, load_config, parse_config
     from charrnn.errors import SettingsError
     from charrnn.runs.checkpoint import load_checkpoint
     from charrnn.runs.directory import RunDirectory
+    from charrnn.training.snapshot import check_resumable
 
-    last = RunDirectory(folder).last
-    if not last.is_file():
+    run = RunDirectory(folder)
+    if not run.last.is_file():
         raise SettingsError(f"{folder}: no run to resume (no last.npz)", hint=_to_resume(folder))
-    return parse_config(dump_config(load_checkpoint(last).config), where=str(last), overrides=overrides)
+    saved = load_checkpoint(run.last).config
+    if not run.config.is_file():
+        return parse_config(dump_config(saved), where=str(run.last), overrides=overrides)
+    try:
+        check_resumable(saved, load_config(run.config))
+    except SettingsError as error:
+        where = str(run.config)
+        text = error.message if error.message.startswith(where) else f"{where}: {error.message}"
+        raise SettingsError(text, hint=error.hint) from None
+    return load_config(run.config, overrides)
 
 
 def _to_resume(path: Path) -> str | None:
