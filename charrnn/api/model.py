@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.data.decoding import TextRules
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError, DataError, SettingsError
 from charrnn.evaluation.loss import Score
@@ -20,7 +21,7 @@ from charrnn.nn.params import IdArray
 from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from charrnn.runs.start import TextModel, text_model
 from charrnn.sampling.generate import Request, Sample, StopConditions, generate, generate_samples
-from charrnn.sampling.options import SamplingOptions
+from charrnn.sampling.options import SamplingOptions, check_whole
 
 if TYPE_CHECKING:
     from charrnn.evaluation.mixture import Mixture
@@ -121,7 +122,7 @@ class TrainedModel:
         return out
 
     def generate(
-        self, prompt: str = "", *, length: int = 500, seed: int = 0, stop: Sequence[str] = (), **options: Any
+        self, prompt: str = "", *, length: int = 500, seed: int = 0, stop: str | Sequence[str] = (), **options: Any
     ) -> str:
         """Continue a text.
 
@@ -129,7 +130,7 @@ class TrainedModel:
             prompt: the text; its characters must be known to the model.
             length: characters at most.
             seed: same seed, same text.
-            stop: texts at which it ends.
+            stop: text at which it ends, or several.
             options: fields of `SamplingOptions`, such as temperature=0.7 or top_p=0.9.
 
         Returns:
@@ -137,7 +138,7 @@ class TrainedModel:
 
         Raises:
             DataError: characters of the prompt that the model does not know.
-            SettingsError: options that are not possible.
+            SettingsError: a length, seed, stop or option that is not possible.
 
         Example:
             >>> model = charrnn.load("tiny")
@@ -148,7 +149,7 @@ class TrainedModel:
         return "".join(self.stream(prompt, length=length, seed=seed, stop=stop, **options))
 
     def stream(
-        self, prompt: str = "", *, length: int = 500, seed: int = 0, stop: Sequence[str] = (), **options: Any
+        self, prompt: str = "", *, length: int = 500, seed: int = 0, stop: str | Sequence[str] = (), **options: Any
     ) -> Iterator[str]:
         """The same, one character at a time; see `generate`.
 
@@ -170,7 +171,7 @@ class TrainedModel:
         *,
         length: int = 500,
         seed: int = 0,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         **options: Any,
     ) -> list[Sample]:
         """Several texts at once, with the surprise and entropy of every character; see `generate`.
@@ -208,15 +209,29 @@ class TrainedModel:
         return (prompt + sample.text for sample in made)
 
     def _request(
-        self, prompt: str, length: int, seed: int, stop: Sequence[str], options: dict[str, Any], **more: Any
+        self, prompt: str, length: int, seed: int, stop: str | Sequence[str], options: dict[str, Any], **more: Any
     ) -> Request:
+        stops = (stop,) if isinstance(stop, str) else tuple(stop)
         return Request(
-            self._encode(prompt, "the prompt"), seed, StopConditions(length, tuple(stop)), SamplingOptions(**options),
-            **more,
-        )  # fmt: skip
+            self._encode(prompt, "the prompt"), seed, StopConditions(length, stops), SamplingOptions(**options), **more
+        )
+
+    @cached_property
+    def rules(self) -> TextRules:
+        """How the texts of training became symbols; prompts and other texts follow them."""
+        return TextRules.of(self.checkpoints[0].config.corpus)
 
     def _encode(self, text: str, what: str) -> IdArray:
-        return self.vocabulary.encode(text, what=what)
+        try:
+            return self.vocabulary.encode(self.rules.convert(text), what=what)
+        except DataError as error:
+            raise DataError(
+                error.message,
+                hint=(error.hint or "").replace(
+                    "use `unknown` skip or `unknown` replace", "leave out what it does not know"
+                )
+                or None,
+            ) from None
 
     def next(self, prompt: str = "", *, top: int = 10) -> list[NextChar]:
         """The most likely next characters, most likely first.
@@ -238,6 +253,7 @@ class TrainedModel:
 
         _, logits = self.text_model.begin(self._encode(prompt, "the prompt"))
         p = np.exp(log_softmax(logits)[:, 0])
+        check_whole("top", top, low=1)
         best = np.argsort(-p, kind="stable")[:top]
         texts = [self.vocabulary.decode([k]) for k in best]
         return [
@@ -304,20 +320,23 @@ class TrainedModel:
             The files written.
 
         Raises:
-            SettingsError: no such format, or several models.
+            SettingsError: no such format, several models, or a file that cannot be written.
             MissingExtraError: a package that the format needs is missing.
 
         Example:
             >>> charrnn.load("tiny").export("tiny.html")
             [PosixPath('tiny.html')]
         """
+        from charrnn.files import writing
         from charrnn.formats import exporter, format_of
 
         if self.mixture is not None:
             raise SettingsError("n-gram counts cannot be exported", hint="export the network alone")
         if len(self.checkpoints) > 1:
             raise SettingsError("several models cannot be exported as one", hint="export one checkpoint at a time")
-        return exporter(format or format_of(Path(output)))(self.checkpoints[0], Path(output))
+        write = exporter(format or format_of(Path(output)))
+        with writing(Path(output)):
+            return write(self.checkpoints[0], Path(output))
 
     sample, samples = stream, generate_many  # their names before
 

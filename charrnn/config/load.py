@@ -35,7 +35,7 @@ class SweepFileError(SettingsError):
     """A sweep file where settings of one run are wanted."""
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read the settings in a YAML file.
 
     Args:
@@ -49,7 +49,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         >>> charrnn.load_config(Path("tiny/config.yaml"), ["model.hidden_size=8"]).model.hidden_size
         8
     """
-    return _build(read_config(path), one_line(path), overrides)
+    return _build(read_config(Path(path)), one_line(path), overrides)
 
 
 def read_config(path: Path) -> Any:

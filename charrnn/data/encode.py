@@ -82,9 +82,9 @@ class _Scan:
 
 
 def encode_text(
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     encoding: str,
-    cache_dir: Path,
+    cache_dir: str | Path,
     *,
     rules: TextRules | None = None,
     known: Vocabulary | None = None,
@@ -112,19 +112,20 @@ def encode_text(
         >>> text.vocabulary.decode(text.ids[:7])
         'the cat'
     """
+    files, cache_dir = [Path(path) for path in paths], Path(cache_dir)
     rules = rules or TextRules(encoding)
-    scan = _scan(paths, rules, progress)
+    scan = _scan(files, rules, progress)
     if expected is not None and scan.sha256 != expected:
-        raise OtherTextError(f"{_name(paths)}: another text: its SHA-256 is {scan.sha256}, not {expected}")
+        raise OtherTextError(f"{_name(files)}: another text: its SHA-256 is {scan.sha256}, not {expected}")
     if scan.characters == 0:
         raise DataError(
-            f"{_name(paths)}: the text is empty", hint="give a file with at least a few thousand characters"
+            f"{_name(files)}: the text is empty", hint="give a file with at least a few thousand characters"
         )
     values = scan.values if known is None else np.union1d(scan.values, known.values)
     vocabulary = Vocabulary(values, BYTES if rules.raw else "utf-8")
     target = cache_dir / f"{_key(scan, rules, vocabulary)}.ids"
     with writing(cache_dir, "the encoded text", hint="set CHARRNN_HOME to a writable folder"):
-        _write_ids(paths, rules, vocabulary, target, scan, progress)
+        _write_ids(files, rules, vocabulary, target, scan, progress)
     ids = np.memmap(target, vocabulary.dtype, mode="r", shape=(scan.characters,))
     return EncodedText(ids, target, vocabulary, scan.sha256, scan.size_bytes, scan.notes)
 

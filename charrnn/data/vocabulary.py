@@ -105,7 +105,10 @@ class Vocabulary:
 
         Raises:
             DataError: an unknown symbol, with its position and how many there are, under "error".
+            ValueError: another value of `unknown`.
         """
+        if unknown not in ("error", "skip", "replace"):
+            raise ValueError(f"unknown: must be error, skip or replace, not {unknown!r}")
         if self.encoding == "bytes" and isinstance(text, str):
             text = text.encode("utf-8", "surrogateescape")
         elif self.encoding == "utf-8" and isinstance(text, bytes):
@@ -122,7 +125,8 @@ class Vocabulary:
                 f"{what}: {describe_symbol(int(values[first]), self.encoding)} at position {first}{more} "
                 f"not among the model's {len(self)} symbols{listed}",
                 hint=self._normal_form_hint(text)
-                or "use `unknown` skip or `unknown` replace, or train on a text that has it",
+                or "use `unknown` skip or `unknown` replace, or train on a text that has "
+                + ("them" if len(named) > 1 else "it"),
             )
         if missing.size and unknown == "skip":
             ids = ids[ids != _UNKNOWN]

@@ -20,6 +20,16 @@ from charrnn.nn.params import Array, IntArray, Shapes
 _PIECE = 1 << 18  # logits at once
 
 
+def check_targets(inputs: IntArray, targets: IntArray) -> None:
+    """Each input has one target.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    if inputs.shape != targets.shape:
+        raise ValueError(f"targets of shape {targets.shape} for inputs of shape {inputs.shape}")
+
+
 class SoftmaxHead:
     """Linear layer and cross-entropy.
 

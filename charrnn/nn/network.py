@@ -16,7 +16,7 @@ from charrnn.nn.cells import CELLS, RecurrentCell
 from charrnn.nn.compiled import make_engine
 from charrnn.nn.dropout import DropoutKey, Dropping, fill_mask, weight_mask
 from charrnn.nn.embedding import Embedding
-from charrnn.nn.head import SoftmaxHead
+from charrnn.nn.head import SoftmaxHead, check_targets
 from charrnn.nn.params import Array, FlatParams, IntArray, Shapes
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class CharRNN:
         >>> model = CharRNN(vocab_size=65, cell="gru", hidden_size=32)
         >>> model.init(np.random.default_rng(0))
         >>> ids = np.zeros((8, 4), dtype=np.intp)
-        >>> state = model.zero_state(4)
-        >>> nats = model.loss_and_grad(ids, ids, state)
+        >>> nats = model.loss_and_grad(ids, ids, model.zero_state(4))
     """
 
     def __init__(
@@ -186,6 +185,7 @@ class CharRNN:
             resets: (R, 2) pairs (t, b) before which the state is zero, sorted by t.
             refresh: False if the parameters have not changed since the last call.
         """
+        check_targets(inputs, targets)
         if refresh:
             self.refresh(backward=False)
         if self.engine is not None:
@@ -211,8 +211,7 @@ class CharRNN:
     ) -> float:
         """Sum of nats of a window; `grads` is overwritten with the gradient of the mean.
 
-        Backpropagation is truncated at the window's start (Williams and Peng 1990): the state is carried, its gradient
-        is not; `state_grads` keeps the latter.
+        Backpropagation is truncated at the window's start (Williams and Peng 1990); `state_grads` keeps the rest.
 
         Args:
             inputs: (T, B) ids.
@@ -222,6 +221,7 @@ class CharRNN:
             resets: (R, 2) pairs (t, b) before which the state is zero, sorted by t.
             scale: gradients are of `scale` times the sum; 1/(T*B) if omitted.
         """
+        check_targets(inputs, targets)
         weight_masks = self._weight_masks(dropout_key)
         self.refresh(backward=True, weight_masks=weight_masks)
         scale = 1.0 / inputs.size if scale is None else scale

@@ -80,7 +80,7 @@ class Checkpoint:
         return model
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; a crash leaves the previous file or the new one.
 
     Raises:
@@ -109,11 +109,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     names = CELLS[c.config.model.cell].state_names
     for layer, states in enumerate(c.state):
         arrays |= {f"state/{layer}/{name}": values for name, values in zip(names, states, strict=True)}
-    with atomic_writer(path) as file:
+    with atomic_writer(Path(path)) as file:
         write_arrays(file, arrays)
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read and check a checkpoint.
 
     Raises:
@@ -124,6 +124,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         Traceback (most recent call last):
         charrnn.errors.CheckpointError: nowhere.npz...
     """
+    path = Path(path)
     arrays = read_arrays(path)
     form = arrays.get("format")
     if form is None or form.shape != () or form.dtype.kind not in "iu":
@@ -131,7 +132,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if int(form) != FORMAT:
         raise CheckpointError(
             f"{path}: checkpoint format {int(form)}; this charrnn reads format {FORMAT}",
-            hint="upgrade charrnn: pip install -U charrnn",
+            hint="use the version of charrnn that wrote it, or a later one",
         )
     try:
         return _assemble(arrays)
@@ -236,7 +237,7 @@ def _expect(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...] | N
     return array
 
 
-def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) -> Path:
+def find_checkpoint(path: str | Path | None, *, runs_dir: Path = Path("checkpoints")) -> Path:
     """The file meant by CKPT on the command line: a file, a run's `best.npz` or else `last.npz`, or the newest run's.
 
     Raises:
@@ -251,6 +252,7 @@ def find_checkpoint(path: Path | None, *, runs_dir: Path = Path("checkpoints")) 
         if not runs:
             raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train my.txt")
         path = max(runs, key=lambda run: (run / "last.npz").lstat().st_mtime_ns)
+    path = Path(path)
     if path.is_dir():
         found = [path / name for name in ("best.npz", "last.npz") if (path / name).is_file()]
         if not found:

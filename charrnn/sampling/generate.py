@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.data.vocabulary import TextDecoder, Vocabulary
+from charrnn.errors import SettingsError, shown
 from charrnn.nn.head import log_softmax
 from charrnn.nn.network import CharRNN, State
 from charrnn.nn.params import IdArray
 from charrnn.runs.start import TextModel, TextStart
 from charrnn.sampling.constraint import Constraint, Matcher
 from charrnn.sampling.draw import Sampler
-from charrnn.sampling.options import SamplingOptions
+from charrnn.sampling.options import SamplingOptions, check_whole
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class StopConditions:
     stop: tuple[str, ...] = ()
     until_words: int | None = None
     constraint: Constraint | None = None
+
+    def __post_init__(self) -> None:
+        check_whole("length", self.length, low=0)
+        if isinstance(self.stop, str) or "" in self.stop:
+            raise SettingsError(f"stop: must be a tuple of texts, none of them empty, not {shown(self.stop)}")
 
     @property
     def is_plain(self) -> bool:
@@ -114,6 +120,10 @@ class Request:
     num_samples: int = 1
     first: int = 0
     measure: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole("seed", self.seed, low=0)
+        check_whole("num_samples", self.num_samples, low=1)
 
 
 def generate(

@@ -11,7 +11,8 @@ import math
 import sys
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, cast
 
 from charrnn.errors import SettingsError, shown
 
@@ -193,9 +194,12 @@ class SamplingOptions:
     )
 
     def __post_init__(self) -> None:
-        for name, declared in declarations(type(self)).items():
+        for f in fields(self):
+            declared: Declaration = f.metadata["declaration"]
             if declared.low is not None and declared.high is not None:
-                _check_range(name, getattr(self, name), declared)
+                if f.type == "int":
+                    check_whole(f.name, getattr(self, f.name))
+                _check_range(f.name, getattr(self, f.name), declared)
         self._check_dynamic_temperature()
         self._check_ids()
         self._check_order()
@@ -302,7 +306,21 @@ def json_schema(kind: type[SamplingOptions] = SamplingOptions) -> dict[str, Any]
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _check_range(name: str, value: float, declared: Declaration) -> None:
+def check_whole(name: str, value: object, *, low: float = -math.inf) -> None:
+    """Check a whole number that a program gives.
+
+    Raises:
+        SettingsError: no whole number, or below `low`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
+        bound = "" if low == -math.inf else f", {low} or more"
+        raise SettingsError(f"{name}: must be a whole number{bound}, not {shown(value)}")
+
+
+def _check_range(name: str, value: object, declared: Declaration) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SettingsError(f"{name}: must be a number, not {shown(value)}")
+    value = cast(float, value)
     low, high = declared.low or 0.0, math.inf if declared.high is None else declared.high
     if declared.not_zero and value == 0:
         raise SettingsError(f"{name}: must be above 0, because {declared.not_zero}")

@@ -147,7 +147,8 @@ def test_blanks_are_filled(charrnn_here: Run, runs: Path, tmp_path: Path) -> Non
 
 
 def test_a_conversation(charrnn_here: Run, runs: Path) -> None:
-    said = "the cat\n:temperature 0.5\n:length 10\n:seed 9\nthe dog\n:nonsense 3\n:top-k -1\nÜ\n:settings\n:help\n"
+    said = "the cat\n:temperature 0.5\n:length 10\n:seed 9\nthe dog\n:nonsense 3\n:top-k -1\n:length -1\n"
+    said += ":presence-penalty -1\nÜ\n:settings\n:help\n"
     done = charrnn_here(
         "sample", runs / "a", "--interactive", "--seed", "3", "--length", "15", stdin=said + ":quit\nafter\n"
     )
@@ -160,7 +161,14 @@ def test_a_conversation(charrnn_here: Run, runs: Path) -> None:
         "sample", runs / "a", "--seed", "9", "--length", "10", "--temperature", "0.5", "--prime", "the dog"
     )
     assert second == expected.stdout[:-1]
-    for part in (":nonsense: no such command", "below 0", "Ü", "temperature 0.5", ":quit"):
+    for part in (
+        ":nonsense: no such command",
+        "top_k: must be",
+        ":length: -1 is below 0", "presence-penalty -1.0",
+        "Ü",
+        "temperature 0.5",
+        ":quit",
+    ):
         assert part in done.stderr
 
 

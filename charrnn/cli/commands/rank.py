@@ -42,7 +42,6 @@ def rank(
     from charrnn.api import load
     from charrnn.cli.output import write_json
     from charrnn.cli.views.table import print_table
-    from charrnn.data.decoding import TextRules
     from charrnn.errors import DataError
     from charrnn.evaluation.scoring import candidate_nats
     from charrnn.runs.text import read_text
@@ -52,13 +51,13 @@ def rank(
     if file.is_dir():
         raise DataError(f"{file}: a directory", hint="the file of candidates comes first: charrnn rank FILE CKPT")
     model = load(*chosen(checkpoints))
-    name, text = read_text(file, TextRules.of(model.checkpoints[0].config.corpus))
+    name, text = read_text(file, model.rules)
     newline = b"\n" if isinstance(text, bytes) else "\n"
     lines = [line for line in text.split(newline) if line.strip()]  # type: ignore[arg-type]
     if not lines:
         raise DataError(f"{name}: no candidates found", hint="write one per line")
     candidates = [model.vocabulary.encode(line, what=name, unknown=unknown.value) for line in lines]
-    before = model.vocabulary.encode(prompt, what="--prompt", unknown=unknown.value)
+    before = model.vocabulary.encode(model.rules.convert(prompt), what="--prompt", unknown=unknown.value)
     end = model.text_model.separator
     ends = 0 if end is None else len(end)  # the end of a document is scored, and counts
     nats = candidate_nats(model.text_model, before, candidates, end=end)

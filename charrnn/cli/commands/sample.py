@@ -149,21 +149,19 @@ def sample(
     from charrnn.api import load
     from charrnn.cli.byte_output import keep_bytes, typed
     from charrnn.cli.commands.sampling import job as jobs
-    from charrnn.data.decoding import TextRules
 
     _check_together(locals())
     loaded = load(*chosen(checkpoints, quiet=quiet), cold=cold)
     if ngram:
         loaded = with_ngram(loaded, corpus)
     encoding = keep_bytes(loaded.vocabulary, output_encoding)
-    rules = TextRules.of(loaded.checkpoints[0].config.corpus)
     stop = [typed(text, loaded.vocabulary, encoding, what="--stop") for text in stop or []]
     if prompt not in (None, "-"):
-        prompt = typed(rules.convert(prompt), loaded.vocabulary, encoding, what="--prompt")
+        prompt = typed(loaded.rules.convert(prompt), loaded.vocabulary, encoding, what="--prompt")
     options = flags.options(loaded.vocabulary)
     constraint = None if constrain is None else _constraint(constrain, loaded.vocabulary, options)
     job = jobs.Job(
-        loaded, options, _prompt_ids(prompt, prompt_file, loaded.vocabulary, unknown.value, rules),
+        loaded, options, _prompt_ids(prompt, prompt_file, loaded.vocabulary, unknown.value, loaded.rules),
         _stop_conditions(length, stop, stop_on_newline, until_words, constraint),
         _seed(seed, quiet, beam), count=num_samples, best_of=best_of, separator=separator,
         include_prime=include_prompt, raw=raw, output_encoding=encoding,

@@ -26,7 +26,7 @@ class _Cells(dict[str, type[RecurrentCell]]):
         for point in entry_points(group="charrnn.cells"):
             if point.name == name:
                 return register(point.load())
-        raise KeyError(name)
+        raise KeyError(f"no cell is called {name!r}; there are {', '.join(sorted(self))}")
 
 
 CELLS = _Cells({cls.name: cls for cls in (RNN, LSTM, GRU, MultiplicativeLSTM)})

@@ -26,11 +26,10 @@ def fill_in(job: Job, data: bytes, name: str, unknown: str) -> None:
     Raises:
         DataError: not in that encoding, no blank, or characters that the model does not know.
     """
-    from charrnn.data.decoding import TextRules
     from charrnn.errors import DataError
     from charrnn.sampling.generate import generate
 
-    read = TextRules.of(job.model.checkpoints[0].config.corpus).decode(data, name=name)
+    read = job.model.rules.decode(data, name=name)
     text = read if isinstance(read, str) else read.decode("utf-8", "surrogateescape")
     if not _BLANK.search(text):
         raise DataError(f"{name}: no blanks found", hint="write {{line}}, {{word}} or {{40}} where text is missing")

@@ -37,8 +37,10 @@ def converse(job: Job, unknown: str) -> None:
         try:
             if line.startswith(":"):
                 _command(job, line[1:].strip())
-            elif line:
-                line = typed(line, job.model.vocabulary, job.output_encoding, what="the prompt")
+            else:
+                line = typed(
+                    job.model.rules.convert(line), job.model.vocabulary, job.output_encoding, what="the prompt"
+                )
                 job.prime = job.model.vocabulary.encode(line, what="the prompt", unknown=unknown)
                 stream(job)
                 job.seed += 1
@@ -88,6 +90,6 @@ def _number(name: str, text: str, *, whole: bool) -> float:
         number = int(text) if whole else float(text)
     except ValueError:
         raise SettingsError(f":{name}: {text!r} is not {'a whole' if whole else 'a'} number") from None
-    if number < 0:
+    if number < 0 and name in ("length", "seed"):
         raise SettingsError(f":{name}: {text} is below 0")
     return number
