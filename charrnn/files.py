@@ -77,6 +77,17 @@ def unusable(error: OSError) -> CharRNNError:
     )
 
 
+def check_place(path: Path) -> None:
+    """Check, before the work whose result goes there, that a file can be written.
+
+    Raises:
+        SettingsError: a directory, or in none.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        number = errno.EISDIR if path.is_dir() else errno.ENOENT
+        raise unwritable(path, OSError(number, os.strerror(number)))
+
+
 @contextlib.contextmanager
 def writing(path: Path, what: str = "", *, hint: str | None = None) -> Iterator[None]:
     """Turn what the system says against writing in the block into the error of `unwritable`.

@@ -106,9 +106,8 @@ class CorpusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @property
     def label(self) -> str:
         """The text's name for others, without folders of this machine; of several sources the first."""
-        if (first := self.sources[0]) == "-":
-            return source_name(first)
-        return (source_place(first).name or "a text") + (" and others" if len(self.sources) > 1 else "")
+        name = "a text" if self.sources[0] == "-" else source_place(self.sources[0]).name or "a text"
+        return name + (" and others" if len(self.sources) > 1 else "")
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,7 +121,10 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(description="size of the symbol embedding; null: one-hot symbols"),
     ] = None
     tie_weights: Annotated[bool, Meta(description="share the output layer's weights with the embedding")] = False
-    dropout: Annotated[Fraction, Meta(description="probability of dropping a unit between layers in training")] = 0.0
+    dropout: Annotated[
+        Fraction,
+        Meta(description="probability of dropping a unit between layers and before the output layer in training"),
+    ] = 0.0
     variational_dropout: Annotated[
         bool, Meta(description="keep one dropout mask for the whole window instead of a new one at every step")
     ] = False

@@ -188,8 +188,10 @@ class _Choice:
         self.set("model.hidden_size", units, f"units; {why}")
         self.set("model.num_layers", 1, "one wide layer learns more in minutes than two narrow ones")
         dropout, weight_dropout, self.decay = next(r for limit, *r in _REGULARISATION if self.reference_passes < limit)
-        against = "against memorising the text" if dropout or weight_dropout else "no time to overfit"
-        self.set("model.dropout", dropout, f"of the units: {against}")
+        against, none = "against memorising the text", "none: that of the weights is enough"
+        if not weight_dropout:
+            against = none = "no time to overfit"
+        self.set("model.dropout", dropout, f"of the units: {against}" if dropout else none)
         self.set("model.weight_dropout", weight_dropout, f"of the recurrent weights: {against}")
 
     def cell(self, units: int) -> int:
@@ -281,7 +283,7 @@ class _Choice:
         cell, units, layers = self.network_size()
         columns, steps = c["training.batch_size"], c["training.seq_length"]
         size = float(f"{_parameters(cell, units, layers, text.symbols):.2g}")
-        bears = self.small_text and "model.hidden_size" not in self.fixed
+        bears = self.small_text and self.fixed.keys().isdisjoint({"model.hidden_size", "model.weight_dropout"})
         dropped = [f"{p.partition('.')[2]} {c[p]:g}" for p in ("model.dropout", "model.weight_dropout") if c[p]]
         seconds, passes = self.total / self.per_second, self.total * columns * steps / train
         undropped = "no dropout" + (" (no time to overfit)" if self.reference_passes < _REGULARISATION[0][0] else "")

@@ -155,8 +155,9 @@ def _size(case: Case) -> Iterator[Advice]:
         hidden = max(8, int(case.config.model.hidden_size * math.sqrt(borne / case.parameters)))
         yield Advice(
             "text-too-small",
-            f"{case.parameters:,} parameters can memorise {chars:,} characters; a text of this size supports about "
-            f"{_rough(borne)}, so use more text or a smaller network",
+            f"{case.parameters:,} parameters can memorise {chars:,} characters; without a weight_dropout of "
+            f"{_HELD_BACK:g} or more, a text of this size supports about {_rough(borne)}, so use more text or a "
+            "smaller network",
             (f"model.hidden_size={hidden}",),
         )
     elif chars < _SHORT:

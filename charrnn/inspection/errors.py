@@ -90,7 +90,7 @@ def _ngrams(ids: IdArray, vocab_size: int) -> npt.NDArray[np.uint64]:
     """(N - NGRAM + 1,) numbers, one for each run of symbols; products wrap around, which few runs share."""
     wide = ids.astype(np.uint64)
     out = np.zeros(max(0, len(ids) - NGRAM + 1), np.uint64)
-    for k in range(NGRAM):
+    for k in range(NGRAM if out.size else 0):
         out = out * np.uint64(vocab_size) + wide[k : len(wide) - NGRAM + 1 + k]
     return out
 

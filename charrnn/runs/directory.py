@@ -87,9 +87,10 @@ class RunDirectory:
             SettingsError: there is.
         """
         if not self.is_free:
+            go_on = "continue it with `resume`, " if self.last.exists() else ""  # it may have died before it saved
             raise SettingsError(
                 f"{self.path}: the directory holds a run already",
-                hint="continue it with `resume`, replace it with `overwrite`, or choose another `run_dir`",
+                hint=f"{go_on}replace it with `overwrite`, or choose another `run_dir`",
             )
 
     def reopen(self, config: Config) -> None:

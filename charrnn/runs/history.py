@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from charrnn.config.schema import Config
@@ -17,7 +19,7 @@ class History:
     """A run's history so far.
 
     Attributes:
-        name: of its directory.
+        name: of its directory; with folders above it where other runs have the same.
         path: its directory.
         rows: reports in order: step, epoch, chars, train_loss and val_loss (nats; None if not measured),
             grad_norm, learning_rate, chars_per_second, seconds.
@@ -60,13 +62,36 @@ def read_history(path: Path) -> History:
         DataError: no history there, or not one.
     """
     file = path if path.suffix == ".jsonl" else path / "history.jsonl"
-    history = History(file.parent.name, file.parent)
+    history = History(directory_name(file.parent), file.parent)
     for row in read_rows(file):
         if isinstance(row, Note):
             history.events.append(row)
         else:
             history.rows.append(row)
     return history
+
+
+def read_histories(paths: Sequence[Path]) -> list[History]:
+    """The histories of some runs, with names that differ.
+
+    Raises:
+        DataError: as `read_history`.
+    """
+    found = [read_history(path) for path in paths]
+    parts = [Path(os.path.abspath(history.path)).parts for history in found]
+    names = [history.name for history in found]
+    for depth in range(2, max(map(len, parts), default=0) + 1):
+        if len(set(names)) == len(names):
+            break
+        names = [
+            os.sep.join(p[-depth:]) if names.count(name) > 1 else name for p, name in zip(parts, names, strict=True)
+        ]
+    return [replace(history, name=name) for history, name in zip(found, names, strict=True)]
+
+
+def directory_name(path: Path) -> str:
+    """The name of a directory, also where the path to it is . or .. alone."""
+    return os.path.basename(os.path.abspath(path))
 
 
 def last_sample(path: Path) -> str | None:

@@ -79,6 +79,7 @@ class Summary(Record):
 
     reason: Label | None = None
     steps: Count | None = None
+    text_sha256: Label | None = None
     train_loss: Number | None = None
     val_loss: Number | None = None
     best_val_loss: Number | None = None

@@ -17,7 +17,7 @@ from charrnn.config.messages import nearest, one_line
 from charrnn.errors import CharRNNError, SettingsError
 from charrnn.files import walk
 from charrnn.locks import is_locked
-from charrnn.runs.history import History, read_history
+from charrnn.runs.history import History, directory_name, read_history
 from charrnn.runs.reading import Row, TrialRecord, read_run_config, read_summary, read_trial
 
 Value = str | int | float | bool | None
@@ -42,6 +42,7 @@ class Run:
         facts: `loss` is the best validation loss in nats (the training loss where nothing was validated); the others
             are those of the last report. None if unknown.
         settings: by path, as in ``training.seed``.
+        text_sha256: of the text's bytes; of a run that has ended, if its version wrote that down.
     """
 
     path: Path
@@ -49,11 +50,7 @@ class Run:
     status: str
     facts: dict[str, Value]
     settings: dict[str, Value]
-
-    @property
-    def text(self) -> str:
-        """What it read and how that was split: losses of runs in which this differs cannot be compared."""
-        return json.dumps({path: v for path, v in self.settings.items() if path.startswith("corpus.")}, sort_keys=True)
+    text_sha256: str | None = None
 
     def value(self, column: str) -> Value:
         """The value in a column."""
@@ -92,7 +89,7 @@ def read_run(path: Path, folder: Path | None = None) -> Run | None:
     begun = os.path.lexists(path / "history.jsonl")
     if not begun and trial is None:
         return None
-    history = read_history(path) if begun else History(path.name, path)
+    history = read_history(path) if begun else History(directory_name(path), path)
     last = history.rows[-1] if history.rows else Row(0)
     best, summary = history.best, read_summary(path)
     losses = (None if summary is None else summary.best_val_loss, None if best is None else best.val_loss)
@@ -111,14 +108,30 @@ def read_run(path: Path, folder: Path | None = None) -> Run | None:
         "chars_per_second": last.chars / last.seconds if last.seconds and last.chars is not None else None,
         "parameters": None if summary is None else summary.parameters,
     }
+    sha256 = None if summary is None else summary.text_sha256
     settings: dict[str, Value]
     if trial is not None and not os.path.lexists(path / "config.yaml"):  # it failed before it had any
         settings = dict(trial.overrides)
     else:
         sections = config_to_dict(read_run_config(path))
         settings = {f"{section}.{k}": v for section, values in sections.items() for k, v in values.items()}
-    name = path.name if folder in (None, path) else str(path.relative_to(folder))
-    return Run(path, name, _status(path, trial, done=summary is not None), facts, settings)
+    name = directory_name(path) if folder in (None, path) else str(path.relative_to(folder))
+    return Run(path, name, _status(path, trial, done=summary is not None), facts, settings, sha256)
+
+
+def texts_of(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What each run read and how that was split; losses of runs in which this differs cannot be compared.
+
+    A name may stand for one text today and for another tomorrow, and two names for the same: the texts' hashes count.
+    """
+    divided, sources = [], []
+    for run in runs:
+        corpus = {path: value for path, value in run.settings.items() if path.startswith("corpus.")}
+        sources.append(str(corpus.pop("corpus.source", "")))
+        divided.append(json.dumps(corpus, sort_keys=True))
+    hashes = {source: run.text_sha256 for source, run in zip(sources, runs, strict=True) if run.text_sha256}
+    read = [run.text_sha256 or hashes.get(source, source) for source, run in zip(sources, runs, strict=True)]
+    return list(zip(read, divided, strict=True))
 
 
 def _status(path: Path, trial: TrialRecord | None, *, done: bool) -> str:

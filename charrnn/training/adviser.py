@@ -62,7 +62,7 @@ class Adviser:
 
     def _think(self, step: int) -> None:
         advice = advise(self._case)
-        if [piece.key for piece in advice] != [piece.key for piece in self._said]:
+        if advice != self._said:  # the same advice may have new numbers
             self._news.append(Advised(step, advice))
         self._said = advice
 

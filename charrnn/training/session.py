@@ -171,9 +171,10 @@ def _begun(
 def _resumed(config: Config, run_dir: RunDirectory, stop: StopFlag | None, bar: Bar, ranks: World | None) -> Trainer:
     """The trainer of a resumed run."""
     if not run_dir.last.is_file():
-        raise SettingsError(
-            f"{run_dir.path}: there is no run to resume (no last.npz)", hint="start it without `resume`"
+        hint = (
+            "start it without `resume`" if run_dir.is_free else "it ended before it saved; begin anew with `overwrite`"
         )
+        raise SettingsError(f"{run_dir.path}: there is no run to resume (no last.npz)", hint=hint)
     saved = load_checkpoint(run_dir.last)
     config = check_resumable(saved.config, config)
     text = read_corpus(config, known=saved.vocabulary, origin=Origin.of(saved), bar=bar)

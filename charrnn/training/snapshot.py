@@ -135,6 +135,7 @@ def summarise(n: Counters, stream: WindowStream, model: CharRNN, run_dir: RunDir
         "chars": n.chars,
         "overlap_chars_per_epoch": stream.repeated,
         "seconds": n.seconds,
+        "text_sha256": n.text_sha256,
         "chars_per_second": n.chars / n.seconds if n.seconds else 0.0,
         "train_loss": n.train_loss,
         "val_loss": n.val_loss,

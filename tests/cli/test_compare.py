@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from charrnn.inspection.plots import figures
 from tests.conftest import Run, assert_one_line_error
 
 
@@ -31,6 +32,13 @@ def test_three_cells_under_one_budget(charrnn_here: Run, config_file: Path, tmp_
     assert result["runs"][1]["loss"] == result["runs"][2]["loss"]
     refused = charrnn_here(*words)
     assert_one_line_error(refused, 2, "holds a run already")
+    late = charrnn_here("compare", "rnn.yaml", "gru.yaml", "--budget", "3", "--dir", "late", "--json", "-q")
+    assert late.returncode == 0
+    (tmp_path / "late/rnn").rename(tmp_path / "late/other")
+    assert_one_line_error(
+        charrnn_here("compare", "rnn.yaml", "gru.yaml", "--budget", "3", "--dir", "late"), 2, "late/gru"
+    )
+    assert not (tmp_path / "late/rnn").exists()  # nothing is trained before that is known
     before = (tmp_path / "checkpoints/compare/rnn/summary.json").stat().st_mtime_ns
     (tmp_path / "checkpoints/compare/gru/summary.json").unlink()
     again = charrnn_here(*words, "--resume", "--progress", "none")
@@ -53,6 +61,27 @@ def test_time_as_a_budget(charrnn_here: Run, config_file: Path) -> None:
 @pytest.mark.parametrize("budget", ["", "m", "-3", "0", "1.5", "2h", "1e3"])
 def test_budgets_that_are_none(charrnn_here: Run, config_file: Path, budget: str) -> None:
     assert_one_line_error(charrnn_here("compare", config_file, "--budget", budget), 2, "--budget")
+
+
+def test_what_cannot_be_drawn_is_said_first(
+    charrnn_here: Run, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*words: str, code: int = 2, said: str) -> None:
+        assert_one_line_error(charrnn_here(*words), code, said)
+        assert not (tmp_path / "checkpoints").exists()
+
+    compare, find = ("compare", str(config_file), "--budget", "3", "--plot"), ("find-lr", "-c", str(config_file), "-o")
+    for words in (compare, find):
+        refused(*words, "loss.txt", said="loss.txt: the name must end in .png")
+        with monkeypatch.context() as patch:
+            patch.setattr(figures, "find_spec", lambda name: None)
+            refused(*words, "loss.png", code=6, said="a plot needs matplotlib")
+    monkeypatch.setattr(figures, "find_spec", lambda name: "there")
+    for words in (compare, find):
+        refused(*words, "none/loss.png", said="cannot be written: No such file or directory")
+    refused(*find, "none/curve.csv", said="cannot be written: No such file or directory")
+    refused("report", "x", "-o", "none/r.html", said="cannot be written: No such file or directory")
+    refused(*find[:-1], "--to", "inf", said="both finite")
 
 
 @pytest.mark.extras

@@ -95,6 +95,8 @@ def test_what_cannot_be_looked_at_is_refused(charrnn_here: Run, run: Path) -> No
     assert_one_line_error(charrnn_here("inspect", "units", run, "--start", 10**9), 3, "--start")
     assert_one_line_error(charrnn_here("inspect", "memory", run, "--steps", 10**6), 3, "are needed")
     assert_one_line_error(charrnn_here("report", run / "nowhere"), 3, "history.jsonl")
+    for length in range(2, 7):  # shorter than an n-gram
+        assert charrnn_here("inspect", "errors", run, "--length", length).returncode == 0
 
 
 def page_data(page: str) -> dict[str, object]:

@@ -164,7 +164,8 @@ def test_a_conversation(charrnn_here: Run, runs: Path) -> None:
     for part in (
         ":nonsense: no such command",
         "top_k: must be",
-        ":length: -1 is below 0", "presence-penalty -1.0",
+        ":length: -1 is below 0",
+        "presence-penalty -1.0",
         "Ü",
         "temperature 0.5",
         ":quit",
@@ -270,6 +271,8 @@ def test_different_texts_are_not_ranked_silently(charrnn_here: Run, runs: Path) 
         assert done.stderr.startswith(said), words
     assert charrnn_here("runs", runs, "--sort", "seconds").stderr == ""
     source = f"corpus.source={runs / 'text.txt'}"
+    for words, other in ((("--paths", "--json"), "json"), (("--effects", "--paths"), "effects")):
+        assert_one_line_error(charrnn_here("runs", runs, *words), 2, f"--paths and --{other} cannot both be given")
     alike = charrnn_here("runs", runs, "--where", source)
     assert (alike.stderr, len(alike.stdout.splitlines())) == ("", 3)
     assert math.isfinite(float(alike.stdout.splitlines()[1].split("\t")[2]))

@@ -170,7 +170,7 @@ def test_a_text_has_a_name_for_messages_and_one_for_others() -> None:
         corpus = CorpusSettings(source=source)
         return corpus.title, corpus.label
 
-    assert names("-") == ("standard input", "standard input")
+    assert names("-") == ("standard input", "a text")
     assert names("/home/me/my.txt", "b.txt") == ("/home/me/my.txt, b.txt", "my.txt and others")
     assert names("poems/*.txt") == ("poems/*.txt", "poems")
     assert names(".") == (".", "a text")

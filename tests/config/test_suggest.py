@@ -81,6 +81,15 @@ def test_a_small_text_gets_few_parameters_and_is_told_so() -> None:
     assert "supports" not in large.lines[1]
     assert config(small).model.hidden_size <= 96
     assert config(small).training.epochs is not None
+    for path, value in (("model.hidden_size", 64), ("model.weight_dropout", 0.0)):  # then it may be too large
+        assert "supports" not in chosen(1_842, 3.0, fixed={path: value}).lines[1]
+
+
+def test_a_remark_says_what_a_dropout_of_nothing_is_for() -> None:
+    weights_only, neither = chosen(10**5, 0.5), chosen(10**7, 3.0)
+    assert weights_only.remarks["model.dropout"] == "none: that of the weights is enough"
+    assert weights_only.remarks["model.weight_dropout"].endswith("against memorising the text")
+    assert neither.remarks["model.dropout"] == "no time to overfit"
 
 
 def test_validations_take_a_small_part_of_the_time_but_there_are_at_least_two() -> None:

@@ -301,7 +301,10 @@ def test_an_adviser_speaks_when_there_is_news(tmp_path: Path) -> None:
     (news,) = adviser.news()
     assert [piece.key for piece in news.advice] == ["overfitting", "text-too-small"]
     adviser.hear(report(100, 1.9, 3.0))
-    assert adviser.news() == []  # the same, with other numbers
+    (news,) = adviser.news()  # the same, with other numbers
+    assert "from 2.20 to 3.00 nats while the training loss fell to 1.90" in news.advice[0].text
+    adviser.hear(report(105, 1.8, None))
+    assert adviser.news() == []
     note = RolledBack(101, 80, 0.5, "the loss is nan")
     folder.append_note("rollback", note)
     adviser.hear(note)  # the history has what is left: nothing after step 80

@@ -11,7 +11,7 @@ from charrnn.evaluation.dynamic import RATE, dynamic_evaluate
 from charrnn.evaluation.loss import evaluate
 from charrnn.nn.network import CharRNN
 from tests.cli_reference import commands
-from tests.conftest import Run
+from tests.conftest import Run, assert_one_line_error
 
 
 def made(V: int = 6) -> tuple[CharRNN, np.ndarray]:
@@ -73,6 +73,12 @@ def test_the_command(charrnn_here: Run, config_file: object) -> None:
     assert charrnn_here("train", "--config", config_file, "--quiet", "--run-dir", "checkpoints/a").returncode == 0
     report = json.loads(charrnn_here("eval", "--dynamic", "--no-baselines", "--json").stdout)
     assert 0 < report["dynamic"]["loss"] != report["loss"]
+    for words, said in (
+        (("checkpoints/a", "checkpoints/a", "--dynamic"), "--dynamic is for one model"),
+        (("--dynamic-rate", "0.1"), "add --dynamic"),
+        (("--per-char", "color", "--json"), "--per-char color and --json cannot both be given"),
+    ):
+        assert_one_line_error(charrnn_here("eval", *words), 2, said)
     zero = json.loads(charrnn_here("eval", "--dynamic", "--dynamic-rate", "0", "--no-baselines", "--json").stdout)
     assert zero["dynamic"]["loss"] == pytest.approx(zero["loss"], rel=1e-4)
     assert "dynamic" in charrnn_here("eval", "--dynamic", "--no-baselines").stdout

@@ -141,6 +141,10 @@ def test_it_writes_when_it_is_opened_another_text_at_each_press_and_the_address_
     browser.execute_script("location.hash = 'prompt=ab%C3%A9&temperature=0&length=30&seed=oops'")
     expected = "abé" + "".join(TrainedModel([checkpoint]).sample("abé", length=30, temperature=0.0))
     WebDriverWait(browser, 10).until(lambda b: b.execute_script(text) == expected)
+    browser.execute_script("location.hash = 'temperature=0&length=20'")  # a link without a prompt, nor a seed
+    expected = "".join(TrainedModel([checkpoint]).sample(length=20, temperature=0.0))
+    WebDriverWait(browser, 10).until(lambda b: b.execute_script(text) == expected)
+    assert browser.execute_script("return ['prime', 'seed'].map(id => document.getElementById(id).value)") == ["", "1"]
     browser.get("about:blank")
     browser.get(page + "#temperature=1e9&length=-4&seed=2&prompt=%3Cimg%20src%3Dx%3E")  # a link from anybody
     finished(browser)

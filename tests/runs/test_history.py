@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.errors import DataError
-from charrnn.runs.history import read_history
+from charrnn.runs.history import read_histories, read_history
 
 
 def test_rows_events_and_a_torn_end(tmp_path: Path) -> None:
@@ -22,6 +22,17 @@ def test_rows_events_and_a_torn_end(tmp_path: Path) -> None:
     assert history.best == history.rows[1]
     assert [event["event"] for event in history.events] == ["rollback"]
     assert read_history(tmp_path / "history.jsonl") == history
+
+
+def test_runs_in_directories_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / place for place in ("a/x/fr", "b/x/fr", "b/y/fr", "lstm")]
+    for path in paths:
+        path.mkdir(parents=True)
+        (path / "history.jsonl").touch()
+    names = [history.name for history in read_histories(paths)]
+    assert names == [*(str(Path(name)) for name in ("a/x/fr", "b/x/fr", "y/fr")), "lstm"]
+    monkeypatch.chdir(paths[3])
+    assert [read_history(Path(path)).name for path in (".", "../lstm", "history.jsonl")] == ["lstm"] * 3
 
 
 @pytest.mark.parametrize("content", ["x\n", "[]\n", '{"train_loss": 1}\n', '{"step": "a"}\n'])

@@ -13,7 +13,7 @@ import pytest
 from charrnn.errors import SettingsError
 from charrnn.runs.effects import effects
 from charrnn.runs.table import Run as Row
-from charrnn.runs.table import column_name, find_runs, ranked, selected, varied_settings
+from charrnn.runs.table import column_name, find_runs, ranked, selected, texts_of, varied_settings
 from tests.conftest import Run, assert_one_line_error
 
 
@@ -112,3 +112,27 @@ def test_the_command(charrnn_here: Run, tmp_path: Path, config_file: Path) -> No
     digits = charrnn_here("runs", "--where", "beta1=0.9", "--json")
     assert len(json.loads(digits.stdout)["runs"]) == 3, digits.stderr
     assert len(find_runs(tmp_path / "checkpoints" / "a")) == 1
+
+
+def test_texts_are_what_was_read_not_what_it_was_called() -> None:
+    def read(source: str, sha256: str | None, **others: object) -> Row:
+        settings = {"corpus.source": source, **{f"corpus.{key}": value for key, value in others.items()}}
+        return Row(Path("x"), "r", "done", {"loss": 1.0}, settings, sha256)
+
+    def texts(*runs: Row) -> int:
+        return len(set(texts_of(runs)))
+
+    assert texts(read("a.txt", "1"), read("-", "1")) == 1
+    assert texts(read("-", "1"), read("-", "2")) == 2
+    assert texts(read("a.txt", "1"), read("a.txt", "1", split="shuffled")) == 2
+    assert texts(read("a.txt", None), read("a.txt", "1")) == 1  # one that is not over yet
+    assert texts(read("a.txt", None), read("b.txt", "1")) == 2
+
+
+def test_runs_of_two_texts_of_one_name_are_told_apart(charrnn_here: Run, config_file: Path) -> None:
+    text = config_file.parent / "text.txt"
+    for name in ("a", "b"):
+        assert charrnn_here("train", "-c", config_file, "--run-dir", f"runs/{name}", "-q").returncode == 0
+        assert ("2 different texts" in charrnn_here("runs", "runs").stderr) == (name == "b")
+        text.write_text(text.read_text().upper())
+    assert "--where" not in charrnn_here("runs", "runs").stderr

@@ -63,8 +63,15 @@ def compare(
     from charrnn.runs.directory import RunDirectory
     from charrnn.runs.history import read_history
 
+    if picture is not None:
+        from charrnn.inspection.plots.figures import check_output
+
+        check_output(picture)
     chosen = [(name, _within(config, budget)) for name, config in _settings(configs, overrides or [])]
     words = {"training.max_minutes": "--budget {}m", "training.max_steps": "--budget {}"}
+    if not (resume or overwrite):  # all of them, before the first is trained
+        for name, _ in chosen:
+            RunDirectory(directory / name).check_free()
     for name, config in chosen:
         folder = RunDirectory(directory / name)
         if resume and folder.summary.exists():

@@ -89,6 +89,9 @@ def evaluate(
     from charrnn.runs.text import file_ids, separator_ids, text_before
 
     _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
+    _check_together(
+        per_char, dynamic=dynamic, dynamic_rate=dynamic_rate, models=len(checkpoints or ()), as_json=as_json
+    )
     paths = chosen(checkpoints)
     model = load(*paths)
     loaded = model.checkpoints[0]
@@ -141,6 +144,19 @@ def _check_one_view(**given: object) -> None:
     chosen = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
     if len(chosen) > 1:
         raise SettingsError(f"{chosen[0]} and {chosen[1]} cannot both be given")
+
+
+def _check_together(
+    per_char: PerCharacter | None, *, dynamic: bool, dynamic_rate: float | None, models: int, as_json: bool
+) -> None:
+    from charrnn.errors import SettingsError
+
+    if dynamic and models > 1:
+        raise SettingsError("--dynamic is for one model", hint="evaluate the models one by one")
+    if dynamic_rate is not None and not dynamic:
+        raise SettingsError("--dynamic-rate is the rate of --dynamic", hint="add --dynamic")
+    if as_json and per_char is not None and per_char.value != "json":
+        raise SettingsError(f"--per-char {per_char.value} and --json cannot both be given", hint="--per-char json")
 
 
 def _closely(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,8 +44,10 @@ def find_lr(
     from charrnn.training.lr_finder import range_test, suggest
     from charrnn.training.session import read_corpus
 
-    if not 0 < low < high:
-        raise SettingsError(f"--from {low:g} --to {high:g}: allowed: 0 < from < to")
+    if not 0 < low < high < math.inf:
+        raise SettingsError(f"--from {low:g} --to {high:g}: allowed: 0 < from < to, both finite")
+    if output is not None:
+        _check(output)
     settings = load_config(settings_path(str(config)), overrides or [])
     text = read_corpus(settings, bar=byte_progress)
     points = list(range_test(settings, text, low=low, high=high, steps=steps))
@@ -69,6 +72,13 @@ def _advise(advice: LrSuggestion) -> None:
         + (f", diverges from {advice.diverged:.2g}\n" if advice.diverged else "\n")
         + f"suggestion: --set training.learning_rate={advice.rate:.2g}\n"
     )
+
+
+def _check(output: Path) -> None:
+    from charrnn.files import check_place
+    from charrnn.inspection.plots.figures import check_output
+
+    (check_place if output.suffix.lower() == ".csv" else check_output)(output)
 
 
 def _save(points: list[LrPoint], advice: LrSuggestion, output: Path) -> None:

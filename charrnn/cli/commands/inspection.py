@@ -139,6 +139,10 @@ def memory(
     from charrnn.cli.views import inspection as views
     from charrnn.inspection.memory import gradient_memory, loss_by_context
 
+    if output is not None:
+        from charrnn.inspection.plots.figures import check_output
+
+        check_output(output)
     curves: list[dict[str, Any]] = []
     paths: list[Path | None] = [*checkpoints] if checkpoints else [None]
     for path in paths:

@@ -40,9 +40,9 @@ def plot(
     from charrnn.cli.views.colour import colours_wanted
     from charrnn.errors import SettingsError
     from charrnn.inspection.plots.curves import curve_data, draw_curves, draw_in_terminal
-    from charrnn.runs.history import read_history
+    from charrnn.runs.history import read_histories
 
-    histories = [read_history(path) for path in chosen_runs(runs)]
+    histories = read_histories(chosen_runs(runs))
     if as_json:
         write_json({"runs": curve_data(histories)})
         return

@@ -53,11 +53,12 @@ def report(
     """
     from charrnn.cli.output import write_json
     from charrnn.cli.views.progress import byte_progress
-    from charrnn.files import write_output, writing
+    from charrnn.files import check_place, write_output, writing
     from charrnn.inspection.report import finite, render
-    from charrnn.runs.history import read_history
+    from charrnn.runs.history import read_histories
 
-    histories = [read_history(path) for path in chosen_runs(runs)]
+    check_place(output)
+    histories = read_histories(chosen_runs(runs))
     shown = [_run(history) for history in histories]
     groups = _by_text(histories)
     texts = [_text_name(group[0]) for group in groups]

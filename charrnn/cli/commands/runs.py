@@ -48,6 +48,9 @@ def runs(
     from charrnn.errors import SettingsError
     from charrnn.runs.table import column_name, find_runs, ranked, selected
 
+    if paths and (as_json or as_csv or show_effects):
+        other = "json" if as_json else "csv" if as_csv else "effects"
+        raise SettingsError(f"--paths and --{other} cannot both be given")
     if not folder.is_dir():
         raise SettingsError(
             f"{folder}: no such directory", hint="runs are in checkpoints/ of the directory where you trained them"

@@ -198,7 +198,7 @@ def _chosen(
 ) -> tuple[NewRun, Path]:
     """The run selected by the arguments, and its directory."""
     from charrnn.errors import SettingsError
-    from charrnn.runs.directory import fresh_directory
+    from charrnn.runs.directory import RunDirectory, fresh_directory
 
     if resume and overwrite:
         raise SettingsError("--resume continues a run and --overwrite replaces it", hint="give only one of the two")
@@ -209,6 +209,8 @@ def _chosen(
         raise SettingsError("--corpus is for the text of a resumed run", hint="name the text of a new run as TEXT")
     if not texts and config is None:
         raise SettingsError("no text given", hint="charrnn train my.txt; or --config FILE, or --resume RUN")
+    if run_dir is not None and not overwrite:  # before a text is read for nothing
+        RunDirectory(run_dir).check_free()
     run = new_run(texts, config, overrides, minutes, init_from=init_from, quiet=quiet)
     if run_dir is not None:
         return run, run_dir
@@ -274,6 +276,8 @@ def _to_resume(path: Path) -> str | None:
         return sweep
     if (path.parent / "last.npz").is_file():
         return f"did you mean {path.parent}?"
+    if (path / "history.jsonl").is_file() or (path / "config.yaml").is_file():
+        return f"it ended before it saved; begin anew: charrnn train --config FILE --run-dir {path} --overwrite"
     return run_meant(path, "charrnn runs lists the runs" if path.exists() else "start it without --resume")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from charrnn.cli.output import tell
 from charrnn.files import write_atomically
-from charrnn.runs.table import Run, Value, varied_settings
+from charrnn.runs.table import Run, Value, texts_of, varied_settings
 
 _USUAL = ("loss", "bits_per_char", "train_loss", "steps", "seconds", "chars_per_second")
 _FEWER = ("loss", "bits_per_char", "steps", "seconds")  # on a terminal, where a line is short
@@ -45,12 +45,11 @@ def table_columns(runs: Sequence[Run], *, limit: int = 8, fewer: bool = False) -
 
 def tell_texts(runs: Sequence[Run]) -> None:
     """Say on standard error that losses cannot be compared, if the runs were not all validated on the same text."""
-    texts = {run.text for run in runs if run.facts["loss"] is not None}
+    texts = set(texts_of([run for run in runs if run.facts["loss"] is not None]))
     if len(texts) > 1:
-        tell(
-            f"note: runs on {len(texts)} different texts or splits, whose losses cannot be compared; "
-            "--where corpus.source=TEXT chooses one"
-        )
+        named = len({str(run.settings.get("corpus.source")) for run in runs}) > 1
+        chooses = "; --where corpus.source=TEXT chooses one" if named else ""
+        tell(f"note: runs on {len(texts)} different texts or splits, whose losses cannot be compared{chooses}")
 
 
 def rows_of(runs: Sequence[Run], columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import write_output, writing
+from charrnn.files import check_place, write_output, writing
 
 SUFFIXES = (".png", ".svg", ".pdf")
 # Line styles and markers distinguish runs first, colours second.
@@ -17,8 +18,9 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555")
 
 
 def style(index: int) -> dict[str, Any]:
-    """Line style and colour of the run of that number."""
-    return {"linestyle": STYLES[index % len(STYLES)], "color": COLOURS[index % len(COLOURS)], "linewidth": 1.8}
+    """Line style and colour of the run of that number; colours come again with other styles."""
+    turn = index + index // len(COLOURS)
+    return {"linestyle": STYLES[turn % len(STYLES)], "color": COLOURS[index % len(COLOURS)], "linewidth": 1.8}
 
 
 def plain(text: str) -> str:
@@ -37,6 +39,20 @@ def new_figure(width: float, height: float) -> Any:
     except ImportError:
         raise MissingExtraError("matplotlib", "plots", purpose="a plot") from None
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def check_output(output: Path) -> None:
+    """Check, before the work that is to be drawn, that it can be drawn there.
+
+    Raises:
+        MissingExtraError: no matplotlib.
+        SettingsError: another suffix, or a folder that does not exist.
+    """
+    if output.suffix.lower() not in SUFFIXES:
+        raise SettingsError(f"{output}: the name must end in .png, .svg or .pdf")
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "plots", purpose="a plot")
+    check_place(output)
 
 
 def save(figure: Any, output: Path) -> None:
