@@ -19,7 +19,7 @@ from charrnn.cli.commands import LISTED, LoadedOnUse
 from charrnn.cli.help import CommandGroup, Group, Row
 from charrnn.cli.output import ReaderGoneError, tell, write
 from charrnn.cli.streams import open_standard_streams, settle
-from charrnn.errors import CharRNNError
+from charrnn.errors import CharRNNError, shown
 from charrnn.files import unusable
 
 _STOPPED = (129, 130, 143)  # exit codes after a signal
@@ -175,6 +175,9 @@ def _outcome(error: Exception) -> Outcome:
 def _usage_error(error: Any) -> Outcome:
     # Newer Typers pass on the words of a validator, which repeat themselves.
     message = re.sub(r"Value error, |, unable to parse .*", "", error.format_message())
+    errors = getattr(error.__context__, "errors", None)  # theirs, which leave out what was given
+    if errors and repr(errors()[0]["input"]) not in message:
+        message += f", not {shown(errors()[0]['input'])}"
     context = getattr(error, "ctx", None)
     if getattr(getattr(error, "param", None), "name", None) == "config" and message.startswith("Missing"):
         return Outcome(2, message, "add --config FILE; to write one for a text: charrnn config suggest TEXT > my.yaml")

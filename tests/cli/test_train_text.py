@@ -186,7 +186,7 @@ def test_a_wrong_value_is_refused_in_few_words(charrnn_here: Run) -> None:
     minutes = [("train", "my.txt", "--minutes", value) for value in ("abc", "inf", "nan", "0")]
     for words in (*minutes, ("export", "--to", "hmtl")):
         done = charrnn_here(*words)
-        assert_one_line_error(done, 2, f"Invalid value for '{words[-2]}'")
+        assert_one_line_error(done, 2, f"Invalid value for '{words[-2]}'", words[-1])
         assert "Value error" not in done.stderr
         assert "unable to parse" not in done.stderr
 
