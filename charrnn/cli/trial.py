@@ -19,14 +19,8 @@ from pathlib import Path
 
 def train_words(config: str, overrides: Sequence[str], run_dir: str) -> list[str]:
     """The arguments of `charrnn` that train a trial; overrides are ``section.name=value`` each."""
-    return [
-        "train",
-        "--config",
-        config,
-        *(word for item in overrides for word in ("--set", item)),
-        "--run-dir",
-        run_dir,
-    ]
+    settings = [word for item in overrides for word in ("--set", item)]
+    return ["train", "--config", config, *settings, "--run-dir", run_dir]
 
 
 def main() -> None:

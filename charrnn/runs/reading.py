@@ -215,13 +215,23 @@ def read_run_config(folder: Path) -> Config:
     Raises:
         DataError: missing, not a regular file, or not settings of this version.
     """
+    text = read_run_settings(folder)
+    try:
+        return parse_config(text, where=str(folder / "config.yaml"))
+    except CharRNNError as error:
+        raise DataError(error.message, hint=error.hint) from None
+
+
+def read_run_settings(folder: Path) -> str:
+    """The settings file of the run in `folder`, unchecked.
+
+    Raises:
+        DataError: missing, not a regular file, or no text.
+    """
     file = folder / "config.yaml"
     try:
-        text = read_regular(file, limit=_SETTINGS).decode("utf-8")
-        return parse_config(text, where=str(file))
+        return read_regular(file, limit=_SETTINGS).decode("utf-8")
     except FileNotFoundError:
         raise DataError(f"{folder}: no config.yaml found", hint="give the directory of a run") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except CharRNNError as error:
-        raise DataError(error.message, hint=error.hint) from None

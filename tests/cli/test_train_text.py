@@ -76,6 +76,10 @@ def test_the_settings_that_a_run_wrote_are_there_to_be_edited(charrnn_here: Run,
         written.write_text(edited.replace(right, wrong), encoding="utf-8")
         refused = charrnn_here("train", "--resume", "checkpoints/my")
         assert_one_line_error(refused, 2, f"{Path('checkpoints/my/config.yaml')}: {said}")
+    (folder / "elsewhere.yaml").write_text(edited, encoding="utf-8")
+    written.unlink()
+    written.symlink_to(folder / "elsewhere.yaml")  # as a stranger's directory may have it
+    assert_one_line_error(charrnn_here("train", "--resume", "checkpoints/my"), 3, "config.yaml: cannot be read")
     written.unlink()
     assert charrnn_here("train", "--resume", "checkpoints/my", "-q").returncode == 0
     assert load_config(written).training.max_steps == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -246,25 +247,26 @@ def _resumed(
 
 def _saved_settings(folder: Path, overrides: list[str]) -> Config:
     """The settings in a run's `config.yaml`, which may have been edited, with the overrides applied."""
-    from charrnn.config.load import dump_config, load_config, parse_config
+    from charrnn.config.load import dump_config, parse_config
     from charrnn.errors import SettingsError
     from charrnn.runs.checkpoint import load_checkpoint
     from charrnn.runs.directory import RunDirectory
+    from charrnn.runs.reading import read_run_settings
     from charrnn.training.snapshot import check_resumable
 
     run = RunDirectory(folder)
     if not run.last.is_file():
         raise SettingsError(f"{folder}: no run to resume (no last.npz)", hint=_to_resume(folder))
     saved = load_checkpoint(run.last).config
-    if not run.config.is_file():
+    if not os.path.lexists(run.config):
         return parse_config(dump_config(saved), where=str(run.last), overrides=overrides)
+    text, where = read_run_settings(folder), str(run.config)
+    edited = parse_config(text, where=where)
     try:
-        check_resumable(saved, load_config(run.config))
+        check_resumable(saved, edited)
     except SettingsError as error:
-        where = str(run.config)
-        text = error.message if error.message.startswith(where) else f"{where}: {error.message}"
-        raise SettingsError(text, hint=error.hint) from None
-    return load_config(run.config, overrides)
+        raise SettingsError(f"{where}: {error.message}", hint=error.hint) from None
+    return parse_config(text, where=where, overrides=overrides)
 
 
 def _to_resume(path: Path) -> str | None:
