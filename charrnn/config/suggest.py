@@ -20,19 +20,19 @@ REFERENCE: dict[str, Any] = {
     "training.batch_size": 32, "training.seq_length": 32,
 }  # fmt: skip
 
-_OFTEN = 150  # reference passes, from which on a network that drops too little memorises the text
+_OFTEN = 130  # passes over the text, from which on a network that drops too little memorises it
 
-# Passes over the text that a reference network makes in the time -> what keeps it from memorising the text: dropout of
-# units and of recurrent weights, and Muon's weight decay. In fewer than six passes it has no time to memorise, and any
-# dropout only slows learning.
+# Passes of the network in the time -> what keeps it from memorising the text: dropout of units and of recurrent
+# weights, and Muon's weight decay. In few passes it has no time to memorise, and whatever is dropped only slows
+# learning.
 _REGULARISATION = (
-    (6, 0.0, 0.0, 0.025),
-    (20, 0.0, 0.2, 0.075),
-    (60, 0.0, 0.3, 0.075),
+    (5, 0.0, 0.0, 0.025),
+    (16, 0.0, 0.2, 0.075),
+    (45, 0.0, 0.3, 0.075),
     (_OFTEN, 0.1, 0.5, 0.15),
     (math.inf, 0.4, 0.5, 0.15),
 )
-_STREAMS, _FEW_PASSES = 16, 3  # of fewer passes a larger batch makes more
+_STREAMS, _FEW_PASSES = 16, 4  # of fewer passes a larger batch makes more
 
 # Units of one layer: as many as the time allows (by characters read), but no more than a text of this size supports.
 _TIME_UNITS, _TIME_POWER = 196 / 1.8e6**0.25, 0.25
@@ -175,7 +175,6 @@ class _Choice:
     def network(self) -> None:
         """Size, from the time and the text, and dropout, from how often the text is read."""
         readable = self.speed * self.seconds
-        self.reference_passes = readable / self.train
         bought, borne = _TIME_UNITS * readable**_TIME_POWER, _TEXT_UNITS * self.train**_TEXT_POWER
         self.small_text = borne < bought
         units = min(_SIZES, key=lambda size: abs(math.log(size / min(bought, borne))))
@@ -187,7 +186,8 @@ class _Choice:
         units = self.cell(units)
         self.set("model.hidden_size", units, f"units; {why}")
         self.set("model.num_layers", 1, "one wide layer learns more in minutes than two narrow ones")
-        dropout, weight_dropout, self.decay = next(r for limit, *r in _REGULARISATION if self.reference_passes < limit)
+        self.passes = self.passes_of(*self.network_size())
+        dropout, weight_dropout, self.decay = next(r for limit, *r in _REGULARISATION if self.passes < limit)
         against, none = "against memorising the text", "none: that of the weights is enough"
         if not weight_dropout:
             against = none = "no time to overfit"
@@ -197,8 +197,7 @@ class _Choice:
     def cell(self, units: int) -> int:
         """The cell; returns its number of units, from that of a GRU."""
         lstm_units = 16 * round(_LSTM_UNITS * units / 16)
-        passes = self.speed_of("lstm", lstm_units, 1, _STREAMS) * self.seconds / self.train
-        slow = passes >= _SLOW_PASSES and self.train >= _FEW_CHARACTERS
+        slow = self.passes_of("lstm", lstm_units, 1) >= _SLOW_PASSES and self.train >= _FEW_CHARACTERS
         cell, why = "gru", "learns faster than an LSTM of equal size"
         if slow:
             cell, why = "lstm", "beats a GRU of equal size after this many passes"
@@ -209,7 +208,7 @@ class _Choice:
         """What an update reads, and how fast that is."""
         t = self.set("training.seq_length", 32, "characters per update; the state is carried over")
         most = max(1.0, self.train / (t * _FEWEST_UPDATES))
-        wanted = 2 * _STREAMS if self.reference_passes < _FEW_PASSES else _STREAMS
+        wanted = 2 * _STREAMS if self.passes < _FEW_PASSES else _STREAMS
         columns = self.set(
             "training.batch_size",
             int(min(wanted, 2 ** round(math.log2(most)))),
@@ -220,7 +219,7 @@ class _Choice:
 
     def end(self) -> None:
         """When the run ends."""
-        few = self.train < _FEW_CHARACTERS and self.reference_passes >= _OFTEN
+        few = self.train < _FEW_CHARACTERS and self.passes >= _OFTEN
         most = _MOST_PASSES_FEW if few else _MOST_PASSES_SLOW if self.slow else _MOST_PASSES
         many = self.own_speed * self.seconds / self.train > most / 2  # the estimate may be far off
         limit = "passes at most; more teach nothing new" if many else "no limit on passes"
@@ -261,6 +260,11 @@ class _Choice:
         c = self.chosen
         return c["model.cell"], c["model.hidden_size"], c["model.num_layers"]
 
+    def passes_of(self, cell: str, units: int, layers: int) -> float:
+        """Over the training part in the time."""
+        found: float = self.speed_of(cell, units, layers, _STREAMS) * self.seconds / self.train
+        return found
+
     def speed_of(self, cell: str, units: int, layers: int, columns: int) -> float:
         """Characters per second of training, from those of the reference."""
         r, symbols = REFERENCE, self.text.symbols
@@ -286,7 +290,7 @@ class _Choice:
         bears = self.small_text and self.fixed.keys().isdisjoint({"model.hidden_size", "model.weight_dropout"})
         dropped = [f"{p.partition('.')[2]} {c[p]:g}" for p in ("model.dropout", "model.weight_dropout") if c[p]]
         seconds, passes = self.total / self.per_second, self.total * columns * steps / train
-        undropped = "no dropout" + (" (no time to overfit)" if self.reference_passes < _REGULARISATION[0][0] else "")
+        undropped = "no dropout" + (" (no time to overfit)" if self.passes < _REGULARISATION[0][0] else "")
         said = f"; {text.apart} are shuffled, each a document of its own" if "corpus.split" in c else ""
         return (
             f"text: {text.name}, {text.characters:,} characters ({counted(text.symbols, 'symbol')}), "

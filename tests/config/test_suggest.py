@@ -69,6 +69,13 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     assert all(a <= b for a, b in pairwise(dropped))
 
 
+@pytest.mark.parametrize(("size", "minutes"), [(500_000, 5.0), (500_000, 10.0), (1_000_000, 20.0)])
+def test_passes_are_those_of_the_network_chosen_which_is_larger_for_a_longer_time(size: int, minutes: float) -> None:
+    c = config(chosen(size, minutes))  # twenty to forty passes; a small network would make a hundred
+    assert c.model.hidden_size >= 320
+    assert (c.model.dropout, c.model.weight_dropout, c.training.weight_decay) == (0.0, 0.3, 0.075)
+
+
 def test_there_is_time_to_overfit_where_the_user_wants_no_dropout_all_the_same() -> None:
     none = {"model.dropout": 0.0, "model.weight_dropout": 0.0}
     assert chosen(10**4, 3.0, fixed=none).lines[1].endswith("; no dropout")
@@ -145,7 +152,7 @@ def test_with_time_for_many_passes_it_is_an_lstm_that_learns_slowly() -> None:
     assert (small.model.cell, small.model.hidden_size, small.training.optimizer) == ("gru", 128, "muon")
     assert [c.training.epochs for c in (slow, quick, small)] == [150, 100, 300]
     assert config(chosen(4 * 10**4, 20.0)).model.cell == "gru"
-    hurried = config(chosen(10**4, 0.2)).training  # fewer units are dropped, so it would memorise the text
+    hurried = config(chosen(10**4, 0.1)).training  # fewer units are dropped, so it would memorise the text
     assert hurried.epochs == 100
 
 
