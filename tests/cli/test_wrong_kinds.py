@@ -105,7 +105,7 @@ def test_what_is_no_text_to_learn_from(charrnn_here: Run, folder: Path, command:
     if command != "train":  # which takes settings alone
         (folder / "own.yaml").write_text("corpus: {source: verse.txt}\n")
         assert_one_line_error(charrnn_here(*words, "own.yaml"), 3, "settings, not a text", "--config own.yaml")
-        assert_one_line_error(charrnn_here(*words, "quickstart"), 3, "a recipe, not a text", "config show quickstart")
+        assert_one_line_error(charrnn_here(*words, "quickstart"), 3, "a recipe, not a text", "--config quickstart")
 
 
 def test_a_sweep_file_and_settings_for_each_other(charrnn_here: Run, folder: Path) -> None:

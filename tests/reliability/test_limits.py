@@ -106,4 +106,4 @@ def test_a_newer_format_names_what_is_needed(charrnn: Run, tmp_path: Path) -> No
     np.savez(tmp_path / "new.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match=f"format {FORMAT + 1}"):
         load_checkpoint(tmp_path / "new.npz")
-    assert_one_line_error(charrnn("sample", tmp_path / "new.npz"), 4, "upgrade")
+    assert_one_line_error(charrnn("sample", tmp_path / "new.npz"), 4, "use the version of charrnn that wrote it")

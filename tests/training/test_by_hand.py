@@ -52,7 +52,9 @@ def test_a_run_ends_at_its_bound_and_says_which() -> None:
     t = settings(epochs=2, max_steps=20, max_minutes=0.5, patience=3)
     assert reason_to_end(t, Counters(step=19, seconds=29.9, evals_since_best=2), 20) is None
     assert reason_to_end(t, Counters(step=20), 20) == "max_steps"
-    assert reason_to_end(t, Counters(step=21), 20) == "epochs"
+    assert reason_to_end(t, Counters(step=21), 20) == "max_steps"  # lowered when the run was resumed
+    assert reason_to_end(settings(epochs=2, max_steps=30), Counters(step=21), 20) == "epochs"
+    assert reason_to_end(settings(epochs=2), Counters(step=21), 20) == "epochs"
     assert reason_to_end(t, Counters(step=1, seconds=30.0), 20) == "max_minutes"
     assert reason_to_end(t, Counters(evals_since_best=3), 20) == "patience"
     assert reason_to_end(settings(), Counters(step=9, seconds=1e9, evals_since_best=9), None) is None
