@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.data.decoding import TextRules
-from charrnn.data.vocabulary import Vocabulary
+from charrnn.data.vocabulary import UNKNOWN_HINT, Vocabulary
 from charrnn.errors import CheckpointError, DataError, SettingsError
 from charrnn.evaluation.loss import Score
 from charrnn.nn.network import CharRNN
@@ -225,13 +225,8 @@ class TrainedModel:
         try:
             return self.vocabulary.encode(self.rules.convert(text), what=what)
         except DataError as error:
-            raise DataError(
-                error.message,
-                hint=(error.hint or "").replace(
-                    "use `unknown` skip or `unknown` replace", "leave out what it does not know"
-                )
-                or None,
-            ) from None
+            hint = error.hint and error.hint.replace(UNKNOWN_HINT, "leave out what it does not know")
+            raise DataError(error.message, hint=hint) from None
 
     def next(self, prompt: str = "", *, top: int = 10) -> list[NextChar]:
         """The most likely next characters, most likely first.
@@ -251,9 +246,9 @@ class TrainedModel:
         """
         from charrnn.nn.head import log_softmax
 
+        check_whole("top", top, low=1)
         _, logits = self.text_model.begin(self._encode(prompt, "the prompt"))
         p = np.exp(log_softmax(logits)[:, 0])
-        check_whole("top", top, low=1)
         best = np.argsort(-p, kind="stable")[:top]
         texts = [self.vocabulary.decode([k]) for k in best]
         return [

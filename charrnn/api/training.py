@@ -89,7 +89,7 @@ def train_events(
         settings = {"source": str(source), **settings}
     chosen = config_of_names(settings, None if path is None else load_config(path))
     if not (resume or overwrite):
-        RunDirectory(folder).check_free()
+        RunDirectory(folder).check_early()
     events = session.train(chosen, RunDirectory(folder), resume=resume, overwrite=overwrite)
     with session.directory_only_if_used(folder), _written(own, text) if text is not None else nullcontext():
         first = next(events)  # from then on the text is that of a run

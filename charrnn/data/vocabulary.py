@@ -14,6 +14,7 @@ import numpy.typing as npt
 from charrnn.errors import CheckpointError, DataError
 from charrnn.nn.params import IdArray
 
+UNKNOWN_HINT = "use `unknown` skip or `unknown` replace"  # where the caller offers that
 _CODE_POINTS = 0x110000
 _UNKNOWN = np.iinfo(np.uint32).max
 
@@ -125,8 +126,7 @@ class Vocabulary:
                 f"{what}: {describe_symbol(int(values[first]), self.encoding)} at position {first}{more} "
                 f"not among the model's {len(self)} symbols{listed}",
                 hint=self._normal_form_hint(text)
-                or "use `unknown` skip or `unknown` replace, or train on a text that has "
-                + ("them" if len(named) > 1 else "it"),
+                or f"{UNKNOWN_HINT}, or train on a text that has " + ("them" if len(named) > 1 else "it"),
             )
         if missing.size and unknown == "skip":
             ids = ids[ids != _UNKNOWN]

@@ -13,20 +13,11 @@ from typing import Any
 
 from charrnn.config.load import dump_config
 from charrnn.config.schema import Config, source_place
-from charrnn.errors import SettingsError
-from charrnn.files import (
-    append,
-    open_regular,
-    read_regular,
-    remove_stale,
-    sync,
-    unshare,
-    unwritable,
-    write_atomically,
-    writing,
-)
-from charrnn.locks import FileLock, LockedError
+from charrnn.errors import DataError, SettingsError
+from charrnn.files import append, open_regular, remove_stale, sync, unshare, unwritable, write_atomically, writing
+from charrnn.locks import FileLock, LockedError, is_locked
 from charrnn.runs.events import RolledBack, StepReport
+from charrnn.runs.reading import read_run_settings
 
 
 class RunDirectory:
@@ -93,6 +84,15 @@ class RunDirectory:
                 hint=f"{go_on}replace it with `overwrite`, or choose another `run_dir`",
             )
 
+    def check_early(self) -> None:
+        """`check_free` before any work; a directory in which another process trains is left to `lock`, which says so.
+
+        Raises:
+            SettingsError: as `check_free`.
+        """
+        if not is_locked(self.path / ".lock"):
+            self.check_free()
+
     def reopen(self, config: Config) -> None:
         """Make the files ready to be continued; in the settings, only the lines of changed values are rewritten.
 
@@ -105,15 +105,13 @@ class RunDirectory:
                     open_regular(log).close()
             self.summary.unlink(missing_ok=True)  # a longer run than the one that ended
             from charrnn.config.edit import with_values
-            from charrnn.config.yaml import MAX_BYTES
 
             try:
-                before = read_regular(self.config, limit=MAX_BYTES)
-            except OSError:
-                before = b""
-            after = with_values(before.decode("utf-8", "replace"), config).encode()
-            if after != before:
-                write_atomically(self.config, after)
+                before = read_run_settings(self.path)
+            except DataError:
+                before = ""
+            if (after := with_values(before, config)) != before:
+                write_atomically(self.config, after.encode())
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing(self.path, "the run directory", hint="choose another `run_dir`")

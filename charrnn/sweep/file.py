@@ -204,7 +204,7 @@ def _check_counts(file: SweepFile, where: str) -> None:
     if file.search and file.search.trials is not None and not file.searches:
         raise SettingsError(
             f"{where}: search.trials: a plan (sampler: planned) has its own number of trials",
-            hint="to search, add sampler: tpe; to draw so many at random, write `trials` outside of `search`",
+            hint="to search, add sampler: tpe; to draw that many trials at random, write `trials` at the top level",
         )
     if file.searches:
         count = file.draws

@@ -151,9 +151,9 @@ def check_study(plan: Plan, *, may_exist: bool) -> None:
     search = plan.file.search
     if search.sampler == "gp" and not (find_spec("scipy") and find_spec("torch")):  # Optuna looks at the 11th trial
         raise MissingExtraError("SciPy or PyTorch", "gp", purpose="search.sampler: gp")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     if search.storage is None:
         return
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _reported(search):
         there = plan.name in optuna.get_all_study_names(_shared(search.storage))
     if there and not may_exist:
@@ -169,7 +169,6 @@ def _study(plan: Plan, storage: Any, *, anew: bool) -> optuna.Study:
 
     assert plan.file.search is not None
     search = plan.file.search
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _reported(search):
         if anew and plan.name in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=plan.name, storage=storage)

@@ -24,7 +24,9 @@ def test_rows_events_and_a_torn_end(tmp_path: Path) -> None:
     assert read_history(tmp_path / "history.jsonl") == history
 
 
-def test_runs_in_directories_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_whose_directories_share_a_name_get_different_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = [tmp_path / place for place in ("a/x/fr", "b/x/fr", "b/y/fr", "lstm")]
     for path in paths:
         path.mkdir(parents=True)

@@ -129,7 +129,7 @@ def test_texts_are_what_was_read_not_what_it_was_called() -> None:
     assert texts(read("a.txt", None), read("b.txt", "1")) == 2
 
 
-def test_runs_of_two_texts_of_one_name_are_told_apart(charrnn_here: Run, config_file: Path) -> None:
+def test_two_texts_that_share_a_name_count_as_two(charrnn_here: Run, config_file: Path) -> None:
     text = config_file.parent / "text.txt"
     for name in ("a", "b"):
         assert charrnn_here("train", "-c", config_file, "--run-dir", f"runs/{name}", "-q").returncode == 0

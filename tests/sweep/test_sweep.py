@@ -211,8 +211,8 @@ def test_directories_are_not_mixed_up(charrnn_here: Run, tmp_path: Path, base: C
     assert_one_line_error(charrnn_here("sweep", "s.yaml", "--join"), 2, "--join is for sweeps with a search")
     for options, said in (
         (["--resume", "--overwrite"], "--resume continues a sweep and --overwrite replaces it"),
-        (["--join", "--overwrite"], "--join leaves the sweep as it is"),
-        (["--retry-failed"], "add --resume"),
+        (["--join", "--overwrite"], "--join works on a running sweep, so it excludes --resume and --overwrite"),
+        (["--retry-failed"], "--retry-failed needs --resume"),
     ):
         assert_one_line_error(charrnn_here("sweep", "s.yaml", *options), 2, said)
     a_run = "checkpoints/s/base"

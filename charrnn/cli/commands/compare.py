@@ -71,7 +71,7 @@ def compare(
     words = {"training.max_minutes": "--budget {}m", "training.max_steps": "--budget {}"}
     if not (resume or overwrite):  # all of them, before the first is trained
         for name, _ in chosen:
-            RunDirectory(directory / name).check_free()
+            RunDirectory(directory / name).check_early()
     for name, config in chosen:
         folder = RunDirectory(directory / name)
         if resume and folder.summary.exists():

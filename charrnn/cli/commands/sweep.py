@@ -124,9 +124,9 @@ def _check_options(*, resume: bool, overwrite: bool, join: bool, retry_failed: b
     if resume and overwrite:
         raise SettingsError("--resume continues a sweep and --overwrite replaces it", hint="give only one of the two")
     if join and (resume or overwrite):
-        raise SettingsError("--join leaves the sweep as it is", hint="leave out --resume and --overwrite")
+        raise SettingsError("--join works on a running sweep, so it excludes --resume and --overwrite")
     if retry_failed and not resume:
-        raise SettingsError("--retry-failed is for a sweep that goes on", hint="add --resume")
+        raise SettingsError("--retry-failed needs --resume")
 
 
 def _list(

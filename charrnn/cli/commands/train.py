@@ -199,7 +199,6 @@ def _chosen(
 ) -> tuple[NewRun, Path]:
     """The run selected by the arguments, and its directory."""
     from charrnn.errors import SettingsError
-    from charrnn.locks import is_locked
     from charrnn.runs.directory import RunDirectory, fresh_directory
 
     if resume and overwrite:
@@ -211,8 +210,8 @@ def _chosen(
         raise SettingsError("--corpus is for the text of a resumed run", hint="name the text of a new run as TEXT")
     if not texts and config is None:
         raise SettingsError("no text given", hint="charrnn train my.txt; or --config FILE, or --resume RUN")
-    if run_dir is not None and not overwrite and not is_locked(run_dir / ".lock"):  # before a text is read for nothing
-        RunDirectory(run_dir).check_free()
+    if run_dir is not None and not overwrite:
+        RunDirectory(run_dir).check_early()
     run = new_run(texts, config, overrides, minutes, init_from=init_from, quiet=quiet)
     if run_dir is not None:
         return run, run_dir

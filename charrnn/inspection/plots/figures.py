@@ -48,8 +48,7 @@ def check_output(output: Path) -> None:
         MissingExtraError: no matplotlib.
         SettingsError: another suffix, or a folder that does not exist.
     """
-    if output.suffix.lower() not in SUFFIXES:
-        raise SettingsError(f"{output}: the name must end in .png, .svg or .pdf")
+    _check_suffix(output)
     if find_spec("matplotlib") is None:
         raise MissingExtraError("matplotlib", "plots", purpose="a plot")
     check_place(output)
@@ -61,8 +60,7 @@ def save(figure: Any, output: Path) -> None:
     Raises:
         SettingsError: another suffix, or the file cannot be written.
     """
-    if output.suffix.lower() not in SUFFIXES:
-        raise SettingsError(f"{output}: the name must end in .png, .svg or .pdf")
+    _check_suffix(output)
     picture = io.BytesIO()
     try:
         figure.savefig(picture, dpi=150, format=output.suffix.lower()[1:])
@@ -70,3 +68,8 @@ def save(figure: Any, output: Path) -> None:
         raise SettingsError(f"{output}: these numbers cannot be drawn: {error}") from None
     with writing(output):
         write_output(output, picture.getvalue())
+
+
+def _check_suffix(output: Path) -> None:
+    if output.suffix.lower() not in SUFFIXES:
+        raise SettingsError(f"{output}: the name must end in .png, .svg or .pdf")
