@@ -130,7 +130,7 @@ def attempt(arguments: Sequence[str]) -> Outcome:
     if mpi is not None and outcome.code not in (0, *_STOPPED):  # a stop is the same on all ranks
         settle()
         sys.stderr.flush()
-        mpi.abort(outcome.code)
+        mpi.end(outcome.code)
     return outcome
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 _LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
 _NATS, _STOP, _SECONDS, _SECONDS_LOW, _EXTRAS = 0, 1, 2, 3, 4  # behind the gradient
+
+_PATIENCE = {True: 1.0, False: 10.0}  # seconds; rank 0 has an error to show, for which the others wait
 
 _world: World | None = None
 
@@ -50,10 +53,20 @@ def world() -> World:
     return _world
 
 
-def abort(code: int) -> None:
-    """End all ranks with this exit code, if there are any: they wait for a message that will not come."""
-    if _world is not None and _world.size > 1:
-        _world.comm.Abort(code)
+def end(code: int) -> None:
+    """Let all ranks end after an error with this exit code, if there are any.
+
+    Where all have met the same error, each ends by itself. Others wait for a message that will not come, and are
+    aborted. That may lose what was printed last, so it is put off for a moment.
+    """
+    if _world is None or _world.size == 1:
+        return
+    all_here = _world.comm.Ibarrier()
+    late = time.monotonic() + _PATIENCE[_world.rank == 0]
+    while not all_here.Test():
+        if time.monotonic() > late:
+            _world.comm.Abort(code)
+        time.sleep(0.01)
 
 
 class World:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -11,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from charrnn.runs.checkpoint import load_checkpoint
+from charrnn.training import mpi as mpi_module
 from charrnn.training.mpi import launched
 from tests.conftest import ROOT
 
@@ -166,6 +169,35 @@ def test_errors_end_all_ranks(mpi: Mpi, tmp_path: Path) -> None:
                    "--set", "training.optimizer=sgd")  # fmt: skip
     assert diverged.returncode == 5
     assert diverged.stderr.count("charrnn: error: ") == 1
+
+
+class Peers:
+    """A communicator whose other ranks come to the same end after some questions, or never."""
+
+    def __init__(self, questions: float) -> None:
+        self.left, self.codes = questions, list[int]()
+
+    def Ibarrier(self) -> Peers:
+        return self
+
+    def Test(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    def Abort(self, code: int) -> None:
+        self.codes.append(code)
+        self.left = 0
+
+
+@pytest.mark.parametrize(("questions", "codes"), [(3, []), (math.inf, [5])])
+def test_ranks_are_aborted_only_where_they_do_not_end_by_themselves(
+    monkeypatch: pytest.MonkeyPatch, questions: float, codes: list[int]
+) -> None:
+    peers = Peers(questions)
+    monkeypatch.setattr(mpi_module, "_world", SimpleNamespace(comm=peers, rank=0, size=2))
+    monkeypatch.setattr(mpi_module, "_PATIENCE", {True: 0.1, False: 0.1})
+    mpi_module.end(5)
+    assert peers.codes == codes
 
 
 UNLIKE = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import time
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import partial
@@ -307,8 +306,7 @@ def _follow() -> None:
             for event in follow(stop=stop):
                 if isinstance(event, RunFinished) and event.reason == "stopped":
                     raise typer.Exit(143)
-    except DivergenceError as error:  # the leader has it too, reports it and ends all ranks: let it print first
-        time.sleep(10)
+    except DivergenceError as error:  # the leader has it too and reports it
         raise typer.Exit(error.exit_code) from None
 
 
