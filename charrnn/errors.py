@@ -69,9 +69,18 @@ class CheckpointError(CharRNNError):
 
 
 class DivergenceError(CharRNNError):
-    """Training produced a loss or a gradient that is not a finite number."""
+    """Training produced a loss or a gradient that is not a finite number.
+
+    Args:
+        message, hint: see `CharRNNError`.
+        step: where it happened.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str, *, step: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.step = step
 
 
 class MissingExtraError(CharRNNError):

@@ -91,11 +91,12 @@ class TrainedModel:
         """The networks and where their texts begin, as the functions of `charrnn.sampling` take them."""
         return replace(text_model(self.checkpoints, self.models, cold=self._cold), companion=self.mixture)
 
-    def with_ngram(self, corpus: Sequence[str] = ()) -> TrainedModel:
+    def with_ngram(self, corpus: Sequence[str] = (), *, longest: int | None = None) -> TrainedModel:
         """The same networks, mixed with n-gram counts of their training text; see `charrnn.evaluation.mixture`.
 
         Args:
             corpus: where the training text is now, if it has moved.
+            longest: most characters of context to count; None: 16.
 
         Raises:
             DataError: the training text is missing, or has no validation part to weigh the counts on.
@@ -106,6 +107,7 @@ class TrainedModel:
             True
         """
         from charrnn.evaluation.mixture import learn_mixture
+        from charrnn.evaluation.ngram import LONGEST
         from charrnn.runs.text import corpus_parts
 
         loaded = self.checkpoints[0]
@@ -118,7 +120,9 @@ class TrainedModel:
             )
         out = copy(self)
         out.__dict__.pop("text_model", None)  # made anew, with the mixture
-        out.mixture = learn_mixture(out.models, parts["train"], parts["val"], self.text_model.separator)
+        out.mixture = learn_mixture(
+            out.models, parts["train"], parts["val"], self.text_model.separator, longest=longest or LONGEST
+        )
         return out
 
     def generate(

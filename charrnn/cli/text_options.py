@@ -40,14 +40,14 @@ Ngram = Annotated[
 ]
 
 
-def with_ngram(model: TrainedModel, corpus: Sequence[str] | None) -> TrainedModel:
+def with_ngram(model: TrainedModel, corpus: Sequence[str] | None, *, longest: int | None = None) -> TrainedModel:
     """The model mixed with n-gram counts of its training text.
 
     Raises:
         DataError: the text is missing, is another one or has no validation part.
     """
     with naming_corpus(corpus):
-        return model.with_ngram(corpus or ())
+        return model.with_ngram(corpus or (), longest=longest)
 
 
 def at_home(path: Path | None) -> Path | None:

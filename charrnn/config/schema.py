@@ -131,7 +131,9 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     weight_dropout: Annotated[
         Fraction, Meta(description="probability of dropping a recurrent weight for a window in training")
     ] = 0.0
-    forget_bias: Annotated[float, Meta(description="initial bias of the LSTM's forget gate")] = 1.0
+    forget_bias: Annotated[
+        float, Meta(description="initial bias of the gate that keeps the state: f of an LSTM, z of a GRU")
+    ] = 1.0
 
     def sizes(self) -> dict[str, Any]:
         """What determines the parameters' shapes, as keywords of `CharRNN.param_shapes`."""
@@ -210,7 +212,10 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random number in the run")] = 1337
     replicas: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | Literal["auto"],
-        Meta(description="data-parallel processes per batch; auto: one per core when the batch is large enough"),
+        Meta(
+            description="parts of a batch trained in parallel, by threads (compiled kernels) or processes; auto: one "
+            "per core when the batch is large enough"
+        ),
     ] = "auto"
     kernels: Annotated[
         Literal["auto", "numpy", "compiled"],

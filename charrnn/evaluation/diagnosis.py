@@ -27,7 +27,6 @@ class Diagnosis:
 
     Attributes:
         name: of the run.
-        steps: it took.
         ended: why it ended, as a sentence without its subject; None while it has not.
         best, last: where its validation loss was lowest, and its last report; None before the first.
         advice: what to change, most important first.

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.evaluation.loss import mixed_surprisals
-from charrnn.evaluation.ngram import Likelihoods, NgramModel, choose_order
+from charrnn.evaluation.ngram import LONGEST, Likelihoods, NgramModel, choose_order
 from charrnn.nn.network import CharRNN
 from charrnn.nn.params import Array, IdArray
 
@@ -87,7 +87,9 @@ class Mixture:
         return out
 
 
-def learn_mixture(models: Sequence[CharRNN], train: IdArray, val: IdArray, separator: IdArray | None = None) -> Mixture:
+def learn_mixture(
+    models: Sequence[CharRNN], train: IdArray, val: IdArray, separator: IdArray | None = None, *, longest: int = LONGEST
+) -> Mixture:
     """Count a network's training text and weigh the counts on its validation text.
 
     Args:
@@ -95,13 +97,14 @@ def learn_mixture(models: Sequence[CharRNN], train: IdArray, val: IdArray, separ
         train: (N,) ids of the training part.
         val: (M,) ids of the validation part, at least two; the first `LEARNED_FROM` are used.
         separator: ids that end a document.
+        longest: most symbols of context to try.
 
     Raises:
         ValueError: too short a text.
     """
     val = val[:LEARNED_FROM]
     before = train[-1:] if len(train) else None
-    ngram, _ = choose_order(train, val, models[0].vocab_size)
+    ngram, _ = choose_order(train, val, models[0].vocab_size, range(1, longest + 1))
     return weigh(ngram, mixed_surprisals(models, val, separator=separator, before=before), val)
 
 

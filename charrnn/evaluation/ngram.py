@@ -32,6 +32,7 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 MAX_CHARS = 2_000_000
+LONGEST = 16  # symbols of context, where an order is chosen: manuals and code still gain from the sixteenth
 _CHUNK_CHARS = 1 << 18
 _FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # if the counts are too few, or all too large, to estimate any
 _LEAST_DISCOUNT = 0.1  # above 0, so that every symbol stays possible
@@ -251,7 +252,7 @@ def choose_order(
     train_ids: npt.NDArray[np.integer],
     val_ids: npt.NDArray[np.integer],
     vocab_size: int,
-    orders: Iterable[int] = range(1, 9),
+    orders: Iterable[int] = range(1, LONGEST + 1),
     *,
     max_chars: int = MAX_CHARS,
 ) -> tuple[NgramModel, dict[int, float]]:

@@ -50,10 +50,11 @@ class Dropping:
 
 
 def reset_states(state: list[Array], rate: float, key: DropoutKey) -> None:
-    """Zero, with probability `rate`, all (S, H, B) states of a column, so that starts from zero are well trained.
+    """Zero, with probability `rate`, all (S, H, B) states of a column, so that the network learns to start from zero.
 
     Otherwise only the first window of a pass would start from the zero state, once in thousands of steps, and a
-    network that starts from it anywhere else may freeze. Merity, Keskar and Socher (2018) do this in their code.
+    network that starts from it anywhere else may get stuck, writing noise. Melis, Dyer and Blunsom (2018) do this in
+    their code (`drop_state_probability`).
     """
     if not rate or not state:
         return

@@ -33,7 +33,7 @@ class Embedding:
         self.gradient = np.empty_like(self.product)
 
     def init(self, rng: np.random.Generator, *, fan: int, own_table: bool) -> None:
-        """Fill the factors so that the product begins with the variance of uniform weights (see `uniform_`)."""
+        """Fill the factors; unless the head's table is used, their product has the variance of uniform weights."""
         uniform_(self.weight, rng, fan=fan)
         if own_table:
             self.table[...] = rng.standard_normal(self.table.shape) / np.sqrt(self.table.shape[1])

@@ -67,7 +67,7 @@ class EnsembleStepper:
             self._memory = rest[0].copy()
 
     def step(self, ids: Any) -> Array:
-        """Feed one symbol to each stream; (V, B) log of the mean probability, overwritten by the next call."""
+        """Feed one symbol to each stream; (V, B) log of the mean probability."""
         self._sum[...] = 0.0
         for stepper in self._steppers:
             logits = stepper.step(ids).astype(np.float64)

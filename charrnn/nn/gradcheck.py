@@ -32,7 +32,7 @@ def numerical_gradient(
         epsilon: distance between evaluations.
 
     Raises:
-        ValueError: the values are not float64; float32 rounding would drown the difference.
+        ValueError: the values are not float64 (float32 rounding would drown the difference), or not contiguous.
     """
     if values.dtype != np.float64:
         raise ValueError(f"gradient checks need float64, not {values.dtype}")

@@ -1,15 +1,15 @@
 """Muon: matrices take steps of equal length in all directions.
 
 Adam scales each weight on its own, but the gradients of a matrix mostly lie in a few directions. Muon therefore
-replaces the mean gradient M = U S Vᵀ by the nearest matrix with orthonormal rows, U Vᵀ, which moves weak directions as
-far as strong ones.
+replaces the mean gradient M = U S Vᵀ by the nearest matrix with orthonormal rows (or columns, if it is taller than
+wide), U Vᵀ, which moves weak directions as far as strong ones.
 
 No singular values are computed: the Newton-Schulz iteration
 
     X ← a X + (b A + c A²) X    with A = X Xᵀ
 
 keeps the singular vectors and moves each singular value s to a s + b s³ + c s⁵. Three iterations bring all but the
-smallest near 1, which is enough.
+smallest to between 0.7 and 1.2, which is enough.
 
 Sources: Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks", with these a, b and c; the
 length of a step, which makes one learning rate fit both kinds of parameters: Liu et al. (2025), equation 4.

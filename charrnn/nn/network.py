@@ -296,7 +296,7 @@ class CharRNN:
 
         Returns:
             (T, B) Euclidean norms of the gradient of the nats of `targets` with respect to the states (of all layers)
-            before each step. `grads` is overwritten with the gradient of their sum.
+            before each step. `grads` is overwritten with the gradient of the sum of the nats.
         """
         self._refresh_layers(backward=True)
         top = self._forward(inputs, state, None, None)

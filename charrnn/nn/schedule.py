@@ -1,8 +1,8 @@
 """Learning-rate schedules: functions from a step to a factor in [0, 1] of the peak rate.
 
-A schedule is `factor(progress, step, options)`, where progress in [0, 1] is the fraction of the run after warm-up that
-is done, and step counts from the end of warm-up. Warm-up is a second factor, rising linearly over the first
-`warmup_steps` steps (Goyal et al. 2017, section 2.2).
+A schedule is `factor(progress, step, options)`, where progress in [0, 1] is the share of the run that is done: of its
+steps after warm-up, or of its time where that bounds it. step counts from the end of warm-up. Warm-up is a second
+factor, rising linearly over the first `warmup_steps` steps (Goyal et al. 2017, section 2.2).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def rate_factor(
     Args:
         name: a key of `SCHEDULES`.
         step: optimiser steps done so far.
-        progress: share of the whole run done, in [0, 1]; for runs bounded by time this is the share of the time.
+        progress: share of the run that is done, in [0, 1].
         warmup_steps: steps over which the factor first rises; 0 for none.
         options: see `ScheduleOptions`.
 

@@ -20,7 +20,7 @@ class RunStarted:
         total_steps: steps the run will take; None if only time bounds it.
         max_seconds: of training the run may take; None if only steps bound it.
         step: steps already done before this run was resumed.
-        notes: what a user should know about the text.
+        notes: what a user should know about the text, this machine or the run.
         seconds: of training already done before this run was resumed.
     """
 
@@ -117,7 +117,7 @@ class RolledBack:
     Attributes:
         step: where it happened.
         to_step: of the checkpoint.
-        lr_scale: what the learning rate is multiplied by from here on.
+        lr_scale: what the learning rate of the settings is multiplied by from here on.
         reason: what was not finite.
     """
 

@@ -71,7 +71,7 @@ class Sample:
     """What one stream wrote.
 
     Attributes:
-        characters: let out up to now.
+        characters: released so far.
         finish_reason: "length", "stop", "words" or "match" when it is over.
 
     Example:
@@ -333,7 +333,7 @@ class _Ending:
         return self.sample.finish_reason is not None
 
     def feed(self, symbol: int, nats: float, entropy: float) -> list[GeneratedChar]:
-        """Take in a symbol; what can be let out."""
+        """Take in a symbol; what can be released."""
         character = GeneratedChar(self._decoder.feed(symbol), nats, entropy)
         if self._stop.until_words is not None and self._word_ends(character.text):
             return self.finish("words")
@@ -346,7 +346,7 @@ class _Ending:
         return self._release(len(text) - _overlap(text, self._stop.stop))
 
     def finish(self, why: str) -> list[GeneratedChar]:
-        """The end; what was held back is let out."""
+        """The end; what was held back is released."""
         self.sample.finish_reason = why
         rest = self._decoder.finish() if why == "length" else ""
         if rest:

@@ -291,13 +291,21 @@ def order_of(kind: type[SamplingOptions] = SamplingOptions) -> tuple[str, ...]:
     return tuple(filter_specs(kind))
 
 
+def help_of(name: str, kind: type[SamplingOptions] = SamplingOptions) -> str:
+    """What an option does, as a sentence."""
+    declared: Declaration = next(f.metadata["declaration"] for f in fields(kind) if f.name == name)
+    return declared.help.replace("{order}", ", ".join(order_of(kind)))
+
+
 def json_schema(kind: type[SamplingOptions] = SamplingOptions) -> dict[str, Any]:
     """A JSON schema of the options, for programs that offer them."""
     types = {"int": "integer", "float": "number"}
     properties: dict[str, Any] = {}
     for f in fields(kind):
         declared: Declaration = f.metadata["declaration"]
-        entry = {"description": declared.help, "type": types.get(str(f.type), "array"), "default": f.default}
+        entry = {"description": help_of(f.name, kind), "type": types.get(str(f.type), "array"), "default": f.default}
+        if f.default is None:
+            entry["type"] = [entry["type"], "null"]
         if declared.low is not None:
             entry["exclusiveMinimum" if declared.not_zero else "minimum"] = declared.low
         if declared.high not in (None, sys.float_info.max, sys.maxsize):

@@ -36,7 +36,7 @@ def kernels_of_run(
         vocab_size: V.
         stream: the windows.
         resume_from: the checkpoint that the run continues.
-        compiling: a context that shows how their compilation gets on.
+        compiling: a context that shows the progress of their compilation.
 
     Raises:
         MissingExtraError: see `choose_kernels`.

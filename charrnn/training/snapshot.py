@@ -44,6 +44,7 @@ def capture(
     if not (usable(model.params.flat) and all(np.isfinite(v).all() for v in (*moments.values(), *state))):
         raise DivergenceError(
             f"step {counters.step}: a parameter or moment is no longer a usable number; nothing was saved",
+            step=counters.step,
             hint="lower training.learning_rate or set training.grad_clip",
         )
     return Checkpoint(
@@ -68,7 +69,7 @@ def restore(saved: Checkpoint, model: CharRNN, moments: dict[str, Array], state:
     if set(saved.moments) != set(moments):
         raise CheckpointError("the checkpoint does not hold the moments of this optimiser")
     if [layer.shape for layer in saved.state] != [layer.shape for layer in state]:
-        raise CheckpointError("the checkpoint's recurrent state is not of this batch size")
+        raise CheckpointError("the checkpoint's recurrent state does not match the batch size")
     for name, values in saved.params.items():
         model.params[name][...] = values
     for name, moment in moments.items():

@@ -164,7 +164,7 @@ class Trainer:
             except DivergenceError as error:
                 yield from happened
                 happened = [self._roll_back(error)]
-            yield from happened  # after all is saved: whoever is told may never come back
+            yield from happened  # once all is saved: the consumer may never ask again
         if self.run_dir.trouble:
             raise unwritable(self.run_dir.history, self.run_dir.trouble)
         summary = summarise(self.counters, self.stream, self.model, self.run_dir)
@@ -227,6 +227,7 @@ class Trainer:
             raise DivergenceError(
                 f"step {n.step + 1}: the loss is {nats / chars:.4g} nats and the gradient's norm "
                 f"{self.grad_norm:.4g}; nothing of this step was kept",
+                step=n.step + 1,
                 hint="lower training.learning_rate, set training.grad_clip, or raise training.warmup_steps",
             )
         clipped = 1.0 if t.grad_clip is None else CLIPPERS[t.grad_clip_mode](grad, t.grad_clip, self.grad_norm)
@@ -284,7 +285,7 @@ class Trainer:
         n, t = self.counters, self.config.training
         n.val_loss = self.group.once(ignore_float_warnings(partial(validation_loss, self)))
         if not math.isfinite(n.val_loss):
-            raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}")
+            raise DivergenceError(f"step {n.step}: the validation loss is {n.val_loss}", step=n.step)
         best = n.best_val_loss is None or n.val_loss < n.best_val_loss
         n.evals_since_best = 0 if best else n.evals_since_best + 1
         n.plateaus += bool(n.evals_since_best) and n.evals_since_best % t.plateau_patience == 0
@@ -327,7 +328,7 @@ class Trainer:
     def _first_look(self) -> Iterator[Event]:
         """Only shown: when it comes depends on the machine, so nothing of it is counted or kept."""
         n, t = self.counters, self.config.training
-        self._looked = n.step > 0  # what is seen before the first step is no more than a beginning
+        self._looked = n.step > 0  # before the first step there is nothing to see
         if n.val_loss is None or n.step < (t.sample_every or 0):
             with self._averaged():
                 yield self.group.once(ignore_float_warnings(partial(first_look, self)))
@@ -393,7 +394,7 @@ class Trainer:
         n.rollbacks, n.lr_scale = diverged.rollbacks + 1, diverged.lr_scale * t.rollback_lr_factor
         n.best_val_loss = diverged.best_val_loss  # the best checkpoint stands
         self._write(self.run_dir.cut_logs, n.history_bytes, n.samples_bytes)
-        note = RolledBack(diverged.step + 1, n.step, n.lr_scale, error.message)
+        note = RolledBack(error.step, n.step, n.lr_scale, error.message)
         self._write(self.run_dir.append_note, "rollback", note)
         self._save_last()
         return note

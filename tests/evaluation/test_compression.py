@@ -238,7 +238,7 @@ def test_what_is_no_such_file_is_refused_for_the_right_reason() -> None:
 
     assert reason(packed[:27]) == reason(b"CRNX" + packed[4:]) == "not a file made by `charrnn compress`"
     header = "the file's header is damaged, or of a newer version"
-    for place, value in ((1, 0), (1, 4), (2, 3), (3, 0), (3, 331)):
+    for place, value in ((1, 0), (1, 5), (2, 3), (3, 0), (3, 331)):
         assert with_field(place, value) == header, (place, value)
     assert with_field(4, 1 << 40) == "the file is truncated"
     segments = "the file claims more segments than it has room for: it is truncated or damaged"

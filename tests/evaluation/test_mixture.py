@@ -12,7 +12,7 @@ import pytest
 from charrnn.api import load
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
-from charrnn.evaluation.compression.codec import compress, decompress
+from charrnn.evaluation.compression.codec import compress, decompress, longest_ngram
 from charrnn.evaluation.loss import mixed_surprisals
 from charrnn.evaluation.mixture import Mixture, cross_fitted, learn_mixture, weigh
 from charrnn.evaluation.ngram import NgramModel, choose_order
@@ -205,6 +205,10 @@ def test_compressed_with_counts_and_back(mixture: Mixture) -> None:
         packed, _ = compress(data, model, VOCABULARY, start=start, mixture=mixture, streams=streams)
         assert len(packed) < len(compress(data, model, VOCABULARY, start=start, streams=streams)[0])
         assert decompress(packed, model, VOCABULARY, start=start, mixture=mixture) == data
+        assert (packed[4], longest_ngram(packed)) == (4, 16)
+        older = packed[:4] + bytes([3]) + packed[5:]  # as it was while counts looked back 8 characters at most
+        assert longest_ngram(older) == 8
+        assert decompress(older, model, VOCABULARY, start=start, mixture=mixture) == data
     others = (None, Mixture(mixture.ngram, mixture.weights * 0.99),
               Mixture(NgramModel(3, V).fit(IDS[:399]), mixture.weights))  # fmt: skip
     for other in others:
@@ -221,6 +225,7 @@ def test_the_commands(charrnn_here: Run, config_file: Path, tmp_path: Path) -> N
     shown = charrnn_here("eval", "a", "--ngram", "--split", "test").stdout
     assert "mixed with order" in shown
     model = load(tmp_path / "a").with_ngram()
+    assert model.with_ngram(longest=2).mixture.ngram.order <= 2
     test = json.loads(charrnn_here("eval", "a", "--text", "chapter", "--ngram", "--json").stdout or "null")
     assert test is None  # there is no such file
     (tmp_path / "chapter").write_text(SENTENCES[20:150])

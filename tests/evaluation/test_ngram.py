@@ -162,6 +162,16 @@ def test_chooses_the_order_of_a_known_source():
     assert losses[2] == pytest.approx(rate, abs=0.02)
 
 
+def test_manuals_that_repeat_whole_phrases_get_long_contexts():
+    rng = np.random.default_rng(8)
+    phrases = rng.integers(0, 2, (60, 30))
+    text = phrases[rng.integers(0, 60, 2_000)].ravel()
+    model, losses = choose_order(text[:50_000], text[50_000:], 2)
+    assert model.order > 8
+    assert max(losses) <= 16
+    assert losses[model.order] < 0.9 * losses[8]
+
+
 def test_independent_symbols_need_no_long_context():
     text = np.random.default_rng(6).choice(8, 20_000, p=np.arange(1, 9) / 36).astype(np.uint8)
     model, losses = choose_order(text[:15_000], text[15_000:], 8, range(9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from charrnn.locks import FileLock, LockedError
 from charrnn.runs.checkpoint import load_checkpoint
 from charrnn.runs.events import RolledBack, StepReport
 from charrnn.runs.transfer import check_transferable
+from charrnn.training import trainer as module
 from tests.conftest import ROOT, SENTENCES, Run, assert_one_line_error
 from tests.reliability.processes import assert_same_state, train, write_settings
 from tests.training.small_runs import config, finish, history, start
@@ -59,6 +61,22 @@ def test_a_rollback_goes_on_from_the_last_checkpoint_with_a_lower_rate(tmp_path:
     plain = {e.step: e.learning_rate for e in finish(undisturbed) if isinstance(e, StepReport)}
     assert rates[12] == pytest.approx(plain[12] / 2)
     assert load_checkpoint(tmp_path / "a" / "last.npz").counters["rollbacks"] == 1
+
+
+def test_a_rollback_says_after_which_step_the_validation_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = module.validation_loss, list[int]()
+
+    def loss(trainer: Any, *arguments: Any) -> float:
+        seen.append(trainer.counters.step)
+        return math.nan if len(seen) == 2 else real(trainer, *arguments)
+
+    monkeypatch.setattr(module, "validation_loss", loss)
+    events = finish(start(tmp_path / "a", config("gru", *DIVERGING)))
+    back = [e for e in events if isinstance(e, RolledBack)]
+    assert [b.step for b in back] == [seen[1]]
+    assert f"step {seen[1]}:" in back[0].reason
 
 
 def test_a_rolled_back_run_resumes_to_the_same_bits(tmp_path: Path) -> None:

@@ -118,8 +118,11 @@ def test_the_schema_is_of_one_object_that_has_nothing_else() -> None:
     entries = schema.pop("properties")
     assert schema == {"type": "object", "additionalProperties": False}
     assert list(entries) == list(declarations())
+    order = entries.pop("order")
+    assert order["description"] == f"Order of the filters. Default: {', '.join(order_of())}."
+    assert order["type"] == ["array", "null"]
     assert {name: entry["description"] for name, entry in entries.items()} == {
-        name: declared.help for name, declared in declarations().items()
+        name: declared.help for name, declared in declarations().items() if name != "order"
     }
     entries["top_k"].pop("description")
     assert entries["top_k"] == {"type": "integer", "default": 0, "minimum": 0.0}  # as many as there are

@@ -55,7 +55,7 @@ def test_the_reference_is_trained_for_a_while_and_its_first_step_does_not_count(
             self.counters.chars += 1000 if first else 64
             self.counters.seconds += 10.0 if first else 0.3
             if len(done) == 99:
-                raise DivergenceError("once it is")
+                raise DivergenceError("once it is", step=1)
 
     monkeypatch.setattr(choice, "Trainer", Stub)
     settings = parse_config(

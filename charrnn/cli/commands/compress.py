@@ -88,8 +88,8 @@ def decompress(
     packed = read_named(file)
     _check_folder(output)
     with naming(file):
-        if codec.needs_ngram(packed):
-            loaded = with_ngram(loaded, corpus)
+        if longest := codec.longest_ngram(packed):
+            loaded = with_ngram(loaded, corpus, longest=longest)
         start, mixture = loaded.text_model.starts[0], loaded.mixture
         with byte_progress("decompressing", quiet=quiet) as tick:
             data = codec.decompress(

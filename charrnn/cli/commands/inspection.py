@@ -223,7 +223,7 @@ def errors(
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
-    """Break the loss down by kind of character, position in the word and frequency of the context."""
+    """Break the loss down by kind of character, position in the word and how common the last five characters are."""
     from dataclasses import asdict
 
     from charrnn.cli.output import write_json

@@ -371,7 +371,8 @@ def _first_look(event: FirstLook) -> str:
 
 
 def _rolled_back(event: RolledBack) -> str:
-    return f"{event.reason}; back to step {event.to_step}, learning rate times {event.lr_scale:g} from here (rollback)"
+    rate = f"learning rate {event.lr_scale:g} times its setting"
+    return f"{event.reason}; back to step {event.to_step}, {rate} from here (rollback)"
 
 
 def _note(event: Note) -> str:

@@ -1,8 +1,8 @@
 """Compression by a network: each symbol costs the bits of its surprise under the model.
 
 The text is cut into segments that are read in parallel, as columns of one step, because single steps would take many
-times as long. Each begins as `charrnn.runs.start` says (versions 2 and 3), or from a zero state after a line end
-(version 1). In version 3 the network is mixed with n-gram counts of its training text.
+times as long. Each begins as `charrnn.runs.start` says, or from a zero state after a line end (version 1). In
+versions 3 and 4 the network is mixed with n-gram counts of its training text, whose order is at most 8 in version 3.
 One coder takes the symbols of all segments, step by step. Probabilities become integer frequencies of a fixed total, at
 least 1 each, with one more for the escape.
 
@@ -29,6 +29,7 @@ from charrnn.errors import CheckpointError, DataError
 from charrnn.evaluation.compression.arithmetic import LARGEST_TOTAL, Decoder, Encoder
 from charrnn.evaluation.compression.symbols import largest, to_bytes, to_values
 from charrnn.evaluation.mixture import Mixture
+from charrnn.evaluation.ngram import LONGEST
 from charrnn.nn.head import log_softmax
 from charrnn.nn.network import CharRNN
 from charrnn.runs.start import TextModel, TextStart, cold_start
@@ -36,6 +37,7 @@ from charrnn.runs.start import TextModel, TextStart, cold_start
 MAGIC = b"CRNN"
 _HEADER = struct.Struct("<4sBBHQ8sI")
 _TOTAL = LARGEST_TOTAL
+_LONGEST = {3: 8, 4: LONGEST}  # version -> symbols of context that the counts may look back
 STORED = 2  # the mode after those of `symbols`
 # A segment without context costs some 200 bits more than one with it; this many symbols make that negligible.
 _SEGMENT = 20_000
@@ -92,7 +94,7 @@ def compress(
     count = len(values)
     if len(body) > len(data):
         mode, streams, count, body = STORED, 1, len(data), data
-    version = 3 if mixture else 2 if start else 1
+    version = 4 if mixture else 2 if start else 1
     mark = model_mark(model, start, mixture)
     header = _HEADER.pack(MAGIC, version, mode, streams, count, mark, zlib.crc32(data))
     return header + body, bits
@@ -103,9 +105,9 @@ def is_stored(packed: bytes) -> bool:
     return bool(_HEADER.unpack(packed[: _HEADER.size])[2] == STORED)
 
 
-def needs_ngram(packed: bytes) -> bool:
-    """Whether the file was compressed with n-gram counts beside the network."""
-    return packed[:5] == MAGIC + bytes([3])
+def longest_ngram(packed: bytes) -> int | None:
+    """Symbols of context from which the order of the n-gram counts was chosen; None without counts."""
+    return _LONGEST.get(packed[4]) if packed[:4] == MAGIC and len(packed) > 4 else None
 
 
 def _room_for(body: int) -> int:
@@ -154,9 +156,9 @@ def decompress(
     if len(packed) < _HEADER.size or packed[:4] != MAGIC:
         raise DataError("not a file made by `charrnn compress`")
     _, version, mode, streams, count, mark, check = _HEADER.unpack(packed[: _HEADER.size])
-    if version not in (1, 2, 3) or mode not in (0, 1, STORED) or not 1 <= streams <= max(1, count):
+    if version not in (1, 2, *_LONGEST) or mode not in (0, 1, STORED) or not 1 <= streams <= max(1, count):
         raise DataError("the file's header is damaged, or of a newer version")
-    start, mixture = start if version > 1 else None, mixture if version == 3 else None
+    start, mixture = start if version > 1 else None, mixture if version in _LONGEST else None
     if mark != model_mark(model, start, mixture):
         raise CheckpointError(
             "the file was compressed with another model", hint="give the checkpoint that compressed it"

@@ -1,7 +1,8 @@
 """The cells, by the name a settings file uses.
 
-To add one, write a file and add it to the line below. A cell of another package is found by its name among the entry
-points of the group `charrnn.cells`, so that every process of a run finds it; `register` adds one to this process.
+To add one, write a file, import its class here, and add it to `CELLS` and `__all__`. A cell of another package is found
+by its name among the entry points of the group `charrnn.cells`, so that every process of a run finds it; `register`
+adds one to this process.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from importlib import import_module
 
 from charrnn.nn.cells.gru import GRU
 from charrnn.nn.cells.lstm import LSTM
-from charrnn.nn.cells.milstm import MultiplicativeLSTM
+from charrnn.nn.cells.milstm import MILSTM
 from charrnn.nn.cells.recurrent import RecurrentCell
 from charrnn.nn.cells.rnn import RNN
 
-__all__ = ["CELLS", "GRU", "LSTM", "RNN", "MultiplicativeLSTM", "RecurrentCell", "find_cell", "register"]
+__all__ = ["CELLS", "GRU", "LSTM", "MILSTM", "RNN", "RecurrentCell", "find_cell", "register"]
 
 
 class _Cells(dict[str, type[RecurrentCell]]):
@@ -29,7 +30,7 @@ class _Cells(dict[str, type[RecurrentCell]]):
         raise KeyError(f"no cell is called {name!r}; there are {', '.join(sorted(self))}")
 
 
-CELLS = _Cells({cls.name: cls for cls in (RNN, LSTM, GRU, MultiplicativeLSTM)})
+CELLS = _Cells({cls.name: cls for cls in (RNN, LSTM, GRU, MILSTM)})
 
 
 def register(cls: type[RecurrentCell]) -> type[RecurrentCell]:

@@ -1,6 +1,6 @@
 """What a cell declares: its gates, states, buffers and equations, as data.
 
-A new cell is one file with a class like those of `rnn`, `lstm` and `gru`, and one line in `charrnn.nn.cells`. The class
+A new cell is one file with a class like those of `rnn`, `lstm` and `gru`, and its name in `charrnn.nn.cells`. The class
 declares itself in the attributes below and writes out its forward and backward equations; time loops are in
 `recurrent`, the weights they multiply by in `kernels`. Exports, inspection and reports read the same attributes, so
 that cells are listed nowhere else.

@@ -31,8 +31,8 @@ class FusedCell(Cell):
             None decides by the number of symbols: up to `fuse_limit`.
     """
 
-    # Above this many symbols gathering columns is cheaper than multiplying by their one-hot rows (1.2 ns per element
-    # against V/60 ns, measured at H = 256 and 512).
+    # With more symbols, gathering columns is as fast as multiplying by their one-hot rows, and takes less memory: the
+    # whole window of an LSTM (H = 256 and 512) takes 6 to 19% less time fused with 65 to 128 symbols, none with 200.
     fuse_limit = 128
 
     def __init__(

@@ -1,16 +1,17 @@
-"""The multiplicative LSTM: an LSTM whose input chooses how the state acts, at the cost of an LSTM.
+"""The LSTM with multiplicative integration: its input chooses how the state acts, at the cost of an LSTM.
 
-    x_t = W_ih x_t + b        u_t = W_hh h_{t-1}       the input's part and the state's, four blocks each: i f g o
+    x_t = W_ih e_t + b        u_t = W_hh h_{t-1}       the part of the input e_t and the state's, four blocks: i f g o
     a_t = x_t + u_t + x_t u_t                          unit by unit; an LSTM has only the sum
 
-and then as in `lstm`. With a_t = x_t + (1 + x_t) u_t, each symbol has a recurrent matrix of its own, W_hh with its rows
-scaled by 1 + x_t: an "e" can act on the state differently after "th" than after "qu". Backwards, from the LSTM's da_t:
+and then as in `lstm`. With a_t = x_t + (1 + x_t) u_t, each symbol has, in the first layer, a recurrent matrix of its
+own, W_hh with its rows scaled by 1 + x_t: an "e" can act on the state differently after "th" than after "qu".
+Backwards, from the LSTM's da_t:
 
     dx_t = da_t (1 + u_t)     the gradient of the input's part
     du_t = da_t (1 + x_t)     that of the state's, so that dh_{t-1} = W_hhᵀ du_t
 
 Sources: Wu, Zhang, Zhang, Bengio and Salakhutdinov (2016), "On multiplicative integration with recurrent neural
-networks", with all factors 1; each symbol's own matrix: Sutskever, Martens and Hinton (2011).
+networks", with all factors 1 and the bias inside x_t; each symbol's own matrix: Sutskever, Martens and Hinton (2011).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from charrnn.nn.cells.lstm import LSTM
 from charrnn.nn.params import Array
 
 
-class MultiplicativeLSTM(LSTM):
+class MILSTM(LSTM):
     """LSTM with multiplicative integration; see the module."""
 
     name, torch_module = "milstm", ""

@@ -12,8 +12,9 @@ small vocabulary is fused into the recurrent product as extra rows instead: 10% 
 The time loops read and write time-major blocks, contiguous step by step; the products over a window want feature-major
 matrices, so `hx` is copied once per window and `da` in chunks that are still in cache: cheaper than strided steps.
 
-Memory per layer, in scalars: `hx` (H+1+K)(T+1)B, `gates` GHTB and what the cell adds; shared by all layers: `steps` as
-large as `hx`, `a_in` and `da`, each at most 4H(T+1)B. With T+1 slots the odd stride avoids cache-set conflicts.
+Memory per layer, in scalars: `hx` (H+1+K)(T+1)B and the cell's own buffers, such as the 4HTB of an LSTM's gates; shared
+by all layers: `steps` as large as `hx`, and at most 4H(T+1)B for `a_in` and for `da` (8 in `milstm`). With T+1 slots
+the odd stride avoids cache-set conflicts.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class XTC(LogitsFilter):
 
     Args:
         xtc_probability: how often, decided by `StepContext.uniforms`.
-        xtc_threshold: symbols of at least this probability are meant.
+        xtc_threshold: probability from which a symbol may be left out.
     """
 
     random = True

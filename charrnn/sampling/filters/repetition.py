@@ -12,7 +12,7 @@ _MOST = 1e6  # of a DRY penalty: more than any logit, and still finite where all
 
 
 class Penalties(LogitsFilter):
-    """Makes symbols less likely that stand among the last ones.
+    """Makes the most recent symbols less likely.
 
     Source: Keskar et al. (2019), CTRL, for the first penalty (with llama.cpp's care for negative logits); the other
     two are those of OpenAI's interface.
@@ -50,8 +50,8 @@ class Penalties(LogitsFilter):
 class Dry(LogitsFilter):
     """Penalises symbols that would prolong a repeat of something said before ("don't repeat yourself").
 
-    If the last n symbols stood in the window before, and n is at least the allowed length, the symbol that followed
-    them then loses multiplier * base ** (n - allowed length) now; the longest such n counts.
+    If the last n symbols have occurred in the window before, and n is at least the allowed length, the symbol that
+    followed them then loses multiplier * base ** (n - allowed length) now; the longest such n counts.
     Source: p-e-w (2024), text-generation-webui pull request 5677.
 
     Args:

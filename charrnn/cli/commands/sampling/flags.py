@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.errors import DataError, SettingsError, shown
-from charrnn.sampling.options import Declaration, SamplingOptions, declarations, order_of
+from charrnn.sampling.options import Declaration, SamplingOptions, declarations, help_of
 
 if TYPE_CHECKING:
     from charrnn.data.vocabulary import Vocabulary
@@ -56,7 +56,6 @@ class SamplingFlags:
 
 def flag_parameters(kind: type[SamplingOptions]) -> list[inspect.Parameter]:
     """One parameter of a command for each option."""
-    order = ", ".join(order_of(kind)).replace("_", "-")
     out = []
     for f in fields(kind):
         declared: Declaration = f.metadata["declaration"]
@@ -64,7 +63,7 @@ def flag_parameters(kind: type[SamplingOptions]) -> list[inspect.Parameter]:
         settings: dict[str, Any] = {"metavar": declared.metavar}
         if declared.low is not None and not declared.not_zero and type(default) is int:
             settings["min"] = int(declared.low)
-        flag = typer.Option(help=declared.help.replace("{order}", order), rich_help_panel=PANEL, **settings)
+        flag = typer.Option(help=help_of(f.name, kind).replace("_", "-"), rich_help_panel=PANEL, **settings)
         out.append(
             inspect.Parameter(
                 f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, flag]

@@ -1,4 +1,4 @@
-"""The multiplicative LSTM, compiled; its equations are those of `charrnn.nn.cells.milstm`.
+"""The LSTM with multiplicative integration, compiled; its equations are those of `charrnn.nn.cells.milstm`.
 
     x_t = W_ih x_t + b        u_t = W_hh h_{t-1}       four blocks each: i f g o
     a_t = x_t + u_t + x_t u_t
