@@ -94,14 +94,17 @@ def test_without_reading_again_it_would_be_wrong(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_chaotic_network_is_read_in_one_go() -> None:
-    """Roundings alone change what it predicts, so that only the very same sums give the same."""
+    """Roundings of its state change all it predicts later; those of the output layer's sums do not.
+
+    BLAS may add up the last, narrower product of the output layer in another order.
+    """
     model, ids = network("rnn", num_layers=2, seed=3), symbols(20_000)
     model.params.flat[...] *= 3.0
     wide = np.repeat(ids.astype(np.intp)[:, None], 3, axis=1)
     rounded = model.loss(wide[:-1], wide[1:], model.zero_state(3))[:, 0]
     expected = read(model, ids, streams=1)
     assert np.abs(rounded - expected).max() > 1.0
-    np.testing.assert_array_equal(read(model, ids), expected)
+    np.testing.assert_allclose(read(model, ids), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("section", [2500, 4096, 10_000])

@@ -142,7 +142,7 @@ def test_a_checkpoint_goes_back_where_it_came_from() -> None:
     assert all((a == b).all() for a, b in zip(state, saved.state, strict=True))
     with pytest.raises(CheckpointError, match=r"^the checkpoint does not hold the moments of this optimiser$"):
         restore(saved, model, {}, state)
-    with pytest.raises(CheckpointError, match=r"^the checkpoint's recurrent state is not of this batch size$"):
+    with pytest.raises(CheckpointError, match=r"^the checkpoint's recurrent state does not match the batch size$"):
         restore(saved, model, moments, model.zero_state(2))
 
 
