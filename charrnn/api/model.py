@@ -55,7 +55,7 @@ class TrainedModel:
         mixture: n-gram counts mixed with the networks; see `with_ngram`.
 
     Raises:
-        CheckpointError: different vocabularies.
+        CheckpointError: different vocabularies or ends of documents.
     """
 
     def __init__(self, checkpoints: Sequence[Checkpoint], *, cold: bool = False) -> None:
@@ -66,6 +66,11 @@ class TrainedModel:
             raise CheckpointError(
                 "these models have different vocabularies, so their probabilities cannot be averaged",
                 hint="train them on the same text, or with `init_from` on texts of the same characters",
+            )
+        if len({c.config.corpus.document_separator for c in self.checkpoints}) > 1:
+            raise CheckpointError(
+                "these models end documents differently, so their probabilities cannot be averaged",
+                hint="train them with the same corpus.documents and corpus.document_separator",
             )
         self.models: list[CharRNN] = [c.build_model() for c in self.checkpoints]
 
@@ -208,6 +213,7 @@ class TrainedModel:
         """
         from charrnn.sampling.items import generate_items
 
+        check_whole("count", count, low=0)
         request = self._request(prompt, length, seed, (), options)
         made = generate_items(self.text_model, request, count, unique=unique)
         return (prompt + sample.text for sample in made)

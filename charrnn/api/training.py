@@ -79,6 +79,8 @@ def train_events(
 
     if source is not None and text is not None:
         raise SettingsError("`source` and `text` cannot both be given")
+    if resume and overwrite:
+        raise SettingsError("`resume` and `overwrite` cannot both be given")
     path = None if config is None else settings_path(str(config))
     name = path.stem if path and source is None else run_name(str(source)) if source is not None else "text"
     folder = Path(run_dir) if run_dir is not None else Path("checkpoints") / name
@@ -88,6 +90,8 @@ def train_events(
     if source is not None:
         settings = {"source": str(source), **settings}
     chosen = config_of_names(settings, None if path is None else load_config(path))
+    if text is not None and chosen.corpus.encoding not in ("utf-8", "bytes"):
+        raise SettingsError(f"encoding: {chosen.corpus.encoding} is for files, not for `text`", hint="leave it out")
     if not (resume or overwrite):
         RunDirectory(folder).check_early()
     events = session.train(chosen, RunDirectory(folder), resume=resume, overwrite=overwrite)

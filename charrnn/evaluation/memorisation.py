@@ -29,12 +29,12 @@ _HASHES = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Copied:
-    """What a text shares with a source.
+    """What texts share with a source.
 
     Attributes:
-        shares: n -> share of the text's n-grams that occur in the source; NaN if the text is shorter than n.
-        longest: characters of the longest piece of the text that occurs in the source.
-        start: where it begins in the text.
+        shares: n -> share of the texts' n-grams that occur in the source; NaN if no text has that many.
+        longest: characters of the longest piece of a text that occurs in the source.
+        start: where it begins in the texts put together.
         source_start: where it begins in the source (one of the positions).
     """
 
@@ -44,26 +44,28 @@ class Copied:
     source_start: int
 
 
-def copied(text: IdArray, source: IdArray, lengths: Sequence[int] = LENGTHS) -> Copied:
-    """Compare two texts of ids of the same vocabulary.
+def copied(texts: Sequence[IdArray], source: IdArray, lengths: Sequence[int] = LENGTHS) -> Copied:
+    """Compare texts with another one of the same vocabulary.
 
     Args:
-        text: (N,) the text in question, short.
-        source: (M,) what it may have been copied from; may be memory-mapped.
+        texts: ids of the short texts in question, at least one; n-grams lie within one of them.
+        source: (M,) what they may have been copied from; may be memory-mapped.
         lengths: n of the n-grams.
     """
+    whole = np.concatenate(texts)
+    owner = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
     shares = {}
     for n in lengths:
-        found = occurrences(text, source, n)
+        found = occurrences(whole, source, n)[owner[: max(0, len(whole) - n + 1)] == owner[n - 1 :]]
         shares[n] = float("nan") if not found.size else float((found >= 0).mean())
     # If a piece of n characters occurs in the source, so do all shorter ones: bisection finds the longest.
-    low, high, place = 0, len(text), (0, 0)
+    low, high, place = 0, max(map(len, texts)), (0, 0)
     while low < high:
         middle = (low + high + 1) // 2
-        found = occurrences(text, source, middle)
-        if (found >= 0).any():
-            start = int(np.argmax(found >= 0))
-            low, place = middle, (start, int(found[start]))
+        found = occurrences(whole, source, middle)
+        copies = np.flatnonzero((found >= 0) & (owner[: len(found)] == owner[middle - 1 :]))
+        if copies.size:
+            low, place = middle, (int(copies[0]), int(found[copies[0]]))
         else:
             high = middle - 1
     return Copied(shares, low, *place)

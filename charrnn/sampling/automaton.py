@@ -140,7 +140,7 @@ class _Builder:
 
 _CATEGORIES = {"DIGIT": r"\d", "SPACE": r"\s", "WORD": r"\w", "NOT_DIGIT": r"\D", "NOT_SPACE": r"\S", "NOT_WORD": r"\W"}
 _UNUSABLE = {
-    "AT": "an anchor inside the expression can never match",
+    "AT": "^ and $ are possible at its ends only, and \\b is not supported",
     "ASSERT": "look-around is not supported", "ASSERT_NOT": "look-around is not supported",
     "GROUPREF": "back-references are not supported", "GROUPREF_EXISTS": "back-references are not supported",
 }  # fmt: skip

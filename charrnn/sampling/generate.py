@@ -43,7 +43,7 @@ class StopConditions:
 
     def __post_init__(self) -> None:
         check_whole("length", self.length, low=0)
-        if isinstance(self.stop, str) or "" in self.stop:
+        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             raise SettingsError(f"stop: must be a tuple of texts, none of them empty, not {shown(self.stop)}")
 
     @property

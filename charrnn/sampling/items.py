@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import replace
 
-from charrnn.errors import SettingsError
+from charrnn.errors import SettingsError, shown
 from charrnn.runs.start import TextModel
 from charrnn.sampling.generate import Request, Sample, generate_samples
 
@@ -42,6 +42,9 @@ def generate_items(
     end = item_end(model)
     if request.stop.length < 1:
         raise SettingsError("an item needs a length of at least 1")
+    ids = model.vocabulary.encode(end, unknown="skip").tolist()
+    if not ids or not set(request.options.banned()).isdisjoint(ids):
+        raise SettingsError(f"items end with {shown(end)}, which {'is banned' if ids else 'the model does not know'}")
     stop = replace(request.stop, stop=(*request.stop.stop, end))
     prime = model.vocabulary.decode(request.prime)
     before = prime if isinstance(prime, str) else prime.decode("utf-8", "surrogateescape")
@@ -53,7 +56,8 @@ def generate_items(
         first += batch
         for sample in made:
             text = before + sample.text
-            whole = bool(sample.text) and sample.finish_reason != "length"
+            complete = sample.finish_reason == "match" if stop.constraint else sample.finish_reason != "length"
+            whole = bool(sample.text) and complete
             if whole and text not in known and not (unique and text in seen):
                 seen.add(text)
                 found += 1

@@ -216,6 +216,22 @@ class SamplingOptions:
             return False
         return active == tuple(name for name in ("top_k", "top_p", "temperature") if name in active)
 
+    def changed(self) -> tuple[str, ...]:
+        """The options that were given, other than bans."""
+        own = {"ban": (), "logit_bias": tuple(pair for pair in self.logit_bias if pair[1] != -math.inf)}
+        return tuple(f.name for f in fields(self) if own.get(f.name, getattr(self, f.name)) != f.default)
+
+    def idle(self) -> dict[str, str]:
+        """Options that were given but change nothing -> the option that would make them count."""
+        found, known = {}, declarations(type(self))
+        for name in self.changed():
+            declared = known[name]
+            if declared.filter and not (declared.switch or declared.window or self._is_on(declared.filter.name)):
+                found[name] = next(k for k, other in known.items() if other.filter is declared.filter and other.switch)
+        if "dynamic_exponent" in self.changed() and self.dynamic_temperature is None:
+            found["dynamic_exponent"] = "dynamic_temperature"
+        return found
+
     def banned(self) -> tuple[int, ...]:
         """Ids that are never drawn, from `ban` and from biases of minus infinity."""
         return tuple(sorted({*self.ban, *(key for key, value in self.logit_bias if value == -math.inf)}))
@@ -239,7 +255,11 @@ class SamplingOptions:
     def _check_dynamic_temperature(self) -> None:
         if self.dynamic_temperature is None:
             return
-        low, high = self.dynamic_temperature
+        try:
+            low, high = self.dynamic_temperature
+        except (TypeError, ValueError):
+            found = shown(self.dynamic_temperature)
+            raise SettingsError(f"dynamic_temperature: must be the lowest and the highest, not {found}") from None
         for value in (low, high):
             _check_range("dynamic_temperature", value, declarations(type(self))["temperature"])
         if low > high:
@@ -248,12 +268,14 @@ class SamplingOptions:
             raise SettingsError("dynamic_temperature: replaces temperature; give only one of them")
 
     def _check_ids(self) -> None:
-        for name in ("ban", "dry_breakers"):
-            if any(key < 0 for key in getattr(self, name)):
-                raise SettingsError(f"{name}: ids must not be negative")
-        keys = [key for key, _ in self.logit_bias]
-        if any(key < 0 for key in keys):
-            raise SettingsError("logit_bias: ids must not be negative")
+        try:
+            keys = [key for key, _ in self.logit_bias]
+        except (TypeError, ValueError):
+            found = shown(self.logit_bias)
+            raise SettingsError(f"logit_bias: must be pairs of an id and a number, not {found}") from None
+        for name, ids in (("ban", self.ban), ("dry_breakers", self.dry_breakers), ("logit_bias", keys)):
+            for key in ids:
+                check_whole(name, key, low=0)
         if len(set(keys)) < len(keys):
             raise SettingsError("logit_bias: a symbol is given twice")
         for _, value in self.logit_bias:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import charrnn as package
 from charrnn.api import TrainedModel
 from charrnn.cli import app
 from charrnn.cli.streams import mute
 from charrnn.evaluation.scoring import text_nats
+from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import ROOT, SENTENCES, Run, assert_one_line_error
 
 
@@ -117,7 +120,7 @@ def test_colours(charrnn_here: Run, runs: Path, monkeypatch: pytest.MonkeyPatch)
     assert charrnn_here(*words, "--color", "surprise").stdout == plain
 
 
-def test_ensembles(charrnn_here: Run, runs: Path) -> None:
+def test_ensembles(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
     done = charrnn_here("sample", runs / "a", runs / "b", "--seed", "3", "--length", "40")
     assert done.returncode == 0, done.stderr
     plain = ("--seed", "3", "--length", "40")
@@ -131,6 +134,15 @@ def test_ensembles(charrnn_here: Run, runs: Path) -> None:
     assert losses[2] < sum(losses[:2]) / 2  # -log is convex
     assert_one_line_error(charrnn_here("sample", runs / "a", runs / "other"), 4, "different vocabularies")
     assert_one_line_error(charrnn_here("eval", runs / "a", runs / "other"), 4, "different vocabularies")
+    apart = load_checkpoint(runs / "a" / "best.npz")
+    corpus = replace(apart.config.corpus, document_separator=" ")
+    save_checkpoint(tmp_path / "apart.npz", dataclasses.replace(apart, config=replace(apart.config, corpus=corpus)))
+    assert_one_line_error(charrnn_here("eval", runs / "a", "apart.npz"), 4, "end documents differently")
+    corpus = replace(apart.config.corpus, source="elsewhere.txt")
+    save_checkpoint(tmp_path / "moved.npz", dataclasses.replace(apart, config=replace(apart.config, corpus=corpus)))
+    for command in ("eval", "sample"):
+        copied = charrnn_here(command, runs / "a", "moved.npz", "--memorization")
+        assert_one_line_error(copied, 2, "trained on one text")
 
 
 def test_blanks_are_filled(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
@@ -143,6 +155,13 @@ def test_blanks_are_filled(charrnn_here: Run, runs: Path, tmp_path: Path) -> Non
     assert match, done.stdout
     (tmp_path / "none.txt").write_text("nothing")
     assert_one_line_error(charrnn_here("sample", runs / "a", "--fill", "none.txt"), 3, "no blank")
+    (tmp_path / "strange.txt").write_text("the {{word}} Ü {{word}}")
+    strange = charrnn_here("sample", runs / "a", "--fill", "strange.txt")
+    assert_one_line_error(strange, 3, "strange.txt", "Ü")
+    assert strange.stdout == ""  # not the first half
+    (tmp_path / "short.txt").write_text("the cat sat on the mat {{3}} the cat sat on the mat")
+    copies = charrnn_here("sample", runs / "a", "--fill", "short.txt", "--memorization", "--seed", "1")
+    assert int(copies.stderr.rstrip().split(": ")[-1].split()[0]) <= 3  # the user's own words are no copies
     assert_one_line_error(charrnn_here("sample", runs / "a", "--fill", "form.txt", "--prime", "x"), 2, "--prompt")
 
 
@@ -163,7 +182,7 @@ def test_a_conversation(charrnn_here: Run, runs: Path) -> None:
     assert second == expected.stdout[:-1]
     for part in (
         ":nonsense: no such command",
-        "top_k: must be",
+        ":top-k: must be",
         ":length: -1 is below 0",
         "presence-penalty -1.0",
         "Ü",
@@ -178,11 +197,20 @@ def test_flags_that_do_not_go_together(charrnn_here: Run, runs: Path) -> None:
         ("--interactive", "--beam", "2"), ("--beam", "2", "--best-of", "3"), ("--interactive", "--json"),
         ("--beam", "2", "--color", "entropy"), ("--prime", "a", "--prime-file", "b"), ("--json", "--color", "surprise"),
         ("--interactive", "--num-samples", "2"), ("--fill", "f", "--num-samples", "2"), ("--fill", "f", "--json"),
-        ("--fill", "f", "--stop-on-newline"), ("--fill", "f", "--interactive"),
+        ("--fill", "f", "--stop-on-newline"), ("--fill", "f", "--interactive"), ("--beam", "2", "--top-k", "3"),
+        ("--constrain", "a+", "--stop", "b"), ("--constrain", "a+", "--until-words", "1"),
+        ("--num-items", "2", "--stop", "e"), ("--beam", "2", "--logit-bias", "e=3"),
     ):  # fmt: skip
         assert_one_line_error(charrnn_here("sample", runs / "a", *words), 2, "cannot both be given")
     assert_one_line_error(charrnn_here("sample", runs / "a", "--beam", "2", "--stop", "ab"), 2, "single characters")
     assert_one_line_error(charrnn_here("sample", runs / "a", "--stop", ""), 2, "empty")
+    for words, needed in (
+        (("--length-penalty", "0.5"), "--beam"), (("--mirostat-eta", "0.2"), "--mirostat-tau"),
+        (("--xtc-threshold", "0.2"), "--xtc-probability"), (("--dynamic-exponent", "2"), "--dynamic-temperature"),
+    ):  # fmt: skip
+        assert_one_line_error(charrnn_here("sample", runs / "a", *words), 2, words[0], needed)
+    assert charrnn_here("sample", runs / "a", "--beam", "2", "--ban", "e", "--length", "5").returncode == 0
+    assert_one_line_error(charrnn_here("sample", runs / "a", "--num-items", "2"), 2, "items end with", "not know")
 
 
 ENOUGH = [

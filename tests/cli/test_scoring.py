@@ -84,6 +84,9 @@ def test_rank(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
     )
     by_total = json.loads(charrnn_here(*words, "--json", "--by", "total", "--top", "2").stdout)["candidates"]
     assert [c["nats"] for c in by_total] == sorted(c["nats"] for c in found)[:2]
+    skipped = ("rank", "-", runs / "a", "--unknown", "skip", "--by", "total")
+    last = charrnn_here(*skipped, stdin="☃☃\nthe cat\n").stdout.splitlines()[-1]
+    assert last.split("\t") == ["-", "-", "0", "☃☃"]
     assert charrnn_here("rank", "-", runs / "a", stdin="the cat\na dog\n").stdout.startswith("bits/char\t")
     primed = json.loads(charrnn_here(*words, "--json", "--prime", "the ").stdout)["candidates"]
     assert primed != found

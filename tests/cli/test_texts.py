@@ -89,6 +89,9 @@ def test_a_model_of_bytes_writes_bytes(charrnn_here: Run, folder: Path) -> None:
     assert found["samples"][0]["text"] == made.decode("utf-8", "replace")
     beams = json.loads(sampled_bytes(folder, "--beam", 2, "--length", 5, "--json"))["beams"]
     assert len(base64.b64decode(beams[0]["bytes"])) == 5
+    assert_one_line_error(charrnn_here("sample", "run", "--beam", 2, "--stop", r"\xe9\xe0"), 2, "single bytes")
+    unknown = ("sample", "run", "--beam", 2, "--length", 5, "--stop", "日")
+    assert charrnn_here(*unknown).returncode == 0
     primed = sampled_bytes(folder, "--length", 3, "--prime", "été", "--output-encoding", "latin-1")
     assert primed.startswith("été".encode("latin-1"))
     assert len(primed) == 6

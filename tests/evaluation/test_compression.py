@@ -273,6 +273,10 @@ def test_the_commands(charrnn_here: Run, config_file: Path, text_file: Path, tmp
     (tmp_path / "cut.crnn").write_bytes((tmp_path / "t.crnn").read_bytes()[:200])
     assert_one_line_error(charrnn_here("decompress", "a", "cut.crnn", "-o", "x"), 3, "cut.crnn")
     assert not (tmp_path / "x").exists()
+    for command, file in (("compress", text_file), ("decompress", tmp_path / "t.crnn")):
+        before = file.read_bytes()
+        assert_one_line_error(charrnn_here(command, "a", file, "-o", file), 2, file.name, "choose another --output")
+        assert file.read_bytes() == before
     assert_one_line_error(charrnn_here("compress", "a", "missing", "-o", "x"), 3, "missing")
     assert_one_line_error(charrnn_here("compress", "a", text_file, "-o", "no/where"), 2, "cannot be written")
     assert_one_line_error(charrnn_here("decompress", "a", "t.crnn", "-o", "no/where"), 2, "cannot be written")

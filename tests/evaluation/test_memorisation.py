@@ -34,13 +34,21 @@ def test_every_n_gram_against_substring_search(text: str, source: str, n: int) -
 
 @given(text=TEXTS, source=st.text(alphabet="abc", max_size=200))
 def test_the_longest_piece(text: str, source: str) -> None:
-    found = copied(ids(text), ids(source), lengths=(1, 3))
+    found = copied([ids(text)], ids(source), lengths=(1, 3))
     pieces = {text[i:j] for i in range(len(text)) for j in range(i + 1, len(text) + 1)}
     assert found.longest == max((len(p) for p in pieces if p in source), default=0)
     piece = text[found.start : found.start + found.longest]
     assert source[found.source_start : found.source_start + found.longest] == piece
     if len(text) < 3:
         assert math.isnan(found.shares[3])
+
+
+def test_pieces_lie_within_one_text() -> None:
+    found = copied([ids("abca"), ids(""), ids("bccc")], ids("aabcccb"), lengths=(2, 3, 5))
+    assert (found.longest, found.start, found.source_start) == (4, 4, 2)  # not "abccc"
+    assert found.shares[2] == pytest.approx(5 / 6)
+    assert found.shares[3] == pytest.approx(3 / 4)
+    assert math.isnan(found.shares[5])
 
 
 def test_pieces_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

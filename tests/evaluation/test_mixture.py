@@ -222,6 +222,9 @@ def test_the_commands(charrnn_here: Run, config_file: Path, tmp_path: Path) -> N
     report = json.loads(charrnn_here("eval", "a", "--ngram", "--json").stdout)
     best = min(report["loss"], report["baselines"]["ngram"] * math.log(2))  # of counts, which know this text by heart
     assert 0.5 * best < report["mixture"]["loss"] < best
+    each = json.loads(charrnn_here("eval", "a", "--ngram", "--per-char", "json").stdout)["characters"]
+    total = report["mixture"]["loss"] * report["characters"]
+    assert sum(c["nats"] for c in each[1:]) == pytest.approx(total, abs=each[0]["nats"] or 1e-3)
     shown = charrnn_here("eval", "a", "--ngram", "--split", "test").stdout
     assert "mixed with order" in shown
     model = load(tmp_path / "a").with_ngram()

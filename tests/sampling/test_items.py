@@ -63,6 +63,15 @@ def test_unique_and_unknown_items() -> None:
     assert "aba" not in texts
     with pytest.raises(SettingsError, match="at least 1"):
         list(generate_items(model, Request(stop=StopConditions(0)), 1))
+    with pytest.raises(SettingsError, match=r"items end with '\\n', which is banned"):
+        list(generate_items(model, Request(options=SamplingOptions(ban=tuple(model.vocabulary.encode("\n")))), 1))
+
+
+def test_items_match_their_expression_as_a_whole() -> None:
+    model = unigram({"a": 0.5, "b": 0.2, "\n": 0.3})
+    expression = Constraint("a+\nb", model.vocabulary)
+    found = list(generate_items(model, Request(stop=StopConditions(9, constraint=expression)), 3))
+    assert [s.text for s in found if s.finish_reason != "match"] == []
 
 
 def constrained(expression: str, count: int = 600, length: int = 30, **probabilities: float) -> list[str]:

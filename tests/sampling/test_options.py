@@ -37,7 +37,7 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"dry_base": 0.9}, "dry_base: must be between 1 and 1,000,000, not 0.9"),
     ({"dry_allowed_length": 0}, "dry_allowed_length: must be between 1 and 1,000,000, not 0"),
     ({"dry_window": -5}, "dry_window: must be between 0 and 1,000,000, not -5"),
-    ({"dry_breakers": (-1,)}, "dry_breakers: ids must not be negative"),
+    ({"dry_breakers": (-1,)}, "dry_breakers: must be a whole number, 0 or more, not -1"),
     ({"xtc_probability": 2.0}, "xtc_probability: must be between 0 and 1, not 2.0"),
     (
         {"xtc_threshold": 0.0},
@@ -45,9 +45,12 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ),
     ({"logit_bias": ((1, math.inf),)}, "logit_bias: must be between -1,000,000 and 1,000,000, not inf"),
     ({"logit_bias": ((1, math.nan),)}, "logit_bias: must be between -1,000,000 and 1,000,000, not nan"),
-    ({"logit_bias": ((-1, 1.0),)}, "logit_bias: ids must not be negative"),
+    ({"logit_bias": ((-1, 1.0),)}, "logit_bias: must be a whole number, 0 or more, not -1"),
     ({"logit_bias": ((1, 1.0), (1, 2.0))}, "logit_bias: a symbol is given twice"),
-    ({"ban": (-1,)}, "ban: ids must not be negative"),
+    ({"ban": (-1,)}, "ban: must be a whole number, 0 or more, not -1"),
+    ({"ban": "e"}, "ban: must be a whole number, 0 or more, not 'e'"),
+    ({"logit_bias": {5: 1.0}}, "logit_bias: must be pairs of an id and a number, not {5: 1.0}"),
+    ({"dynamic_temperature": (1,)}, "dynamic_temperature: must be the lowest and the highest, not (1,)"),
     ({"dynamic_temperature": (1.0, 0.5)}, "dynamic_temperature: the lowest, 1.0, is above the highest, 0.5"),
     ({"dynamic_temperature": (-1.0, 0.5)}, "dynamic_temperature: must be a finite number, 0 or more, not -1.0"),
     ({"dynamic_temperature": (0.5, math.nan)}, "dynamic_temperature: must be a finite number, 0 or more, not nan"),
@@ -91,6 +94,16 @@ def test_the_bounds_themselves_are_allowed() -> None:
     assert SamplingOptions(dynamic_temperature=(0.5, 0.5)).active() == ("temperature",)
 
 
+def test_options_that_change_nothing_name_what_they_need() -> None:
+    assert SamplingOptions(0.7, mirostat_eta=0.2, dry_base=2.0, dynamic_exponent=2.0, penalty_window=5).idle() == {
+        "dynamic_exponent": "dynamic_temperature", "dry_base": "dry_multiplier", "mirostat_eta": "mirostat_tau",
+    }  # fmt: skip
+    needed = SamplingOptions(mirostat_tau=2.0, mirostat_eta=0.2, dynamic_temperature=(0.5, 1.5), dynamic_exponent=2.0)
+    assert needed.idle() == {}
+    assert SamplingOptions(ban=(1,), logit_bias=((2, -math.inf),)).changed() == ()
+    assert SamplingOptions(top_k=3, logit_bias=((2, 1.0),)).changed() == ("top_k", "logit_bias")
+
+
 def test_the_defaults_are_neutral_and_the_order_is_llama_cpps() -> None:
     assert SamplingOptions().active() == ()
     assert package.SamplerOptions is SamplingOptions
@@ -130,7 +143,7 @@ def test_characters_become_ids() -> None:
     assert bias(r"\\=1") == bias("\\=1") == ((found["\\"], 1.0),)
     assert bias(r"\xe9=1") == bias("é=1") == ((found["é"], 1.0),)
     assert bias(r"\u2603=1") == bias(r"\U00002603=1") == ((found["☃"], 1.0),)
-    flags = SamplingFlags(ban=r"ab\nzzz", dry_breakers=r"\n", order="top-k, min_p,dry,bias")
+    flags = SamplingFlags(ban=r"ab\nzzz", dry_multiplier=0.5, dry_breakers=r"\n", order="top-k, min_p,dry,bias")
     options = flags.options(vocabulary)
     assert options.ban == (found["a"], found["b"], found["\n"])  # no model writes characters it does not know
     assert options.dry_breakers == (found["\n"],)

@@ -48,7 +48,7 @@ def compress(
 
     loaded = load(checkpoint)
     data = read_named(file)
-    _check_folder(output)
+    _check_output(output, file)
     if ngram:
         loaded = with_ngram(loaded, corpus)
     start = loaded.text_model.starts[0]
@@ -86,7 +86,7 @@ def decompress(
 
     loaded = load(checkpoint)
     packed = read_named(file)
-    _check_folder(output)
+    _check_output(output, file)
     with naming(file):
         if longest := codec.longest_ngram(packed):
             loaded = with_ngram(loaded, corpus, longest=longest)
@@ -100,10 +100,12 @@ def decompress(
         tell(f"wrote {output}, {len(data):,} bytes")
 
 
-def _check_folder(output: Path) -> None:
+def _check_output(output: Path, file: Path) -> None:
     """Better now than after minutes of work."""
     from charrnn.errors import SettingsError
 
+    if output.exists() and output.samefile(file):
+        raise SettingsError(f"{output}: would be replaced by what is made from it", hint="choose another --output")
     if not output.parent.is_dir():
         raise SettingsError(f"{output}: cannot be written: there is no directory {output.parent}")
 

@@ -15,6 +15,7 @@ from charrnn.cli.text_options import Corpus, Ngram, Unknown, parts_of, with_ngra
 if TYPE_CHECKING:
     from charrnn.api import TrainedModel
     from charrnn.evaluation.loss import Score
+    from charrnn.evaluation.mixture import FloatArray, Mixture
     from charrnn.evaluation.reading import Around
     from charrnn.nn.params import IdArray
     from charrnn.runs.checkpoint import Checkpoint
@@ -83,6 +84,7 @@ def evaluate(
     """
     from charrnn.api import load
     from charrnn.cli.output import write_json
+    from charrnn.cli.views.memorised import check_one_text
     from charrnn.cli.views.progress import byte_progress
     from charrnn.config.schema import source_name
     from charrnn.runs.kernels import speed_up_reading
@@ -94,6 +96,8 @@ def evaluate(
     )
     paths = chosen(checkpoints)
     model = load(*paths)
+    if memorisation:
+        check_one_text(model)
     loaded = model.checkpoints[0]
     parts = parts_of(loaded, corpus) if text is None or baselines or memorisation else None
     if text is None:
@@ -108,10 +112,11 @@ def evaluate(
     around: Around = {"separator": separator_ids(loaded.config.corpus, loaded.vocabulary), "before": before}
     with byte_progress("compiling kernels", "kernel") as tick:
         speed_up_reading(model.checkpoints, model.models, len(ids), tick=tick)
+    weighed_here = text is None and split is Split.val
     if per_char or per_line or surprising:
-        _closely(model, ids, around, per_char, surprising, as_json=as_json)
+        _closely(model, ids, around, per_char, surprising, weighed_here=weighed_here, as_json=as_json)
         return
-    score, mixed = _scores(model, ids, around, weighed_here=text is None and split is Split.val)
+    score, mixed = _scores(model, ids, around, weighed_here=weighed_here)
     report: dict[str, Any] = {
         "checkpoint": " + ".join(map(str, paths)), "text": name, "characters": score.characters, "loss": score.loss,
         "nats": score.nats, "bits_per_char": score.bits_per_char, "perplexity": score.perplexity,
@@ -126,7 +131,7 @@ def evaluate(
     if memorisation:
         from charrnn.cli.views.memorised import memorised
 
-        report["memorisation"] = memorised(loaded, parts or parts_of(loaded, corpus))
+        report["memorisation"] = memorised(model, parts or parts_of(loaded, corpus))
     if baselines:
         from charrnn.evaluation.baselines import baselines as measured
 
@@ -161,7 +166,7 @@ def _check_together(
 
 def _closely(
     model: TrainedModel, ids: IdArray, around: Around, per_char: PerCharacter | None, count: int | None, *,
-    as_json: bool,
+    weighed_here: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Characters, positions or lines instead of the whole."""
     from charrnn.cli.views import scores as scored
@@ -169,7 +174,7 @@ def _closely(
 
     nats = character_nats(model.models, ids, **around)
     if model.mixture is not None:
-        nats[1:] = model.mixture.nats(nats[1:], ids)
+        nats[1:] = _mixed(model.mixture, nats[1:], ids, weighed_here=weighed_here)
     if per_char is not None:
         scored.per_character(model, ids, nats, per_char.value)
     elif count:
@@ -188,7 +193,6 @@ def _scores(model: TrainedModel, ids: IdArray, around: Around, *, weighed_here: 
         weighed_here: the counts were weighed on this very text, so each half of it gets the weights of the other.
     """
     from charrnn.evaluation.loss import Score, evaluate, mixed_surprisals
-    from charrnn.evaluation.mixture import cross_fitted
 
     built, mixture = model.models, model.mixture
     if len(built) == 1 and mixture is None:
@@ -197,8 +201,15 @@ def _scores(model: TrainedModel, ids: IdArray, around: Around, *, weighed_here: 
     alone = Score(float(nats.sum()), nats.size)
     if mixture is None:
         return alone, None
-    both = cross_fitted(mixture.ngram, nats, ids) if weighed_here else mixture.nats(nats, ids)
+    both = _mixed(mixture, nats, ids, weighed_here=weighed_here)
     return alone, Score(float(both.sum()), both.size)
+
+
+def _mixed(mixture: Mixture, nats: FloatArray, ids: IdArray, *, weighed_here: bool) -> FloatArray:
+    """(N - 1,) nats with the counts; see `_scores`."""
+    from charrnn.evaluation.mixture import cross_fitted
+
+    return cross_fitted(mixture.ngram, nats, ids) if weighed_here else mixture.nats(nats, ids)
 
 
 def _numbers(score: Score) -> dict[str, float]:

@@ -43,6 +43,7 @@ def rank(
     from charrnn.cli.output import write_json
     from charrnn.cli.views.table import print_table
     from charrnn.errors import DataError
+    from charrnn.evaluation.loss import Score
     from charrnn.evaluation.scoring import candidate_nats
     from charrnn.runs.text import read_text
 
@@ -62,14 +63,18 @@ def rank(
     ends = 0 if end is None else len(end)  # the end of a document is scored, and counts
     nats = candidate_nats(model.text_model, before, candidates, end=end)
     rows: list[dict[str, Any]] = [
-        {"text": line if isinstance(line, str) else line.decode("utf-8", "replace"), "characters": len(ids),
-         "nats": x, "bits_per_char": x / (len(ids) + ends) / math.log(2) if len(ids) + ends else math.nan}
+        {"text": line if isinstance(line, str) else line.decode("utf-8", "replace"), "characters": len(ids) + ends,
+         "nats": x, "bits_per_char": Score(x, len(ids) + ends).bits_per_char}
         for line, ids, x in zip(lines, candidates, nats, strict=True)
     ]  # fmt: skip
     key = "nats" if by is By.total else "bits_per_char"
-    rows = sorted(rows, key=lambda row: row[key] if row[key] == row[key] else math.inf)[:top]
+    rows = sorted(rows, key=lambda row: row[key] if row["characters"] else math.inf)[:top]
     if as_json:
         write_json({"by": by.value, "candidates": rows})
         return
-    shown = [(f"{r['bits_per_char']:.3f}", f"{r['nats']:.2f}", str(r["characters"]), str(r["text"])) for r in rows]
+    shown = [
+        (*((f"{r['bits_per_char']:.3f}", f"{r['nats']:.2f}") if r["characters"] else ("-", "-")), str(r["characters"]),
+         str(r["text"]))
+        for r in rows
+    ]  # fmt: skip
     print_table(name, ("bits/char", "nats", "characters", "candidate"), shown, text="candidate")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.arguments import Checkpoints, chosen
-from charrnn.cli.commands.sampling.flags import PANEL, SamplingFlags, with_sampling_flags
+from charrnn.cli.commands.sampling.flags import PANEL, SamplingFlags, characters, with_sampling_flags
 from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus, Ngram, Unknown, with_ngram
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from charrnn.sampling.generate import StopConditions
     from charrnn.sampling.options import SamplingOptions
 
+_LENGTH_PENALTY = 1.0
 EXAMPLE = 'Example: charrnn sample checkpoints/quickstart --temperature 0.7 --length 300 --prompt "The "'
 # Panels of the help, with their options in the order of use. `--help` shows the common ones, `--help-all` all.
 PANELS = {
@@ -102,7 +103,7 @@ def sample(
     beam: Annotated[int, typer.Option(min=0, help="Beam search with this many beams (deterministic).")] = 0,
     length_penalty: Annotated[
         float, typer.Option(min=0.0, help="Beam score: 1 ranks by mean log-probability per character, 0 by total.")
-    ] = 1.0,
+    ] = _LENGTH_PENALTY,
     separator: Annotated[str, typer.Option(help="Line to write between two samples.")] = "---",
     unknown: Annotated[
         Unknown, typer.Option(help="What to do with prompt characters that the model does not know.")
@@ -149,16 +150,24 @@ def sample(
     from charrnn.api import load
     from charrnn.cli.byte_output import keep_bytes, typed
     from charrnn.cli.commands.sampling import job as jobs
+    from charrnn.cli.views.memorised import check_one_text
 
     _check_together(locals())
     loaded = load(*chosen(checkpoints, quiet=quiet), cold=cold)
+    if memorisation:
+        check_one_text(loaded)
     if ngram:
         loaded = with_ngram(loaded, corpus)
     encoding = keep_bytes(loaded.vocabulary, output_encoding)
-    stop = [typed(text, loaded.vocabulary, encoding, what="--stop") for text in stop or []]
+    stop = [
+        "".join(characters(typed(text, loaded.vocabulary, encoding, what="--stop"), loaded.vocabulary.encoding))
+        for text in stop or []
+    ]
     if prompt not in (None, "-"):
         prompt = typed(loaded.rules.convert(prompt), loaded.vocabulary, encoding, what="--prompt")
     options = flags.options(loaded.vocabulary)
+    if beam:
+        _check_beam(options)
     constraint = None if constrain is None else _constraint(constrain, loaded.vocabulary, options)
     job = jobs.Job(
         loaded, options, _prompt_ids(prompt, prompt_file, loaded.vocabulary, unknown.value, loaded.rules),
@@ -214,20 +223,31 @@ def _check_together(given: dict[str, object]) -> None:
             "until_words", "as_json",
         ),
         "beam": ("best_of", "constrain", "until_words", "colour"),
-        "num_items": ("num_samples", "best_of", "colour"),
+        "num_items": ("num_samples", "best_of", "colour", "stop", "stop_on_newline", "until_words"),
+        "constrain": ("stop", "stop_on_newline", "until_words"),
         "as_json": ("colour",),
     }  # fmt: skip
     spelled = {"as_json": "json", "colour": "color"}
-    for name in (*whole, "as_json"):
-        others = (*refused[name], *(other for other in whole if name in whole and other != name))
+    for name, incompatible in refused.items():
+        others = (*incompatible, *(other for other in whole if name in whole and other != name))
         if given[name] and (found := [other for other in others if given[other]]):
             flags = [spelled.get(option, option).replace("_", "-") for option in (name, found[0])]
             raise SettingsError(f"--{flags[0]} and --{flags[1]} cannot both be given")
+    if given["length_penalty"] != _LENGTH_PENALTY and not given["beam"]:
+        raise SettingsError("--length-penalty needs --beam")
     for name in ("unique", "not_in_training"):
         if given[name] and not given["num_items"]:
             raise SettingsError(f"--{name.replace('_', '-')} needs --num-items")
-    if given["beam"] and any(len(text) != 1 for text in _unescaped(given["stop"] or [])):  # type: ignore[arg-type]
-        raise SettingsError("--beam ends at single characters only: --stop of one character, or --stop-on-newline")
+
+
+def _check_beam(options: SamplingOptions) -> None:
+    from charrnn.errors import SettingsError
+
+    for name in options.changed():
+        raise SettingsError(
+            f"--beam and --{name.replace('_', '-')} cannot both be given",
+            hint="beams follow the model's own probabilities; only --ban applies to them",
+        )
 
 
 def _stop_conditions(
@@ -236,7 +256,7 @@ def _stop_conditions(
     from charrnn.errors import SettingsError
     from charrnn.sampling.generate import StopConditions
 
-    stops = _unescaped(stop) + (["\n"] if newline else [])
+    stops = stop + (["\n"] if newline else [])
     if "" in stops:
         raise SettingsError("--stop must not be empty")
     return StopConditions(length, tuple(stops), words, constraint)
@@ -246,13 +266,6 @@ def _constraint(expression: str, vocabulary: Vocabulary, options: SamplingOption
     from charrnn.sampling.constraint import Constraint
 
     return Constraint(expression, vocabulary, banned=options.banned())
-
-
-def _unescaped(texts: list[str]) -> list[str]:
-    escapes = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
-    import re
-
-    return [re.sub(r"\\[nt\\]", lambda m: escapes[m[0]], text) for text in texts]
 
 
 def _prompt_ids(

@@ -5,38 +5,54 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from charrnn.api import TrainedModel
+    from charrnn.data.vocabulary import Vocabulary
     from charrnn.nn.params import IdArray
-    from charrnn.runs.checkpoint import Checkpoint
 
 CHARACTERS = 5000
 _SEED = 1
 
 
-def memorised(loaded: Checkpoint, parts: dict[str, IdArray]) -> dict[str, Any]:
+def check_one_text(model: TrainedModel) -> None:
+    """Refuse to look for copies where several models have read different texts.
+
+    Raises:
+        SettingsError: they have.
+    """
+    from charrnn.errors import SettingsError
+
+    if len({c.config.corpus.sources for c in model.checkpoints}) > 1:
+        raise SettingsError("--memorization needs models that were trained on one text", hint="take them one by one")
+
+
+def memorised(model: TrainedModel, parts: dict[str, IdArray]) -> dict[str, Any]:
     """What a text generated at temperature 1 shares with the training part.
 
     Next to it, the same for real text that the model has not seen: the level without any copying.
     """
     import numpy as np
 
-    from charrnn.runs.start import text_model
     from charrnn.sampling.generate import Request, StopConditions, draw_ids
 
-    model = text_model([loaded], [loaded.build_model()])
-    steps = draw_ids(model, Request(seed=_SEED, stop=StopConditions(CHARACTERS)))
-    made = np.concatenate([ids.copy() for ids in steps]).astype(loaded.vocabulary.dtype)
-    out = {"characters": CHARACTERS, "generated": facts(made, parts["train"], loaded)}
+    steps = draw_ids(model.text_model, Request(seed=_SEED, stop=StopConditions(CHARACTERS)))
+    made = np.concatenate([ids.copy() for ids in steps]).astype(model.vocabulary.dtype)
+    out = {"characters": CHARACTERS, "generated": facts([made], parts["train"], model.vocabulary)}
     if len(parts["val"]) > 1:
-        out["unseen_text"] = facts(np.asarray(parts["val"][:CHARACTERS]), parts["train"], loaded)
+        unseen = np.asarray(parts["val"][:CHARACTERS])
+        out["unseen_text"] = facts([unseen], parts["train"], model.vocabulary)
     return out
 
 
-def facts(text: IdArray, source: IdArray, loaded: Checkpoint) -> dict[str, Any]:
+def facts(texts: Sequence[IdArray], source: IdArray, vocabulary: Vocabulary) -> dict[str, Any]:
     """The numbers, and the longest piece itself."""
+    import numpy as np
+
     from charrnn.evaluation.memorisation import copied
 
-    found = copied(text, source)
-    piece = loaded.vocabulary.decode(text[found.start : found.start + found.longest])
+    found = copied(texts, source)
+    piece = vocabulary.decode(np.concatenate(texts)[found.start : found.start + found.longest])
     return {
         "shares": {str(n): share for n, share in found.shares.items()},
         "longest": found.longest,

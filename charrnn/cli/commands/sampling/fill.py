@@ -33,18 +33,21 @@ def fill_in(job: Job, data: bytes, name: str, unknown: str) -> None:
     text = read if isinstance(read, str) else read.decode("utf-8", "surrogateescape")
     if not _BLANK.search(text):
         raise DataError(f"{name}: no blanks found", hint="write {{line}}, {{word}} or {{40}} where text is missing")
+    encode = job.model.vocabulary.encode
+    encode(_BLANK.sub("", text), what=name, unknown=unknown)  # what is wrong is said before anything is written
     put, before, end = job.writer(), "", 0
     for number, blank in enumerate(_BLANK.finditer(text)):
         literal = text[end : blank.start()]
         put(literal)
         before, end = before + literal, blank.end()
-        prime = job.model.vocabulary.encode(before, what=name, unknown=unknown)
+        prime = encode(before, what=name, unknown=unknown)
         wanted = job.request(prime=prime, seed=job.seed + number, stop=_until(job, blank[1]))
+        job.texts.append("")
         for _, character in generate(job.model.text_model, wanted):
             put(character.text)
-            before += character.text
+            job.texts[-1] += character.text
+        before += job.texts[-1]
     put(text[end:])
-    job.texts.append(before + text[end:])
 
 
 def _until(job: Job, kind: str) -> StopConditions:

@@ -47,7 +47,10 @@ class SamplingFlags:
             flag, typed = f"--{name.replace('_', '-')}", self.values[name]
             values[name] = _READERS[declared.kind](flag, typed, vocabulary)
         try:
-            return self.kind(**values)
+            options = self.kind(**values)
+            for name, needed in options.idle().items():
+                raise SettingsError(f"{name}: changes nothing without --{needed.replace('_', '-')}")
+            return options
         except SettingsError as error:  # settings begin with their name; here it is a flag's
             name, _, rest = error.message.partition(":")
             hint = error.hint and error.hint.replace("_", "-")
@@ -94,7 +97,7 @@ def with_sampling_flags(
 
 def _ids(flag: str, text: str, vocabulary: Vocabulary) -> tuple[int, ...]:
     # Characters that the model does not have cannot be written anyway.
-    symbols = [_symbol(flag, character, vocabulary) for character in _characters(text, vocabulary.encoding)]
+    symbols = [_symbol(flag, character, vocabulary) for character in characters(text, vocabulary.encoding)]
     return tuple(symbol for symbol in symbols if symbol is not None)
 
 
@@ -115,16 +118,16 @@ def _biases(flag: str, texts: list[str] | None, vocabulary: Vocabulary) -> tuple
 
 def _bias(flag: str, text: str, vocabulary: Vocabulary) -> tuple[int, float]:
     spelled, equals, number = text.rpartition("=")
-    characters = _characters(spelled, vocabulary.encoding)
+    symbols = characters(spelled, vocabulary.encoding)
     try:
         value = float(number)
     except ValueError:
         value = None
-    if not equals or len(characters) != 1 or value is None:
+    if not equals or len(symbols) != 1 or value is None:
         raise SettingsError(f"{flag}: {shown(text)} is not a character, =, and a number, as in 'e=-2.5'")
-    symbol = _symbol(flag, characters[0], vocabulary)
+    symbol = _symbol(flag, symbols[0], vocabulary)
     if symbol is None:
-        raise SettingsError(f"{flag}: the model has no {shown(characters[0])}")
+        raise SettingsError(f"{flag}: the model has no {shown(symbols[0])}")
     return symbol, value
 
 
@@ -142,7 +145,7 @@ def _names(flag: str, text: str | None, vocabulary: Vocabulary) -> tuple[str, ..
     return None if text is None else tuple(name.strip().replace("-", "_") for name in text.split(","))
 
 
-def _characters(text: str, encoding: str) -> list[str]:
+def characters(text: str, encoding: str) -> list[str]:
     r"""A text character by character, with \n, \t, \r, \\, \xff, \uffff and \U0010ffff read as in Python."""
 
     def read(spelled: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import fields, replace
 from typing import Any
@@ -45,9 +46,14 @@ def converse(job: Job, unknown: str) -> None:
                 stream(job)
                 job.seed += 1
         except CharRNNError as error:
-            tell(error.message, *([f"  hint: {error.hint}"] if error.hint else []))
+            tell(_with_flags(error.message), *([f"  hint: {_with_flags(error.hint)}"] if error.hint else []))
         except KeyboardInterrupt:  # of a text that grows too long: the next one, please
             write("\n")
+
+
+def _with_flags(text: str) -> str:
+    """A message with the flags of this command for the arguments that the library names."""
+    return re.sub(r"`([a-z_]+)`", lambda found: "--" + found[1].replace("_", "-"), text)
 
 
 def _line() -> str | None:
@@ -78,7 +84,10 @@ def _command(job: Job, text: str) -> None:
     elif key in numbers:
         number = _number(name, value, whole=isinstance(numbers[key], int))
         changed: dict[str, Any] = {key: number}
-        job.options = replace(job.options, **changed)
+        try:
+            job.options = replace(job.options, **changed)
+        except SettingsError as error:
+            raise SettingsError(error.message.replace(key, f":{name}", 1), hint=error.hint) from None
     else:
         raise SettingsError(f":{name}: no such command or setting", hint=":help lists them")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -191,10 +192,9 @@ def write_beams(job: Job, width: int, penalty: float, *, as_json: bool) -> None:
     from charrnn.sampling.beam import beam_search
 
     vocabulary = job.model.vocabulary
-    ends = [int(k) for text in job.stop.stop for k in vocabulary.encode(text, what="--stop", unknown="skip")]
     found = beam_search(
         job.model.text_model, job.prime, length=job.stop.length, width=max(width, job.count), length_penalty=penalty,
-        ends=ends, banned=job.options.banned(),
+        ends=_ends(job), banned=job.options.banned(),
     )[: job.count]  # fmt: skip
     beams = []
     for hypothesis in found:
@@ -215,12 +215,27 @@ def write_beams(job: Job, width: int, penalty: float, *, as_json: bool) -> None:
         put((f"{job.separator}\n" if index else "") + job.shown_prime + text + "\n")
 
 
+def _ends(job: Job) -> list[int]:
+    """Ids at which a beam ends."""
+    from charrnn.errors import DataError, SettingsError
+
+    ends = []
+    for text in job.stop.stop:
+        with contextlib.suppress(DataError):  # it holds what the model cannot write
+            ends.append(job.model.vocabulary.encode(text))
+    if any(len(ids) > 1 for ids in ends):
+        unit = "bytes" if job.of_bytes else "characters"
+        raise SettingsError(f"--beam ends at single {unit} only", hint="a shorter --stop, or --stop-on-newline")
+    return [int(ids[0]) for ids in ends]
+
+
 def tell_copied(job: Job, corpus: list[str] | None = None) -> None:
     """On standard error: which share of all samples' n-grams the model has seen."""
     from charrnn.cli.text_options import parts_of
     from charrnn.cli.views.memorised import facts, percent
 
-    loaded = job.model.checkpoints[0]
-    found = facts(loaded.vocabulary.encode("".join(job.texts)), parts_of(loaded, corpus)["train"], loaded)
+    vocabulary, source = job.model.vocabulary, parts_of(job.model.checkpoints[0], corpus)["train"]
+    found = facts([vocabulary.encode(text) for text in job.texts] or [source[:0]], source, vocabulary)
     shares = ", ".join(f"{percent(share)} of {n}" for n, share in found["shares"].items() if share == share)
-    tell(f"n-grams that occur in the training text: {shares} characters; longest piece: {found['longest']} characters")
+    said = f"n-grams that occur in the training text: {shares} characters; " if shares else "of the training text, "
+    tell(f"{said}longest piece: {found['longest']} characters")
