@@ -90,7 +90,8 @@ def test_rank(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
     assert charrnn_here("rank", "-", runs / "a", stdin="the cat\na dog\n").stdout.startswith("bits/char\t")
     primed = json.loads(charrnn_here(*words, "--json", "--prime", "the ").stdout)["candidates"]
     assert primed != found
-    assert_one_line_error(charrnn_here("rank", "c.txt", runs / "a"), 3, "c.txt", "'z'")
+    assert_one_line_error(charrnn_here("rank", "c.txt", runs / "a"), 3, "c.txt, line 1:", "'z'")
+    assert_one_line_error(charrnn_here("rank", "-", runs / "a", stdin="the cat\n\na ☃\n"), 3, ", line 3:", "'☃'", "2")
     assert_one_line_error(charrnn_here("rank", "none.txt", runs / "a"), 3, "none.txt")
     assert_one_line_error(charrnn_here("rank", "-", runs / "a", stdin="\n"), 3, "no candidates")
 

@@ -53,11 +53,12 @@ def rank(
         raise DataError(f"{file}: a directory", hint="the file of candidates comes first: charrnn rank FILE CKPT")
     model = load(*chosen(checkpoints))
     name, text = read_text(file, model.rules)
-    newline = b"\n" if isinstance(text, bytes) else "\n"
-    lines = [line for line in text.split(newline) if line.strip()]  # type: ignore[arg-type]
-    if not lines:
+    lines: list[Any] = list(text.split(b"\n") if isinstance(text, bytes) else text.split("\n"))
+    numbered = {k: line for k, line in enumerate(lines, 1) if line.strip()}
+    if not numbered:
         raise DataError(f"{name}: no candidates found", hint="write one per line")
-    candidates = [model.vocabulary.encode(line, what=name, unknown=unknown.value) for line in lines]
+    encode = model.vocabulary.encode
+    candidates = [encode(line, what=f"{name}, line {k}", unknown=unknown.value) for k, line in numbered.items()]
     before = model.vocabulary.encode(model.rules.convert(prompt), what="--prompt", unknown=unknown.value)
     end = model.text_model.separator
     ends = 0 if end is None else len(end)  # the end of a document is scored, and counts
@@ -65,7 +66,7 @@ def rank(
     rows: list[dict[str, Any]] = [
         {"text": line if isinstance(line, str) else line.decode("utf-8", "replace"), "characters": len(ids) + ends,
          "nats": x, "bits_per_char": Score(x, len(ids) + ends).bits_per_char}
-        for line, ids, x in zip(lines, candidates, nats, strict=True)
+        for line, ids, x in zip(numbered.values(), candidates, nats, strict=True)
     ]  # fmt: skip
     key = "nats" if by is By.total else "bits_per_char"
     rows = sorted(rows, key=lambda row: row[key] if row["characters"] else math.inf)[:top]
