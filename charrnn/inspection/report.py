@@ -6,6 +6,7 @@ import base64
 import importlib.resources
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def units_data(name: str, text: str, trace: Trace) -> dict[str, Any]:
+def units_data(name: str, text: Sequence[str], trace: Trace) -> dict[str, Any]:
     """A text with all activations that fit, of 4 bits in base64: h of every layer, tanh(c), gates from shut to open.
 
     The text is cut where not even the states of all layers would fit.

@@ -14,7 +14,7 @@ import pytest
 
 from charrnn.cli.commands.inspected import inspected
 from charrnn.cli.views import progress as progress_view
-from charrnn.cli.views.inspection import show_memory
+from charrnn.cli.views.inspection import show_embeddings, show_memory
 from charrnn.cli.views.progress import Progress
 from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
@@ -72,6 +72,34 @@ def test_every_view_writes_a_table_and_json(charrnn_here: Run, run: Path, tmp_pa
         assert len(shown.stdout) > 50
         assert "\x1b" not in shown.stdout
         assert json.loads(data.stdout)[key]
+
+
+def test_bytes_are_shown_as_elsewhere(charrnn_here: Run, byte_run: Path, tmp_path: Path) -> None:
+    bytes_of = {f"\\x{value:02x}" for value in "à éùê".encode() if value > 0x7F}
+    points = json.loads(charrnn_here("inspect", "embeddings", byte_run, "--json").stdout)["symbols"]
+    assert {p["symbol"] for p in points if p["class"] == "byte above 0x7f"} == bytes_of
+    assert sum(len(p["symbol"]) > 1 for p in points) == len(bytes_of)
+    assert any(name in charrnn_here("inspect", "embeddings", byte_run).stdout for name in bytes_of)
+    found = json.loads(charrnn_here("inspect", "predictions", byte_run, "--length", 40, "--json").stdout)
+    assert {p["symbol"] for p in found["predictions"]} & bytes_of
+    unit = json.loads(charrnn_here("inspect", "units", byte_run, "--length", 40, "--json").stdout)
+    assert len(unit["symbols"]) == len(unit["values"]) == 40
+    assert "".join(unit["symbols"]) == unit["text"]
+    assert "\\xc3" in unit["symbols"]
+    assert charrnn_here("inspect", "units", byte_run, "--length", 40, "-o", "u.html").returncode == 0
+    (text,) = page_data((tmp_path / "u.html").read_text(encoding="utf-8"))["texts"]  # type: ignore[misc]
+    assert text["text"] == unit["symbols"]
+    kinds = json.loads(charrnn_here("inspect", "errors", byte_run, "--json").stdout)["kind of character"]
+    assert {kind["name"] for kind in kinds} == {"letter", "blank", "punctuation", "line end", "byte above 0x7f"}
+
+
+def test_a_name_without_room_is_a_dot_on_the_map(capsys: pytest.CaptureFixture[str]) -> None:
+    at = {"x": 0.0, "y": 0.0}
+    show_embeddings([{"symbol": "\\xc3", **at}, {"symbol": "e", **at}, {"symbol": "f", "x": 1.0, "y": 1.0}], [0.5, 0.2])
+    shown = capsys.readouterr().out
+    assert "\\xc3" not in shown
+    assert "·" in shown.splitlines()[-2]
+    assert "has no room" in shown.splitlines()[-1]
 
 
 @pytest.mark.extras

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,14 +51,13 @@ class ModelAndText:
     around: Around
 
     @property
-    def text(self) -> str:
-        """The ids as characters, one for each; a byte is shown as the character of its number."""
-        vocabulary = self.checkpoint.vocabulary
-        return "".join(chr(int(vocabulary.values[k])) for k in self.ids)
+    def text(self) -> Sequence[str]:
+        """The ids as texts to be shown, one for each; see `Vocabulary.symbols`."""
+        return self.checkpoint.vocabulary.symbols(self.ids)
 
     def symbol(self, index: int) -> str:
-        """One symbol as a character."""
-        return chr(int(self.checkpoint.vocabulary.values[index]))
+        """One symbol as a text to be shown."""
+        return self.checkpoint.vocabulary.symbols([index])[0]
 
 
 def inspected(

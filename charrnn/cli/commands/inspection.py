@@ -177,7 +177,7 @@ def embeddings(checkpoint: OneCheckpoint = None, output: Output = None, as_json:
 
     loaded = load_checkpoint(*chosen([checkpoint]))
     coordinates, shares = embed_symbols(loaded.build_model().input_weights())
-    symbols = [chr(int(v)) for v in loaded.vocabulary.values]
+    symbols = loaded.vocabulary.symbols(range(len(loaded.vocabulary)))
     points = [
         {"symbol": c, "class": character_class(c), "x": float(x), "y": float(y)}
         for c, (x, y) in zip(symbols, coordinates, strict=True)

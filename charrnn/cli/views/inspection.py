@@ -45,7 +45,7 @@ def diverging(value: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def coloured(text: str, values: Sequence[float]) -> Text:
+def coloured(text: Sequence[str], values: Sequence[float]) -> Text:
     """`text` with each character on the colour of its value."""
     from rich.text import Text
 
@@ -67,9 +67,8 @@ def show_unit(seen: ModelAndText, trace: Trace, of: str, layer: int, unit: int, 
     """The text on the colours of one unit."""
     values = trace.activation(of, layer)[:, unit]
     if as_json:
-        write_json(
-            {"text": seen.text, "layer": layer % len(trace.layers), "unit": unit, "of": of, "values": values.tolist()}
-        )
+        found = {"layer": layer % len(trace.layers), "unit": unit, "of": of, "values": values.tolist()}
+        write_json({"text": "".join(seen.text), "symbols": list(seen.text), **found})
         return
     _console().print(coloured(seen.text, trace.signed(of, layer)[:, unit].tolist()))
     ends = "blue 0, orange 1" if of in trace.sigmoid_gates else "blue -1, orange 1"
@@ -186,12 +185,18 @@ def show_embeddings(points: list[dict[str, Any]], shares: list[float]) -> None:
     width, height = 76, 24
     xs, ys = [p["x"] for p in points], [p["y"] for p in points]
     grid = [[" "] * width for _ in range(height)]
-    for p in points:
+    crowded = False
+    for p in sorted(points, key=lambda p: len(glyph(p["symbol"]))):
         column = round((p["x"] - min(xs)) / (max(xs) - min(xs) or 1.0) * (width - 1))
         row = round((max(ys) - p["y"]) / (max(ys) - min(ys) or 1.0) * (height - 1))
-        grid[row][column] = glyph(p["symbol"])[:1]
+        name = glyph(p["symbol"])
+        cells = slice(start := min(column, width - len(name)), start + len(name))
+        if len(name) > 1 and any(cell != " " for cell in grid[row][cells]):
+            name, cells, crowded = "·", slice(column, column + 1), True
+        grid[row][cells] = name
     write("\n".join("".join(row).rstrip() for row in grid) + "\n")
-    write(f"shows {sum(shares):.0%} of the variance of {len(points)} input vectors\n")
+    more = "; · is a byte or control character that has no room" if crowded else ""
+    write(f"shows {sum(shares):.0%} of the variance of {len(points)} input vectors{more}\n")
 
 
 def show_weights(found: list[RecurrentSpectrum], sizes: list[dict[str, Any]]) -> None:
