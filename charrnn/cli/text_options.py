@@ -34,6 +34,9 @@ class Unknown(str, Enum):
     stand_in = "replace"  # a str has a `replace` of its own
 
 
+UnknownInText = Annotated[
+    Unknown, typer.Option("--unknown", help="What to do with characters of --text that the model does not know.")
+]
 Ngram = Annotated[
     bool,
     typer.Option("--ngram", help="Mix the network with n-gram counts of its training text, which takes some seconds."),

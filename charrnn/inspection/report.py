@@ -7,11 +7,14 @@ import importlib.resources
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.errors import SettingsError
+from charrnn.files import check_place
 from charrnn.inspection.memory import Floats, grouped_by_length
 from charrnn.inspection.trace import Trace
 from charrnn.nn.params import Array
@@ -31,6 +34,17 @@ def render(data: dict[str, Any]) -> str:
     # `<` could end the script element; every other character is harmless inside JSON text.
     text = json.dumps(finite(data), ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     return template.replace(MARK, text)
+
+
+def check_page(output: Path) -> None:
+    """Check, before the work that it is to show, that a page can be written there.
+
+    Raises:
+        SettingsError: another suffix, a directory, or in none.
+    """
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise SettingsError(f"{output}: the name must end in .html")
+    check_place(output)
 
 
 def finite(value: Any) -> Any:

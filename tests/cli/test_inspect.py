@@ -16,6 +16,7 @@ from charrnn.cli.commands.inspected import inspected
 from charrnn.cli.views import progress as progress_view
 from charrnn.cli.views.inspection import show_embeddings, show_memory
 from charrnn.cli.views.progress import Progress
+from charrnn.inspection.memory import GRADIENT_PLACES, LOSS_PLACES
 from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
 from tests.conftest import SENTENCES, Run, assert_one_line_error, train_here
@@ -125,6 +126,77 @@ def test_what_cannot_be_looked_at_is_refused(charrnn_here: Run, run: Path) -> No
     assert_one_line_error(charrnn_here("report", run / "nowhere"), 3, "history.jsonl")
     for length in range(2, 7):  # shorter than an n-gram
         assert charrnn_here("inspect", "errors", run, "--length", length).returncode == 0
+
+
+@pytest.mark.parametrize("view", ["units", "predictions", "memory --steps 4", "errors"])
+def test_unknown_characters_of_a_text_are_refused_or_dealt_with(
+    charrnn_here: Run, run: Path, tmp_path: Path, view: str
+) -> None:
+    (tmp_path / "t.txt").write_text("the cat ŵ sat on ŷ the mat. the dog ran to the cat. " * 6, encoding="utf-8")
+    words = ("inspect", *view.split(), run, "--text", "t.txt")
+    assert_one_line_error(charrnn_here(*words), 3, "t.txt: 'ŵ'", "--unknown skip or --unknown replace")
+    for how in ("skip", "replace"):
+        done = charrnn_here(*words, "--unknown", how)
+        assert done.returncode == 0, done.stderr
+
+
+def test_unknown_characters_are_skipped_or_replaced(charrnn_here: Run, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("theŵcat", encoding="utf-8")
+    words = ("inspect", "units", run, "--text", "t.txt", "--json", "--unknown")
+    assert json.loads(charrnn_here(*words, "skip").stdout)["text"] == "thecat"
+    assert json.loads(charrnn_here(*words, "replace").stdout)["text"] == "the cat"
+
+
+def test_a_property_is_looked_for_in_as_much_text_as_is_asked_for(charrnn_here: Run, run: Path) -> None:
+    words = ("inspect", "units", run, "--find", "word-boundary", "--json", "--text", run.parent / "text.txt")
+    whole = len((run.parent / "text.txt").read_bytes())
+    assert 2000 < whole < 20_000
+    for length, read in ((("--length", 2000), 2000), (("--length", 300), 300), ((), whole)):
+        assert json.loads(charrnn_here(*words, *length).stdout)["characters"] == read
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--find upper-case --saturation", "--find and --saturation cannot both be given"),
+        ("--find upper-case -o p.html", "--find and --output cannot both be given"),
+        ("--saturation -o p.html", "--saturation and --output cannot both be given"),
+        ("--find upper-case --unit 0", "--find and --unit cannot both be given"),
+        ("--find upper-case --layer 7", "--find and --layer cannot both be given"),
+        ("--saturation --signal h", "--saturation and --signal cannot both be given"),
+        ("--unit 900 -o p.html", "--output and --unit cannot both be given"),
+        ("--unit 900 -o p.html --json", "1 layers of 12 units"),
+        ("-o p.png", "p.png: the name must end in .html"),
+        ("-o nowhere/p.html", "cannot be written"),
+        ("--layer 1 --signal i", "1 layers of 12 units"),
+    ],
+)
+def test_views_of_units_that_do_not_go_together(
+    charrnn_here: Run, run: Path, tmp_path: Path, options: str, message: str
+) -> None:
+    assert_one_line_error(charrnn_here("inspect", "units", run, *options.split()), 2, message)
+    assert not list(tmp_path.glob("p.*"))
+
+
+def test_a_page_and_the_numbers_of_a_unit(charrnn_here: Run, run: Path, tmp_path: Path) -> None:
+    words = ("inspect", "units", run, "--length", 50, "--unit", 3, "--json")
+    done = charrnn_here(*words, "-o", "p.html")
+    assert done.stdout == charrnn_here(*words).stdout
+    assert json.loads(done.stdout)["unit"] == 3
+    assert page_data((tmp_path / "p.html").read_text(encoding="utf-8"))["texts"]
+    assert_one_line_error(charrnn_here("report", run, "-o", "p.pdf"), 2, "p.pdf: the name must end in .html")
+
+
+def test_both_memory_curves_are_averaged_over_the_positions(charrnn_here: Run, run: Path) -> None:
+    def curves(*options: object) -> dict[str, object]:
+        (curve,) = json.loads(charrnn_here("inspect", "memory", run, "--steps", 5, "--json", *options).stdout)["runs"]
+        return curve  # type: ignore[no-any-return]
+
+    few, usual = curves("--positions", 2), curves()
+    assert few["loss"] != usual["loss"]
+    assert few["gradient"] != usual["gradient"]
+    assert curves("--positions", LOSS_PLACES)["loss"] == usual["loss"]
+    assert curves("--positions", GRADIENT_PLACES)["gradient"] == usual["gradient"]
 
 
 def page_data(page: str) -> dict[str, object]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import Checkpoints, chosen
+from charrnn.cli.arguments import Checkpoints, chosen, only_one
 from charrnn.cli.output import tell
-from charrnn.cli.text_options import Corpus, Ngram, Unknown, parts_of, with_ngram
+from charrnn.cli.text_options import Corpus, Ngram, Unknown, UnknownInText, parts_of, with_ngram
 
 if TYPE_CHECKING:
     from charrnn.api import TrainedModel
@@ -71,9 +71,7 @@ def evaluate(
     surprising: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Show the N most surprising positions in context instead.")
     ] = None,
-    unknown: Annotated[
-        Unknown, typer.Option(help="What to do with characters of --text that the model does not know.")
-    ] = Unknown.error,
+    unknown: UnknownInText = Unknown.error,
     corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
@@ -88,7 +86,7 @@ def evaluate(
     from charrnn.runs.kernels import speed_up_reading
     from charrnn.runs.text import file_ids, separator_ids, text_before
 
-    _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
+    only_one(per_char=per_char, per_line=per_line, surprising=surprising)
     _check_together(
         per_char, dynamic=dynamic, dynamic_rate=dynamic_rate, models=len(checkpoints or ()), as_json=as_json
     )
@@ -136,14 +134,6 @@ def evaluate(
         write_json(report)
     else:
         _show(report)
-
-
-def _check_one_view(**given: object) -> None:
-    from charrnn.errors import SettingsError
-
-    chosen = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
-    if len(chosen) > 1:
-        raise SettingsError(f"{chosen[0]} and {chosen[1]} cannot both be given")
 
 
 def _check_together(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.arguments import chosen, named_runs
-from charrnn.cli.text_options import parts_of
+from charrnn.cli.text_options import Unknown, parts_of
 
 if TYPE_CHECKING:
     from charrnn.evaluation.reading import Around
@@ -61,9 +61,22 @@ class ModelAndText:
 
 
 def inspected(
-    path: Path | None, text: Path | None, start: int, length: int, corpus: list[str] | None = None
+    path: Path | None,
+    text: Path | None,
+    start: int,
+    length: int,
+    corpus: list[str] | None = None,
+    unknown: Unknown = Unknown.error,
 ) -> ModelAndText:
-    """Load a checkpoint and `length` symbols of a text from `start`; `corpus` says where the run's text is now.
+    """Load a checkpoint and `length` symbols of a text from `start`.
+
+    Args:
+        path: of the checkpoint or run; None: the newest.
+        text: file to read; None: a part of the run's own text.
+        start: symbols of it to skip.
+        length: symbols to read.
+        corpus: where the run's text is now.
+        unknown: what to do with characters of `text` that the model does not know.
 
     Raises:
         CheckpointError, DataError: as the loaders; also where the text is shorter than `start` + 2.
@@ -82,7 +95,7 @@ def inspected(
         split = "val" if len(parts["val"]) > 1 else "train"
         ids, earlier, where = parts[split], text_before(parts, split), f"{loaded.config.corpus.title}, {split} part"
     else:
-        ids, earlier, where = file_ids(text, loaded, "replace"), None, str(text)
+        ids, earlier, where = file_ids(text, loaded, unknown.value), None, str(text)
     piece = ids[start : start + length]
     if len(piece) < 2:
         shorter = f"choose a --start below {len(ids) - 1:,}" if len(ids) > 2 else "choose a longer --text"

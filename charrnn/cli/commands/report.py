@@ -53,11 +53,11 @@ def report(
     """
     from charrnn.cli.output import write_json
     from charrnn.cli.views.progress import byte_progress
-    from charrnn.files import check_place, write_output, writing
-    from charrnn.inspection.report import finite, render
+    from charrnn.files import write_output, writing
+    from charrnn.inspection.report import check_page, finite, render
     from charrnn.runs.history import read_histories
 
-    check_place(output)
+    check_page(output)
     histories = read_histories(chosen_runs(runs))
     shown = [_run(history) for history in histories]
     groups = _by_text(histories)

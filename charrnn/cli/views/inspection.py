@@ -78,12 +78,10 @@ def show_unit(seen: ModelAndText, trace: Trace, of: str, layer: int, unit: int, 
 
 def show_ranking(seen: ModelAndText, trace: Trace, name: str, of: str, *, as_json: bool) -> None:
     """The units that track a property, best first."""
-    from charrnn.errors import DataError, SettingsError
+    from charrnn.errors import DataError
     from charrnn.inspection.properties import BINARY
     from charrnn.inspection.units import rank_units
 
-    if of not in trace.layers[0]:
-        raise SettingsError(f"--signal: found {of!r}, allowed for this cell: {', '.join(trace.layers[0])}")
     try:
         ranking = rank_units(trace, seen.text, name, of=of)
     except ValueError as error:
