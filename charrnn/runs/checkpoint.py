@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Checkpoint:
         kernel: the matrix kernel the run used; results differ in the last bits between kernels.
         version: of charrnn that wrote it.
         opening: ids from the end of the training part, which a sample reads first; see `charrnn.runs.start`.
+        file: that it was read from; "" if none.
 
     Example:
         >>> saved = charrnn.load_checkpoint(Path("tiny/last.npz"))
@@ -71,6 +72,7 @@ class Checkpoint:
     kernel: str = ""
     version: str = ""
     opening: tuple[int, ...] = ()
+    file: str = field(default="", compare=False)
 
     def build_model(self, *, dropout: bool = False) -> CharRNN:
         """The network with these parameters; without dropout unless it is to be trained further."""
@@ -135,7 +137,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             hint="use the version of charrnn that wrote it, or a later one",
         )
     try:
-        return _assemble(arrays)
+        return replace(_assemble(arrays), file=str(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from None
 

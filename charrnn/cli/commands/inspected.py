@@ -91,7 +91,7 @@ def inspected(
     (file,) = chosen([path])
     loaded = load_checkpoint(file)
     if text is None:
-        parts = parts_of(loaded, corpus)
+        parts = parts_of(loaded, corpus, without="read another text with --text FILE")
         split = "val" if len(parts["val"]) > 1 else "train"
         ids, earlier, where = parts[split], text_before(parts, split), f"{loaded.config.corpus.title}, {split} part"
     else:

@@ -119,7 +119,7 @@ def _baselines(history: History, corpus: list[str] | None) -> dict[str, float]:
     from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
 
     loaded = load_checkpoint(find_checkpoint(history.path))
-    parts = parts_of(loaded, corpus)
+    parts = parts_of(loaded, corpus, without="leave out what needs it with --no-activations")
     if len(parts["val"]) < 2:
         return {}
     found = baselines(parts["val"], loaded.vocabulary, parts)

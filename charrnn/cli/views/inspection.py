@@ -212,23 +212,29 @@ def show_weights(found: list[RecurrentSpectrum], sizes: list[dict[str, Any]]) ->
 
 
 def error_breakdown(seen: ModelAndText, corpus: Sequence[str] | None = None) -> dict[str, list[Share]]:
-    """The three tables of `charrnn inspect errors`."""
+    """The tables of `charrnn inspect errors`: three, or two where the training text is unknown."""
     import numpy as np
 
     from charrnn.cli.text_options import parts_of
     from charrnn.evaluation.loss import surprisals
     from charrnn.inspection.errors import by_character, by_frequency, by_place_in_word
+    from charrnn.runs.text import UnknownTextError
 
     nats = np.empty(len(seen.ids))
     for positions, values in surprisals(seen.model, seen.ids, **seen.around):
         nats[positions] = values
     nats = nats[1:]
-    train = parts_of(seen.checkpoint, corpus)["train"]
-    return {
+    found = {
         "kind of character": by_character(seen.text, nats),
         "place in the word": by_place_in_word(seen.text, nats),
-        "five characters seen in training": by_frequency(seen.ids, train, nats, len(seen.checkpoint.vocabulary)),
     }
+    try:
+        train = parts_of(seen.checkpoint, corpus)["train"]
+    except UnknownTextError as error:
+        tell(f"note: no table of what was seen in training: {error.message}")
+        return found
+    size = len(seen.checkpoint.vocabulary)
+    return found | {"five characters seen in training": by_frequency(seen.ids, train, nats, size)}
 
 
 def show_errors(breakdown: dict[str, list[Share]]) -> None:

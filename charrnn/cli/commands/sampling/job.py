@@ -221,6 +221,7 @@ def tell_copied(job: Job, corpus: list[str] | None = None) -> None:
     from charrnn.cli.views.memorised import facts, percent
 
     loaded = job.model.checkpoints[0]
-    found = facts(loaded.vocabulary.encode("".join(job.texts)), parts_of(loaded, corpus)["train"], loaded)
+    train = parts_of(loaded, corpus, without="leave out --memorization")["train"]
+    found = facts(loaded.vocabulary.encode("".join(job.texts)), train, loaded)
     shares = ", ".join(f"{percent(share)} of {n}" for n, share in found["shares"].items() if share == share)
     tell(f"n-grams that occur in the training text: {shares} characters; longest piece: {found['longest']} characters")
