@@ -235,6 +235,21 @@ def test_what_an_unknown_text_is_not_needed_for(charrnn_here: Run, imported: Pat
     assert "note: no table" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["eval {} --text f.txt", "inspect errors {} --text f.txt", "rank f.txt {}", "sample {} --prompt-file f.txt",
+     "sample {} --fill f.txt"],
+)  # fmt: skip
+def test_a_file_in_another_encoding_is_to_be_converted(
+    charrnn_here: Run, runs: Path, tmp_path: Path, words: str
+) -> None:
+    (tmp_path / "f.txt").write_bytes(FRENCH.encode("latin-1"))
+    done = charrnn_here(*words.format(runs / "a").split())
+    assert_one_line_error(done, 3, "f.txt: not valid UTF-8", "looks like latin-1: convert it to UTF-8")
+    assert "with iconv -f latin1 -t utf-8" in done.stderr
+    assert "corpus.encoding" not in done.stderr  # which these commands do not have
+
+
 def test_a_run_continues_without_its_settings_file(
     charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
