@@ -240,13 +240,16 @@ def _numbers(score: Score) -> dict[str, float]:
 
 
 def _health(model: TrainedModel, ids: IdArray, loss: float) -> dict[str, Any]:
-    """What is wrong with the network, or with the worst of several."""
-    from dataclasses import asdict
+    """What is wrong with the network, or with the worst of several; nulls where the text cannot show it."""
+    from dataclasses import asdict, fields
 
     from charrnn.evaluation.health import Health, check_health
 
-    found = [asdict(check_health(network, ids, loss=loss)) for network in model.models]
-    worst = Health(**{name: max(health[name] for health in found) for name in found[0]})
+    found = [asdict(health) for network in model.models if (health := check_health(network, ids, loss=loss))]
+    names = [field.name for field in fields(Health)]
+    if not found:
+        return {**dict.fromkeys(names), "notes": []}
+    worst = Health(**{name: max(health[name] for health in found) for name in names})
     steps = [n for c in model.checkpoints if isinstance(n := c.counters.get("step"), int) and n > 0]
     return {**asdict(worst), "notes": list(worst.notes(max(steps, default=None)))}
 
