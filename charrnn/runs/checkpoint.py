@@ -239,6 +239,11 @@ def _expect(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...] | N
     return array
 
 
+def no_run(folder: Path) -> CheckpointError:
+    """There is no run in the folder where runs are."""
+    return CheckpointError(f"no run under {folder}/", hint="train one: charrnn train my.txt")
+
+
 def find_checkpoint(path: str | Path | None, *, runs_dir: Path = Path("checkpoints")) -> Path:
     """The file meant by CKPT on the command line: a file, a run's `best.npz` or else `last.npz`, or the newest run's.
 
@@ -252,7 +257,7 @@ def find_checkpoint(path: str | Path | None, *, runs_dir: Path = Path("checkpoin
     if path is None:
         runs = [f.parent for pattern in ("*/last.npz", "*/*/last.npz") for f in runs_dir.glob(pattern)]  # sweeps too
         if not runs:
-            raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train my.txt")
+            raise no_run(runs_dir)
         path = max(runs, key=lambda run: (run / "last.npz").lstat().st_mtime_ns)
     path = Path(path)
     if path.is_dir():

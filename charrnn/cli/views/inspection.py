@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.output import tell, visible, write, write_json
+from charrnn.cli.output import tell, visible, write, write_json, writing_output
 from charrnn.cli.views.progress import sparkline
 from charrnn.cli.views.table import print_table
 
@@ -57,10 +57,11 @@ def coloured(text: Sequence[str], values: Sequence[float]) -> Text:
     return out
 
 
-def _console() -> Any:
+def _write_coloured(text: Text) -> None:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    with writing_output():
+        Console(highlight=False, soft_wrap=True).print(text)
 
 
 def show_unit(seen: ModelAndText, trace: Trace, of: str, layer: int, unit: int, *, as_json: bool) -> None:
@@ -70,7 +71,7 @@ def show_unit(seen: ModelAndText, trace: Trace, of: str, layer: int, unit: int, 
         found = {"layer": layer % len(trace.layers), "unit": unit, "of": of, "values": values.tolist()}
         write_json({"text": "".join(seen.text), "symbols": list(seen.text), **found})
         return
-    _console().print(coloured(seen.text, trace.signed(of, layer)[:, unit].tolist()))
+    _write_coloured(coloured(seen.text, trace.signed(of, layer)[:, unit].tolist()))
     ends = "blue 0, orange 1" if of in trace.sigmoid_gates else "blue -1, orange 1"
     ends += " (of its tanh)" if of in trace.unbounded else ""
     write(f"layer {layer % len(trace.layers)}, unit {unit}, {of}: {ends}\n")
