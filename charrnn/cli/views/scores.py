@@ -60,7 +60,9 @@ def per_line(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], *
         (str(r.number), str(r.characters), f"{r.nats:.2f}", f"{r.bits_per_char:.3f}" if r.characters else "-", t[:60])
         for r, t in zip(lines, texts, strict=False)
     ]
-    print_table("line by line", ("line", "characters", "nats", "bits/char", "text"), table, text="text")
+    print_table(
+        "line by line", ("line", "characters", "nats", "bits/char", "text"), table, text="text", spare="characters"
+    )
 
 
 def _has_newline(model: TrainedModel) -> bool:
