@@ -131,7 +131,7 @@ def _continued(rows: list[list[str]], column: int, width: int) -> list[list[str]
 def _fitting(
     names: list[str], rows: list[list[str]], width: int, text: str | None, *, prose: int, spare: str | None
 ) -> tuple[list[int], list[int]]:
-    """Indices and widths of the columns that fit: the first, the prose, and of the others from the left what can, `spare` last.
+    """Indices and widths of the columns that fit: the first, the prose, then from the left, `spare` last.
 
     The prose has at least `prose` columns where others are shown; before it is left out, it has fewer.
     """
