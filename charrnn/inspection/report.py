@@ -40,9 +40,9 @@ def check_page(output: Path) -> None:
     """Check, before the work that it is to show, that a page can be written there.
 
     Raises:
-        SettingsError: another suffix, a directory, or in none.
+        SettingsError: the suffix of something else, a directory, or in none.
     """
-    if output.suffix.lower() not in (".html", ".htm"):
+    if output.suffix.lower() not in ("", ".html", ".htm"):
         raise SettingsError(f"{output}: the name must end in .html")
     check_place(output)
 

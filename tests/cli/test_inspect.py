@@ -185,6 +185,8 @@ def test_a_page_and_the_numbers_of_a_unit(charrnn_here: Run, run: Path, tmp_path
     assert json.loads(done.stdout)["unit"] == 3
     assert page_data((tmp_path / "p.html").read_text(encoding="utf-8"))["texts"]
     assert_one_line_error(charrnn_here("report", run, "-o", "p.pdf"), 2, "p.pdf: the name must end in .html")
+    assert charrnn_here("report", run, "--no-activations", "-o", "page").returncode == 0
+    assert (tmp_path / "page").is_file()
 
 
 def test_both_memory_curves_are_averaged_over_the_positions(charrnn_here: Run, run: Path) -> None:
