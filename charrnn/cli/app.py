@@ -17,11 +17,12 @@ from charrnn.blas import choose_kernel
 from charrnn.cli import completion
 from charrnn.cli.commands import LISTED, LoadedOnUse
 from charrnn.cli.help import CommandGroup, Group, Row
-from charrnn.cli.output import ReaderGoneError, tell, write
+from charrnn.cli.output import ReaderGoneError, tell, write, writing_output
 from charrnn.cli.streams import open_standard_streams, settle
 from charrnn.errors import CharRNNError, shown
 from charrnn.files import unusable
 
+_DETAILS = "run again with --debug for the details"
 _STOPPED = (129, 130, 143)  # exit codes after a signal
 
 
@@ -53,8 +54,13 @@ app = CommandGroup(
 
 def _print_version(value: bool) -> None:
     if value:
-        sys.stdout.write(f"charrnn {__version__}\n")
+        write(f"charrnn {__version__}\n")
         raise typer.Exit
+
+
+def _show_completion(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+    with writing_output():
+        return show_callback(ctx, param, value)
 
 
 @app.callback()
@@ -74,7 +80,7 @@ def root(
     show_completion: Annotated[
         bool,
         typer.Option(
-            "--show-completion", callback=show_callback, help="Print what --install-completion would install."
+            "--show-completion", callback=_show_completion, help="Print what --install-completion would install."
         ),
     ] = False,
 ) -> None:
@@ -145,9 +151,13 @@ def _run(arguments: list[str]) -> Outcome:
         result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
         write("")
     except Exception as error:  # the one boundary: everything becomes a line and a code
-        if debug:
-            raise
-        return _outcome(error)
+        outcome = _outcome(error)
+        if debug and outcome.message and outcome.code not in _STOPPED:
+            import traceback
+
+            tell(*traceback.format_exc().splitlines())
+            return replace(outcome, hint=None) if outcome.hint == _DETAILS else outcome
+        return outcome
     except KeyboardInterrupt:
         return Outcome(130, "interrupted")
     return Outcome(result if isinstance(result, int) else 0)
@@ -169,7 +179,7 @@ def _outcome(error: Exception) -> Outcome:
         return Outcome(found.exit_code, found.message)
     if isinstance(error, MemoryError):
         return Outcome(1, "out of memory", "lower model.hidden_size, training.batch_size or training.seq_length")
-    return Outcome(1, f"unexpected {type(error).__name__}: {error}", "run again with --debug for the details")
+    return Outcome(1, f"unexpected {type(error).__name__}: {error}", _DETAILS)
 
 
 def _usage_error(error: Any) -> Outcome:

@@ -91,6 +91,19 @@ Overrides = Annotated[
 ]
 
 
+def only_one(**given: object) -> None:
+    """Refuse options of which more than one is given.
+
+    Raises:
+        SettingsError: naming the first two.
+    """
+    from charrnn.errors import SettingsError
+
+    flags = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None and value is not False]
+    if len(flags) > 1:
+        raise SettingsError(f"{flags[0]} and {flags[1]} cannot both be given")
+
+
 def chosen_run(run: Path | None) -> Path:
     """The run directory that is meant; see `chosen`."""
     return chosen_runs(None if run is None else [run])[0]

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from charrnn.cli.output import write_raw
 from charrnn.cli.views.colour import colours_wanted
 
 _NAMES = {"int": "N", "integer": "N", "float": "X", "path": "PATH", "str": "TEXT", "text": "TEXT"}
@@ -30,8 +31,14 @@ class _QuickHelp:
     def get_help_option(self, ctx: Any) -> Any:
         option: Any = super().get_help_option(ctx)  # type: ignore[misc]
         if option is not None:
-            option.default = False
+            option.default, option.callback = False, _show_help
         return option
+
+
+def _show_help(ctx: Any, param: Any, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        write_raw(f"{ctx.get_help()}\n")
+        ctx.exit()
 
 
 class Command(_QuickHelp, TyperCommand):

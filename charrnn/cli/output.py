@@ -15,6 +15,7 @@ import shutil
 import sys
 import textwrap
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
 
 from charrnn.errors import StorageError, printable
@@ -54,13 +55,25 @@ def write_raw(text: str) -> None:
         ReaderGoneError: the pipe is closed.
         StorageError: it is closed, or a file on a disk that is full.
     """
-    try:
+    with writing_output():
         try:
             if text:  # a full device refuses even nothing
                 sys.stdout.write(text)
         except UnicodeEncodeError:
             sys.stdout.write(shown(text).encode(_encoding(), "backslashreplace").decode(_encoding()))
         sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def writing_output() -> Iterator[None]:
+    """Turn what the system says against writing to standard output in the block into errors of this program.
+
+    Raises:
+        ReaderGoneError: the pipe is closed.
+        StorageError: it is closed, or a file on a disk that is full.
+    """
+    try:
+        yield
     except BrokenPipeError:
         raise ReaderGoneError from None
     except (OSError, ValueError) as error:  # ValueError: closed
@@ -76,18 +89,16 @@ def write_bytes(data: bytes) -> None:
     """Write bytes to standard output at once; where it takes text alone, what they are in UTF-8.
 
     Raises:
-        ReaderGoneError: the pipe is closed.
+        ReaderGoneError, StorageError: see `write_raw`.
     """
     stream = getattr(sys.stdout, "buffer", None)
     if stream is None:
         write(data.decode("utf-8", "replace"))
         return
-    try:
+    with writing_output():
         sys.stdout.flush()
         stream.write(data)
         stream.flush()
-    except BrokenPipeError:
-        raise ReaderGoneError from None
 
 
 def shown(text: str) -> str:

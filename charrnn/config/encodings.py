@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import re
 from encodings.aliases import aliases
 
 BYTES = "bytes"
+_ICONV = {"iso8859-1": "latin1", "mac-roman": "macintosh"}  # where `iconv` does not know Python's name
 _SPOKEN = {"iso8859-1": "latin-1"}  # what people call it, where Python's own name is another
 # Python's own escapes and parts of host names: no text file uses them.
 _NO_FILES = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem"})
@@ -29,6 +31,12 @@ def spoken(name: str) -> str:
     """An encoding's name in messages."""
     name = codec_name(name) or name
     return _SPOKEN.get(name, name)
+
+
+def iconv_name(name: str) -> str:
+    """An encoding's name for the program `iconv`."""
+    name = (codec_name(name) or name).replace("_", "-")
+    return _ICONV.get(name, re.sub(r"^(utf-\d+)-([bl]e)$", r"\1\2", name))
 
 
 def nearest_encoding(name: str) -> str | None:

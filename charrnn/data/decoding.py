@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, cast
 
-from charrnn.config.encodings import BYTES, codec_name, spoken
+from charrnn.config.encodings import BYTES, codec_name, iconv_name, spoken
 from charrnn.config.schema import CorpusSettings
 from charrnn.data.detect import HEAD_BYTES, PAGE, kind_of, likely_encoding, mostly_utf8, wide_codec
 from charrnn.errors import DataError
 
 LINE_ENDS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+_SETTING = "set corpus.encoding to the file's encoding"
 _PLAIN = "give a file of plain text"
 _MOST_HELD = 1 << 20  # characters that wait for their accents; a text that needs more is no text
 _AROUND = 1 << 16  # bytes before and after a bad one that the encoding is guessed from
@@ -83,12 +84,12 @@ class TextRules:
         return text if self.normalize is None else unicodedata.normalize(_form(self.normalize), text)
 
     def decode(self, data: bytes, *, name: str) -> str | bytes:
-        """The whole of a file as this text's files are read.
+        """The whole of a file as the files of a trained model's text were read.
 
         Raises:
-            DataError: not in the encoding.
+            DataError: not in the encoding, which no setting can change any more.
         """
-        return FileDecoder(self, data[:HEAD_BYTES], name).feed(data, final=True)
+        return FileDecoder(self, data[:HEAD_BYTES], name, fixed=True).feed(data, final=True)
 
 
 @dataclass
@@ -121,10 +122,13 @@ class FileDecoder:
         head: the file's beginning, in which UTF-16 is recognised.
         name: of the file, for errors.
         found: is filled in.
+        fixed: no setting can change the encoding, so hints say how to change the file.
     """
 
-    def __init__(self, rules: TextRules, head: bytes, name: str, found: Found | None = None) -> None:
-        self._rules, self._name, self._found, self._head = rules, name, found or Found(), head
+    def __init__(
+        self, rules: TextRules, head: bytes, name: str, found: Found | None = None, *, fixed: bool = False
+    ) -> None:
+        self._rules, self._name, self._found, self._head, self._fixed = rules, name, found or Found(), head, fixed
         self._codec = BYTES if rules.raw else _codec(rules.encoding, head, name, self._found)
         if not rules.raw and (kind := kind_of(head)) == PAGE:  # valid, and yet nothing to learn from
             raise DataError(f"{name}: {kind}, not a text", hint=_PLAIN)
@@ -192,9 +196,9 @@ class FileDecoder:
         return lowest
 
     def _refusal(self, error: UnicodeError, chunk: bytes, waiting: int) -> DataError:
-        name, other = _shown(self._codec), "set corpus.encoding to the file's encoding"
+        name = _shown(self._codec)
         if not isinstance(error, UnicodeDecodeError):
-            return EncodingError(f"{self._name}: not valid {name}: {error}", hint=other)
+            return EncodingError(f"{self._name}: not valid {name}: {error}", hint=self._remedy(None))
         what = f"byte 0x{error.object[error.start]:02X} at offset {self._fed - waiting + error.start}"
         if kind := kind_of(self._head):
             return EncodingError(f"{self._name}: {kind}, not a text", hint=_PLAIN, kind=kind)
@@ -202,12 +206,19 @@ class FileDecoder:
         before = self._recent if near < _AROUND else b""
         sample = before + chunk[max(0, near - _AROUND) : near + _AROUND]
         likely = self._codec if self._codec == "utf-8" and mostly_utf8(sample) else likely_encoding(sample)
-        if likely and codec_name(likely) != self._codec:
-            other = f"it looks like {likely}: set corpus.encoding: {likely}"
-        elif likely:
-            other = f"the text around it is {name}: repair the file"
-        hint = f"{other}, or corpus.encoding: bytes to learn from raw bytes"
-        return EncodingError(f"{self._name}: not valid {name}: {what}", hint=hint, likely=likely)
+        return EncodingError(f"{self._name}: not valid {name}: {what}", hint=self._remedy(likely), likely=likely)
+
+    def _remedy(self, likely: str | None) -> str:
+        """What to do with a file that seems to be in the encoding `likely`."""
+        if likely and codec_name(likely) == self._codec:
+            remedy = f"the text around it is {_shown(self._codec)}: repair the file"
+        elif self._fixed:
+            looks = f"it looks like {likely}: " if likely else ""
+            command = f"iconv -f {iconv_name(likely) if likely else 'ENCODING'} -t {iconv_name(self._codec)}"
+            remedy = f"{looks}convert it to {_shown(self._codec)}, the model's encoding, with {command}"
+        else:
+            remedy = f"it looks like {likely}: set corpus.encoding: {likely}" if likely else _SETTING
+        return remedy if self._fixed else f"{remedy}, or corpus.encoding: bytes to learn from raw bytes"
 
 
 def _codec(encoding: str, head: bytes, name: str, found: Found) -> str:

@@ -151,6 +151,13 @@ class Vocabulary:
             return values.astype(np.uint8).tobytes()
         return values.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
+    def symbols(self, ids: npt.ArrayLike) -> Sequence[str]:
+        r"""(N,) ids to N texts to be shown: a str or, for a byte vocabulary, a list with bytes above 0x7f as `\xff`."""
+        decoded = self.decode(ids)
+        if isinstance(decoded, str):
+            return decoded
+        return [bytes([value]).decode("ascii", "backslashreplace") for value in decoded]
+
     def to_meta(self) -> dict[str, Any]:
         """A JSON form for checkpoints."""
         return {"encoding": self.encoding, "symbols": [int(v) for v in self.values]}

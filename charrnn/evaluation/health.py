@@ -28,6 +28,8 @@ _READ, _READERS, _SETTLED = 256, 8, 64
 _AT_ONCE = 25  # characters
 _STILL = 0.01  # standard deviation of a unit that hardly moves; its range is 2
 _SATURATED = 0.99
+_COUNTED = 1 << 16  # symbols of a text, to see how many different ones it has
+_MOST_OF_TWO = 0.99  # of a text that is more than two symbols in turn, on which units may rest
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Health:
         return tuple(f"{text}; {further.get(key, slower)}" for key, text in self.findings(steps).items())
 
 
-def check_health(model: CharRNN, ids: IdArray, *, loss: float, seed: int = 0) -> Health:
-    """Draw samples and watch units.
+def check_health(model: CharRNN, ids: IdArray, *, loss: float, seed: int = 0) -> Health | None:
+    """Draw samples and watch units; None where the text is too short, or too monotonous, to show anything.
 
     Args:
         model: the network.
@@ -81,6 +83,8 @@ def check_health(model: CharRNN, ids: IdArray, *, loss: float, seed: int = 0) ->
         loss: nats per character that the model has on such a text.
         seed: of the samples and the places.
     """
+    if len(ids) < _SPAN or _monotonous(ids, model.vocab_size):
+        return None
     rng = np.random.default_rng(seed)
     written, own = _samples(model, ids, rng)
     still, saturated, reader, nats = _read(model, ids, rng)
@@ -90,6 +94,13 @@ def check_health(model: CharRNN, ids: IdArray, *, loss: float, seed: int = 0) ->
     # One of a few says as little as one of many, but would look like a large share.
     share = float(lost.mean()) if lost.sum() > 1 or lost.size == SAMPLES else 0.0
     return Health(share, still, saturated)
+
+
+def _monotonous(ids: IdArray, vocab_size: int) -> bool:
+    """Whether hardly more than two symbols (one, if there are only two) make up a text."""
+    counts = np.unique(ids[:: 1 + len(ids) // _COUNTED], return_counts=True)[1]
+    few = max(1, min(2, vocab_size - 1))
+    return bool(np.sort(counts)[-few:].sum() > _MOST_OF_TWO * counts.sum())
 
 
 def derailed(nats: npt.NDArray[np.floating], loss: float, vocab_size: int) -> npt.NDArray[np.bool_]:

@@ -21,6 +21,7 @@ _COUNTS = (
     (100, "100 to 999 times"),
     (1000, "1,000 or more"),
 )
+HIGH_BYTE = "byte above 0x7f"  # of a vocabulary of bytes: part of a character
 _LONGEST_WORD = 10
 NGRAM = 5  # the symbol and the four before it
 
@@ -43,7 +44,9 @@ class Share:
 
 
 def character_class(c: str) -> str:
-    """The kind of a character, as named in the tables."""
+    """The kind of a character, as named in the tables; of a byte that is none, the name of more than one letter."""
+    if len(c) > 1:
+        return HIGH_BYTE
     if c == "\n":
         return "line end"
     if c.isspace():
@@ -55,18 +58,20 @@ def character_class(c: str) -> str:
     return "punctuation" if c in string.punctuation or not c.isalnum() else "other"
 
 
-def by_character(text: str, nats: npt.NDArray[np.floating]) -> list[Share]:
+def by_character(text: Sequence[str], nats: npt.NDArray[np.floating]) -> list[Share]:
     """Groups by kind; `nats` (N-1,) belong to all characters of the text but the first."""
     return _shares([character_class(c) for c in text[1:]], nats)
 
 
-def by_place_in_word(text: str, nats: npt.NDArray[np.floating]) -> list[Share]:
-    """Groups by how many letters of the word came before; everything outside words is one group."""
+def by_place_in_word(text: Sequence[str], nats: npt.NDArray[np.floating]) -> list[Share]:
+    """Groups by how many letters of the word came before; what is outside words is one group, bytes above 0x7f too."""
     names, place = [], 0
     for c in text:
         if c.isalnum() or c in "_'":
             names.append(f"letter {place + 1}" if place < _LONGEST_WORD else f"letter {_LONGEST_WORD + 1} and later")
             place += 1
+        elif len(c) > 1:  # of a letter, most likely; it ends no word
+            names.append(HIGH_BYTE)
         else:
             names.append("between words")
             place = 0

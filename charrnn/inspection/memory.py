@@ -16,6 +16,7 @@ from charrnn.nn.network import CharRNN
 from charrnn.nn.params import IdArray
 
 Floats = npt.NDArray[np.float64]
+GRADIENT_PLACES, LOSS_PLACES = 32, 512  # in a text; a loss scatters more, and takes less time to measure
 _WARM_UP = 128  # symbols read before the window, so that its initial state is one from the middle of a text
 
 
@@ -26,7 +27,13 @@ def _starts(ids: IdArray, length: int, places: int, seed: int) -> npt.NDArray[np
 
 
 def gradient_memory(
-    model: CharRNN, ids: IdArray, *, steps: int = 200, places: int = 32, seed: int = 0, separator: IdArray | None = None
+    model: CharRNN,
+    ids: IdArray,
+    *,
+    steps: int = 200,
+    places: int = GRADIENT_PLACES,
+    seed: int = 0,
+    separator: IdArray | None = None,
 ) -> Floats:
     """Norm of the gradient of the loss at time t with respect to the state k steps back, k = 1..steps.
 
@@ -59,7 +66,7 @@ def loss_by_context(
     ids: IdArray,
     *,
     steps: int = 200,
-    places: int = 512,
+    places: int = LOSS_PLACES,
     seed: int = 0,
     separator: IdArray | None = None,
 ) -> Floats:

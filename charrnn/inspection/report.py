@@ -6,11 +6,15 @@ import base64
 import importlib.resources
 import json
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.errors import SettingsError
+from charrnn.files import check_place
 from charrnn.inspection.memory import Floats, grouped_by_length
 from charrnn.inspection.trace import Trace
 from charrnn.nn.params import Array
@@ -32,6 +36,17 @@ def render(data: dict[str, Any]) -> str:
     return template.replace(MARK, text)
 
 
+def check_page(output: Path) -> None:
+    """Check, before the work that it is to show, that a page can be written there.
+
+    Raises:
+        SettingsError: the suffix of something else, a directory, or in none.
+    """
+    if output.suffix.lower() not in ("", ".html", ".htm"):
+        raise SettingsError(f"{output}: the name must end in .html")
+    check_place(output)
+
+
 def finite(value: Any) -> Any:
     """Replace numbers that JSON does not have by null."""
     if isinstance(value, dict):
@@ -41,7 +56,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def units_data(name: str, text: str, trace: Trace) -> dict[str, Any]:
+def units_data(name: str, text: Sequence[str], trace: Trace) -> dict[str, Any]:
     """A text with all activations that fit, of 4 bits in base64: h of every layer, tanh(c), gates from shut to open.
 
     The text is cut where not even the states of all layers would fit.

@@ -5,6 +5,7 @@ Source: Karpathy, Johnson and Fei-Fei (2015), "Visualizing and understanding rec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +35,12 @@ class UnitScore:
     held_out: float
 
 
-def rank_units(trace: Trace, text: str, name: str, *, of: str = "h") -> list[UnitScore]:
+def rank_units(trace: Trace, text: Sequence[str], name: str, *, of: str = "h") -> list[UnitScore]:
     """All units of all layers by their score on the half they were not fitted on, best first.
 
     Args:
         trace: of the text.
-        text: what was read, as characters.
+        text: what was read, symbol by symbol.
         name: a key of `PROPERTIES`.
         of: the state or gate looked at.
 

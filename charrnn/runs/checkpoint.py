@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Checkpoint:
         kernel: the matrix kernel the run used; results differ in the last bits between kernels.
         version: of charrnn that wrote it.
         opening: ids from the end of the training part, which a sample reads first; see `charrnn.runs.start`.
+        file: that it was read from; "" if none.
 
     Example:
         >>> saved = charrnn.load_checkpoint(Path("tiny/last.npz"))
@@ -71,6 +72,7 @@ class Checkpoint:
     kernel: str = ""
     version: str = ""
     opening: tuple[int, ...] = ()
+    file: str = field(default="", compare=False)
 
     def build_model(self, *, dropout: bool = False) -> CharRNN:
         """The network with these parameters; without dropout unless it is to be trained further."""
@@ -135,7 +137,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             hint="use the version of charrnn that wrote it, or a later one",
         )
     try:
-        return _assemble(arrays)
+        return replace(_assemble(arrays), file=str(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from None
 
@@ -237,6 +239,11 @@ def _expect(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...] | N
     return array
 
 
+def no_run(folder: Path) -> CheckpointError:
+    """There is no run in the folder where runs are."""
+    return CheckpointError(f"no run under {folder}/", hint="train one: charrnn train my.txt")
+
+
 def find_checkpoint(path: str | Path | None, *, runs_dir: Path = Path("checkpoints")) -> Path:
     """The file meant by CKPT on the command line: a file, a run's `best.npz` or else `last.npz`, or the newest run's.
 
@@ -250,7 +257,7 @@ def find_checkpoint(path: str | Path | None, *, runs_dir: Path = Path("checkpoin
     if path is None:
         runs = [f.parent for pattern in ("*/last.npz", "*/*/last.npz") for f in runs_dir.glob(pattern)]  # sweeps too
         if not runs:
-            raise CheckpointError(f"no run under {runs_dir}/", hint="train one: charrnn train my.txt")
+            raise no_run(runs_dir)
         path = max(runs, key=lambda run: (run / "last.npz").lstat().st_mtime_ns)
     path = Path(path)
     if path.is_dir():

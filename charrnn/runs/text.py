@@ -42,6 +42,10 @@ class MissingTextError(DataError):
     """The text of a run has moved or changed."""
 
 
+class UnknownTextError(MissingTextError):
+    """A checkpoint does not say which text it was trained on, so no text can be found to be that one."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """What a run knows of its text.
@@ -209,10 +213,13 @@ def run_text(loaded: Checkpoint, source: Sequence[str] = ()) -> EncodedText:
     Raises:
         DataError: it cannot be read.
         MissingTextError: it is missing, or is another text.
+        UnknownTextError: the checkpoint does not say which it is.
     """
     origin = Origin.of(loaded)
     if not origin.sha256:
-        raise MissingTextError("the checkpoint does not say which text it was trained on")
+        raise UnknownTextError(
+            f"{loaded.file or 'the checkpoint'}: does not say which text it was trained on (imported networks do not)"
+        )
     corpus = loaded.config.corpus
     places = [moved(corpus, source), *(moved(corpus, [item]) for item in source if len(source) > 1)] if source else []
     refused: DataError | None = None

@@ -121,7 +121,7 @@ def health_summary(model: CharRNN, ids: IdArray, n: Counters, seed: int) -> dict
     if loss is None:
         return {}
     health = check_health(model, ids, loss=loss, seed=seed)
-    return {**asdict(health), "notes": list(health.notes(n.step))}
+    return {} if health is None else {**asdict(health), "notes": list(health.notes(n.step))}
 
 
 def summarise(n: Counters, stream: WindowStream, model: CharRNN, run_dir: RunDirectory) -> dict[str, Any]:

@@ -23,3 +23,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         train_here("--config", folder / f"{name}.yaml", "--run-dir", folder / name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def byte_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained model of bytes; not to be changed."""
+    folder = tmp_path_factory.mktemp("bytes")
+    (folder / "text.txt").write_text("à la fin de l'été, où êtes-vous ?\n" * 40, encoding="utf-8")
+    (folder / "c.yaml").write_text(
+        f"corpus: {{source: {folder / 'text.txt'}, encoding: bytes}}\nmodel: {{cell: gru, hidden_size: 8}}\n"
+        "training: {batch_size: 4, seq_length: 16, epochs: null, max_steps: 20, sample_every: null}\n"
+    )
+    train_here("--config", folder / "c.yaml", "--run-dir", folder / "run")
+    return folder / "run"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import signal
@@ -9,9 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from charrnn.cli.app import attempt
 from tests.conftest import ROOT, SENTENCES, Run, assert_one_line_error
 
 JSON_KEYS = {
@@ -162,8 +167,57 @@ def test_a_missing_text_does_not_stop_sampling_nor_plain_evaluation(
 
 def test_debug_shows_the_traceback(charrnn: Run) -> None:
     done = charrnn("sample", "none.npz", "--debug")
+    assert done.returncode == 4
+    traceback, _, error = done.stderr.partition("charrnn: error: ")
+    assert traceback.startswith("Traceback")
+    assert error.startswith("none.npz: no such")
+
+
+def test_debug_changes_nothing_else(charrnn_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert charrnn_here("--debug", "config", "list").stderr == ""
+    assert "Traceback" in (wrong := charrnn_here("sample", "--no-such", "--debug")).stderr
+    assert wrong.returncode == 2
+    monkeypatch.setattr("charrnn.config.builtin.recipes", lambda: 1 / 0)
+    done = charrnn_here("config", "list", "--debug")
     assert done.returncode == 1
-    assert "Traceback" in done.stderr
+    assert done.stderr.endswith("charrnn: error: unexpected ZeroDivisionError: division by zero\n")
+    assert "run again with --debug" in charrnn_here("config", "list").stderr
+
+
+class Disk(io.RawIOBase):
+    """A disk that is full, until it is emptied."""
+
+    full = True
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return len(data)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--help", "-h", "eval --help", "sample --help-all", "help eval", "--version", "--show-completion", "config list",
+     "inspect units {} --length 5", "sample {} --length 5 --quiet", "sample {} --length 5 --raw --quiet"],
+)  # fmt: skip
+def test_whatever_cannot_be_written_is_said_alike(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, byte_run: Path, words: str
+) -> None:
+    monkeypatch.setattr("charrnn.cli.app.show_callback", lambda *arguments: typer.echo("complete"))
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BufferedWriter(disk := Disk()), encoding="utf-8"))
+    code = attempt(words.format(byte_run).split()).code
+    disk.full = False
+    monkeypatch.undo()
+    assert code == 1
+    assert "charrnn: error: standard output cannot be written: No space left" in capsys.readouterr().err
+
+
+def test_without_any_run_all_commands_end_alike(charrnn_here: Run) -> None:
+    for command in ("runs", "sample", "eval", "plot", "inspect weights"):
+        assert_one_line_error(charrnn_here(*command.split()), 4, "no run under checkpoints/", "charrnn train my.txt")
 
 
 def test_a_closed_pipe_ends_quietly(trained: Path) -> None:

@@ -104,14 +104,16 @@ LINES = {
         "brackets -o brackets.txt --chars 500 --depth 3", "markov -o markov.txt --chars 500 --order 2",
     ],
     "charrnn inspect units": [
-        "a --unit 2 --layer 0 --signal h --text form.txt --start 1 --length 20 --json",
+        "a --unit 2 --layer 0 --signal h --text form.txt --unknown skip --start 1 --length 20 --json",
         "a --find position-in-line --corpus text.txt --json", "a --saturation --json",
         "a --output units.html --length 50",
     ],
-    "charrnn inspect predictions": ["a --corpus text.txt --text form.txt --start 1 --length 10 --extremes 2 --json"],
-    "charrnn inspect memory": ["a b --corpus text.txt --text text.txt --steps 10 --positions 2 --json"],
+    "charrnn inspect predictions": [
+        "a --corpus text.txt --text form.txt --unknown skip --start 1 --length 10 --extremes 2 --json",
+    ],
+    "charrnn inspect memory": ["a b --corpus text.txt --text text.txt --unknown skip --steps 10 --positions 2 --json"],
     "charrnn inspect embeddings": ["a --json"],
-    "charrnn inspect errors": ["a --corpus text.txt --text text.txt --start 1 --length 100 --json"],
+    "charrnn inspect errors": ["a --corpus text.txt --text text.txt --unknown skip --start 1 --length 100 --json"],
     "charrnn inspect weights": ["a --json"],
 }  # fmt: skip
 # Commands that go on with what another has written; it runs before them.

@@ -14,8 +14,9 @@ import pytest
 
 from charrnn.cli.commands.inspected import inspected
 from charrnn.cli.views import progress as progress_view
-from charrnn.cli.views.inspection import show_memory
+from charrnn.cli.views.inspection import show_embeddings, show_memory
 from charrnn.cli.views.progress import Progress
+from charrnn.inspection.memory import GRADIENT_PLACES, LOSS_PLACES
 from charrnn.inspection.report import render, units_data
 from charrnn.inspection.trace import trace_text
 from tests.conftest import SENTENCES, Run, assert_one_line_error, train_here
@@ -74,6 +75,34 @@ def test_every_view_writes_a_table_and_json(charrnn_here: Run, run: Path, tmp_pa
         assert json.loads(data.stdout)[key]
 
 
+def test_bytes_are_shown_as_elsewhere(charrnn_here: Run, byte_run: Path, tmp_path: Path) -> None:
+    bytes_of = {f"\\x{value:02x}" for value in "à éùê".encode() if value > 0x7F}
+    points = json.loads(charrnn_here("inspect", "embeddings", byte_run, "--json").stdout)["symbols"]
+    assert {p["symbol"] for p in points if p["class"] == "byte above 0x7f"} == bytes_of
+    assert sum(len(p["symbol"]) > 1 for p in points) == len(bytes_of)
+    assert any(name in charrnn_here("inspect", "embeddings", byte_run).stdout for name in bytes_of)
+    found = json.loads(charrnn_here("inspect", "predictions", byte_run, "--length", 40, "--json").stdout)
+    assert {p["symbol"] for p in found["predictions"]} & bytes_of
+    unit = json.loads(charrnn_here("inspect", "units", byte_run, "--length", 40, "--json").stdout)
+    assert len(unit["symbols"]) == len(unit["values"]) == 40
+    assert "".join(unit["symbols"]) == unit["text"]
+    assert "\\xc3" in unit["symbols"]
+    assert charrnn_here("inspect", "units", byte_run, "--length", 40, "-o", "u.html").returncode == 0
+    (text,) = page_data((tmp_path / "u.html").read_text(encoding="utf-8"))["texts"]  # type: ignore[misc]
+    assert text["text"] == unit["symbols"]
+    kinds = json.loads(charrnn_here("inspect", "errors", byte_run, "--json").stdout)["kind of character"]
+    assert {kind["name"] for kind in kinds} == {"letter", "blank", "punctuation", "line end", "byte above 0x7f"}
+
+
+def test_a_name_without_room_is_a_dot_on_the_map(capsys: pytest.CaptureFixture[str]) -> None:
+    at = {"x": 0.0, "y": 0.0}
+    show_embeddings([{"symbol": "\\xc3", **at}, {"symbol": "e", **at}, {"symbol": "f", "x": 1.0, "y": 1.0}], [0.5, 0.2])
+    shown = capsys.readouterr().out
+    assert "\\xc3" not in shown
+    assert "·" in shown.splitlines()[-2]
+    assert "has no room" in shown.splitlines()[-1]
+
+
 @pytest.mark.extras
 def test_pictures_are_made(charrnn_here: Run, run: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
@@ -97,6 +126,79 @@ def test_what_cannot_be_looked_at_is_refused(charrnn_here: Run, run: Path) -> No
     assert_one_line_error(charrnn_here("report", run / "nowhere"), 3, "history.jsonl")
     for length in range(2, 7):  # shorter than an n-gram
         assert charrnn_here("inspect", "errors", run, "--length", length).returncode == 0
+
+
+@pytest.mark.parametrize("view", ["units", "predictions", "memory --steps 4", "errors"])
+def test_unknown_characters_of_a_text_are_refused_or_dealt_with(
+    charrnn_here: Run, run: Path, tmp_path: Path, view: str
+) -> None:
+    (tmp_path / "t.txt").write_text("the cat ŵ sat on ŷ the mat. the dog ran to the cat. " * 6, encoding="utf-8")
+    words = ("inspect", *view.split(), run, "--text", "t.txt")
+    assert_one_line_error(charrnn_here(*words), 3, "t.txt: 'ŵ'", "--unknown skip or --unknown replace")
+    for how in ("skip", "replace"):
+        done = charrnn_here(*words, "--unknown", how)
+        assert done.returncode == 0, done.stderr
+
+
+def test_unknown_characters_are_skipped_or_replaced(charrnn_here: Run, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("theŵcat", encoding="utf-8")
+    words = ("inspect", "units", run, "--text", "t.txt", "--json", "--unknown")
+    assert json.loads(charrnn_here(*words, "skip").stdout)["text"] == "thecat"
+    assert json.loads(charrnn_here(*words, "replace").stdout)["text"] == "the cat"
+
+
+def test_a_property_is_looked_for_in_as_much_text_as_is_asked_for(charrnn_here: Run, run: Path) -> None:
+    words = ("inspect", "units", run, "--find", "word-boundary", "--json", "--text", run.parent / "text.txt")
+    whole = len((run.parent / "text.txt").read_bytes())
+    assert 2000 < whole < 20_000
+    for length, read in ((("--length", 2000), 2000), (("--length", 300), 300), ((), whole)):
+        assert json.loads(charrnn_here(*words, *length).stdout)["characters"] == read
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--find upper-case --saturation", "--find and --saturation cannot both be given"),
+        ("--find upper-case -o p.html", "--find and --output cannot both be given"),
+        ("--saturation -o p.html", "--saturation and --output cannot both be given"),
+        ("--find upper-case --unit 0", "--find and --unit cannot both be given"),
+        ("--find upper-case --layer 7", "--find and --layer cannot both be given"),
+        ("--saturation --signal h", "--saturation and --signal cannot both be given"),
+        ("--unit 900 -o p.html", "--output and --unit cannot both be given"),
+        ("--unit 900 -o p.html --json", "1 layers of 12 units"),
+        ("-o p.png", "p.png: the name must end in .html"),
+        ("-o nowhere/p.html", "cannot be written"),
+        ("--layer 1 --signal i", "1 layers of 12 units"),
+    ],
+)
+def test_views_of_units_that_do_not_go_together(
+    charrnn_here: Run, run: Path, tmp_path: Path, options: str, message: str
+) -> None:
+    assert_one_line_error(charrnn_here("inspect", "units", run, *options.split()), 2, message)
+    assert not list(tmp_path.glob("p.*"))
+
+
+def test_a_page_and_the_numbers_of_a_unit(charrnn_here: Run, run: Path, tmp_path: Path) -> None:
+    words = ("inspect", "units", run, "--length", 50, "--unit", 3, "--json")
+    done = charrnn_here(*words, "-o", "p.html")
+    assert done.stdout == charrnn_here(*words).stdout
+    assert json.loads(done.stdout)["unit"] == 3
+    assert page_data((tmp_path / "p.html").read_text(encoding="utf-8"))["texts"]
+    assert_one_line_error(charrnn_here("report", run, "-o", "p.pdf"), 2, "p.pdf: the name must end in .html")
+    assert charrnn_here("report", run, "--no-activations", "-o", "page").returncode == 0
+    assert (tmp_path / "page").is_file()
+
+
+def test_both_memory_curves_are_averaged_over_the_positions(charrnn_here: Run, run: Path) -> None:
+    def curves(*options: object) -> dict[str, object]:
+        (curve,) = json.loads(charrnn_here("inspect", "memory", run, "--steps", 5, "--json", *options).stdout)["runs"]
+        return curve  # type: ignore[no-any-return]
+
+    few, usual = curves("--positions", 2), curves()
+    assert few["loss"] != usual["loss"]
+    assert few["gradient"] != usual["gradient"]
+    assert curves("--positions", LOSS_PLACES)["loss"] == usual["loss"]
+    assert curves("--positions", GRADIENT_PLACES)["gradient"] == usual["gradient"]
 
 
 def page_data(page: str) -> dict[str, object]:

@@ -56,6 +56,44 @@ def test_places(charrnn_here: Run, runs: Path, tmp_path: Path) -> None:
     assert "»" in charrnn_here(*words).stdout
 
 
+def test_bytes_are_counted_and_shown_by_one(
+    charrnn_here: Run, byte_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "à la fin\nété à la zut fin à la zut"
+    (tmp_path / "t.txt").write_text(text, encoding="utf-8")
+    words = ("eval", byte_run, "--text", "t.txt", "--unknown", "replace", "--surprising", "2")
+    for spot in json.loads(charrnn_here(*words, "--json").stdout)["positions"]:
+        line = text.encode()[: spot["position"]].split(b"\n")
+        assert (spot["line"], spot["column"]) == (len(line), len(line[-1]) + 1)
+    monkeypatch.setattr("charrnn.cli.views.scores.on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    contexts = [row.split("\t")[2] for row in charrnn_here(*words).stdout.splitlines()[1:]]
+    assert any("\\xc3" in context for context in contexts)
+    assert all(max(map(len, re.split("».*«", context))) <= 7 for context in contexts)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--split test --text t.txt", "--text and --split cannot both be given"),
+        ("--split val --text t.txt", "--text and --split cannot both be given"),
+        ("--per-line --dynamic", "--per-line and --dynamic cannot both be given"),
+        ("--per-char json --memorization", "--per-char and --memorization cannot both be given"),
+        ("--surprising 2 --baselines", "--surprising and --baselines cannot both be given"),
+        ("--dynamic --dynamic-rate inf", "Invalid value for '--dynamic-rate'"),
+    ],
+)
+def test_what_eval_cannot_do_at_once(charrnn_here: Run, runs: Path, tmp_path: Path, words: str, message: str) -> None:
+    (tmp_path / "t.txt").write_text("the cat")
+    assert_one_line_error(charrnn_here("eval", runs / "a", *words.split()), 2, message)
+
+
+def test_a_rate_at_which_the_loss_is_no_number(charrnn_here: Run, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.evaluation.dynamic.dynamic_evaluate", lambda *a, **b: package.Score(math.nan, 5))
+    done = charrnn_here("eval", runs / "a", "--no-baselines", "--dynamic", "--dynamic-rate", "0.5")
+    assert_one_line_error(done, 2, "--dynamic-rate 0.5: too large, the loss becomes nan")
+
+
 def test_candidates_together_are_candidates_alone(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = package.load(runs / "a")
     texts = ["the cat", "", "a", "the dog ran to the cat. the mat was red", "tac eht", "the red mat" * 20]

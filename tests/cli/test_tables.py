@@ -51,10 +51,10 @@ def test_few_rows_stand_on_their_side_instead() -> None:
     assert laid.rows[3].split() == ["steps", "1,200", "12,001,200"]
 
 
-def test_prose_is_cut_at_its_end_and_never_left_out() -> None:
+def test_prose_is_cut_at_its_end_before_a_column_is_left_out() -> None:
     laid = layout(("bits", "nats", "candidate"), [("0.12", "8.3", "the quick brown fox jumps")], 33, text="candidate")
     assert laid.rows == ["0.12   8.3  the quick brown fox …"]
-    assert layout(("bits", "nats", "candidate"), [("0.12", "8.3", "x" * 50)], 27, text="candidate").left_out == ["nats"]
+    assert layout(("bits", "nats", "candidate"), [("0.12", "8.3", "x" * 50)], 20, text="candidate").left_out == ["nats"]
 
 
 def test_prose_is_continued_where_it_matters() -> None:
@@ -65,6 +65,39 @@ def test_prose_is_continued_where_it_matters() -> None:
 def test_a_picture_without_a_heading_makes_room_for_numbers() -> None:
     rows = [(f"run-{k}", "3.7e-01", "2.2e-01", "6.4e-02", "█" * 20) for k in range(4)]
     assert layout(("run", "1 back", "2 back", "5 back", ""), rows, 40).left_out == [""]
+
+
+LINES = [("1", "66", "112.33", "1.702", "x" * 66), ("120", "8", "1.3", "0.7", "12345678901234567890")]
+LINE_HEADS = ("line", "characters", "nats", "bits/char", "text")
+
+
+@pytest.mark.parametrize("width", [10, 14, 20, 24, 30, 40, 44, 50, 80, 200])
+@pytest.mark.parametrize("whole", [False, True])
+def test_prose_is_shortened_before_numbers_are_left_out(width: int, whole: bool) -> None:
+    laid = layout(LINE_HEADS, LINES, width, text="text", whole=whole)
+    assert max(map(len, [*laid.heads, *laid.rows])) <= width
+    words = " ".join(laid.rows).split()
+    for k, head in enumerate(LINE_HEADS[:4]):
+        assert all(row[k] in words for row in LINES) == (head not in laid.left_out)
+    assert "text" not in laid.left_out
+    if not whole:
+        shown = {10: 1, 14: 1, 20: 1, 24: 2, 30: 2, 40: 3, 44: 3, 50: 4, 80: 4, 200: 4}
+        assert 4 - len(laid.left_out) == shown[width]
+        assert laid.left_out[-1:] == (["bits/char"] if width < 50 else [])
+
+
+def test_the_spare_column_is_left_out_first() -> None:
+    for width, left_out in ((30, ["characters", "bits/char"]), (40, ["characters"]), (50, [])):
+        assert layout(LINE_HEADS, LINES, width, text="text", spare="characters").left_out == left_out
+
+
+def test_prose_whose_heading_has_no_room_is_left_out() -> None:
+    assert layout(("line:column", "in its context"), [("1:5", "a" * 40)], 15, text="in its context").left_out == [
+        "in its context"
+    ]
+    laid = layout(("bits/char", "nats", "candidate"), [("1.23", "12.5", "a" * 40)], 18, text="candidate", whole=True)
+    assert (laid.rows, laid.left_out) == (["1.23       12.5"], ["candidate"])
+    assert layout(("name", "loss"), [("a" * 40, "0.5")] * 4, 12).rows[0] == "aaaaa…aaaaaa"
 
 
 def test_wide_characters_take_two_columns() -> None:

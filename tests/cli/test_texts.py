@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.cli import app
-from tests.conftest import ROOT, Run, assert_one_line_error
+from tests.conftest import ROOT, SENTENCES, Run, assert_one_line_error
 
 FRENCH = "L'été dernier, à Noël, le garçon naïf mangeait. Où vas-tu ? demanda-t-il. Ça va être très gênant.\n" * 20
 SETTINGS = (
@@ -162,6 +162,15 @@ def test_a_sweep_reads_standard_input_once(charrnn: Run, folder: Path) -> None:
     assert len(json.loads(done.stdout)["runs"]) == 2
 
 
+@pytest.fixture
+def imported(charrnn_here: Run, folder: Path, runs: Path) -> Path:
+    """A network that was exported and imported again; beside it, text.txt, which it can read."""
+    (folder / "text.txt").write_text(SENTENCES * 3)
+    assert charrnn_here("export", runs / "a", "--to", "json", "-o", "m.json").returncode == 0
+    assert charrnn_here("import", "m.json", "--run-dir", "imported").returncode == 0
+    return Path("imported")
+
+
 def test_a_text_that_moved(charrnn_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "text.txt").write_text(FRENCH, encoding="utf-8")
     assert train(charrnn_here).returncode == 0
@@ -177,7 +186,13 @@ def test_a_text_that_moved(charrnn_here: Run, folder: Path, monkeypatch: pytest.
     for command in commands:  # relative sources start where the run was started
         done = charrnn_here(*command)
         assert done.returncode == 0, (command, done.stderr)
+    for command in (*commands, ("eval", run, "--text", folder / "text.txt", "--no-baselines")):
+        done = charrnn_here(*command, "--corpus", "nowhere")  # though it is where it was
+        assert_one_line_error(done, 3, "--corpus nowhere: no such file")
+    assert charrnn_here("eval", run, "--no-baselines", "--corpus", str(folder / "t*.txt")).returncode == 0
     (folder / "text.txt").rename(elsewhere / "other name")
+    read = ("eval", run, "--text", "other name")  # the n-gram model alone needs the text of training
+    assert_one_line_error(charrnn_here(*read), 3, "--corpus PATH", "--no-baselines")
     for command in commands:
         assert_one_line_error(charrnn_here(*command), 3, "--corpus PATH")
         assert_one_line_error(charrnn_here(*command, "--corpus", "nowhere"), 3, "--corpus must name")
@@ -187,6 +202,55 @@ def test_a_text_that_moved(charrnn_here: Run, folder: Path, monkeypatch: pytest.
     assert_one_line_error(charrnn_here(*commands[0]), 3, "not the text this run was trained on", "SHA-256")
     (elsewhere / "text.txt").write_text(FRENCH, encoding="utf-8")  # the right text where we are is found as well
     assert charrnn_here(*commands[0]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("eval {}", "--text FILE"),
+        ("eval {} --corpus text.txt", "--text FILE"),
+        ("eval {} --text text.txt --ngram", "leave out --ngram"),
+        ("eval {} --text text.txt --memorization", "leave out --memorization"),
+        ("inspect errors {}", "--text FILE"),
+        ("inspect units {}", "--text FILE"),
+        ("sample {} --ngram", "leave out --ngram"),
+        ("sample {} --length 5 --memorization", "leave out --memorization"),
+        ("sample {} --num-items 1 --not-in-training", "leave out --not-in-training"),
+        ("compress {} text.txt -o packed --ngram", "leave out --ngram"),
+    ],
+)
+def test_an_imported_network_whose_text_nobody_knows(charrnn_here: Run, imported: Path, words: str, hint: str) -> None:
+    done = charrnn_here(*words.format(imported).split())
+    assert_one_line_error(done, 3, f"{imported / 'last.npz'}: does not say which text", hint)
+    assert "note: " not in done.stderr
+
+
+def test_what_an_unknown_text_is_not_needed_for(charrnn_here: Run, imported: Path) -> None:
+    done = charrnn_here("eval", imported, "--text", "text.txt", "--json")
+    assert set(json.loads(done.stdout)["baselines"]) == {"gzip", "xz", "bz2"}
+    assert f"note: no n-gram model to compare with: {imported / 'last.npz'}: does not say" in done.stderr
+    for words in (("--no-baselines",), ("--per-line",), ("--surprising", 2), ("--per-char", "json")):
+        done = charrnn_here("eval", imported, "--text", "text.txt", *words)
+        assert done.returncode == 0
+        assert "which text" not in done.stderr
+    done = charrnn_here("inspect", "errors", imported, "--text", "text.txt", "--json")
+    assert set(json.loads(done.stdout)) == {"kind of character", "place in the word"}
+    assert "note: no table" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["eval {} --text f.txt", "inspect errors {} --text f.txt", "rank f.txt {}", "sample {} --prompt-file f.txt",
+     "sample {} --fill f.txt"],
+)  # fmt: skip
+def test_a_file_in_another_encoding_is_to_be_converted(
+    charrnn_here: Run, runs: Path, tmp_path: Path, words: str
+) -> None:
+    (tmp_path / "f.txt").write_bytes(FRENCH.encode("latin-1"))
+    done = charrnn_here(*words.format(runs / "a").split())
+    assert_one_line_error(done, 3, "f.txt: not valid UTF-8", "looks like latin-1: convert it to UTF-8")
+    assert "with iconv -f latin1 -t utf-8" in done.stderr
+    assert "corpus.encoding" not in done.stderr  # which these commands do not have
 
 
 def test_a_run_continues_without_its_settings_file(
@@ -218,7 +282,7 @@ def test_a_run_continues_without_its_settings_file(
         (("train", "--resume"), "charrnn train --resume RUN"),
         (("train", "run", "--resume", "--run-dir", "other"), "give the run's directory once"),
         (("train", "--resume", "nowhere"), "no run to resume"),
-        (("train", "-c", "c.yaml", "--corpus", "x"), "--corpus is for the text of a resumed run"),
+        (("train", "-c", "c.yaml", "--corpus", "c.yaml"), "--corpus is for the text of a resumed run"),
         (("train", "--resume", "run", "--set", "model.cell=lstm"), "model.cell: cannot change"),
     ],
 )

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn.config.encodings import iconv_name
 from charrnn.data import corpora, sources
 from charrnn.data.corpora import find_files, info
 from charrnn.data.decoding import TextRules, begins_anew
@@ -135,6 +136,30 @@ def test_a_file_that_is_damaged_in_places_keeps_its_encoding(tmp_path: Path) -> 
         with pytest.raises(DataError) as caught:
             encoded(tmp_path / "a.txt", encoding=encoding)
         assert "repair the file" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (FRENCH.encode("latin-1"), "it looks like latin-1: convert it to UTF-8, the model's encoding, with iconv "),
+        (RUSSIAN.encode()[:-3], "the text around it is UTF-8: repair the file"),
+        (b"\xe9", "convert it to UTF-8, the model's encoding, with iconv -f ENCODING -t utf-8"),
+    ],
+)
+def test_a_file_that_a_model_is_to_read_is_converted_or_repaired(
+    monkeypatch: pytest.MonkeyPatch, data: bytes, hint: str
+) -> None:
+    if len(data) == 1:
+        monkeypatch.setattr("charrnn.data.decoding.likely_encoding", lambda sample: None)
+    with pytest.raises(DataError) as caught:
+        TextRules().decode(data, name="a.txt")
+    assert str(caught.value.hint).startswith(hint)
+    assert "corpus.encoding" not in str(caught.value.hint)
+
+
+def test_encodings_have_a_name_for_iconv() -> None:
+    names = ("latin-1", "mac-roman", "utf-16-le", "euc_jp", "utf-8", "cp1252")
+    assert [*map(iconv_name, names)] == ["latin1", "macintosh", "utf-16le", "euc-jp", "utf-8", "cp1252"]
 
 
 def test_a_word_of_french_in_a_plain_text_is_western(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from charrnn.evaluation.health import SAMPLES, Health, _again, _read, _samples, check_health, derailed
 from charrnn.nn.network import CharRNN
 from charrnn.runs.checkpoint import load_checkpoint, save_checkpoint
-from tests.conftest import Run
+from tests.conftest import Run, train_here
 
 V = 8
 BAD = V - 1
@@ -70,6 +70,34 @@ def test_units_are_watched_from_where_their_state_has_settled(size: int, skipped
     saturated = [sum(abs(x) > 0.99 for x in unit) > len(unit) / 2 for unit in h.T]
     assert moves.sum() == (3 if skipped else 4)  # the latch settles in the beginning
     assert _read(model, ids, np.random.default_rng(1))[:2] == (1 - np.mean(moves), np.mean(saturated))
+
+
+@pytest.mark.parametrize("text", ["a", "ab", "abc" * 16 + "a", "ab" * 250, "a" * 499 + "bcd"])
+def test_a_text_that_shows_nothing_is_not_asked(text: str) -> None:
+    ids = np.array([ord(c) - ord("a") for c in text], np.uint8)
+    sick = network(still=20, saturated=40)
+    assert check_health(sick, ids, loss=0.05) is None
+    assert check_health(sick, np.append(ids, np.resize([0, 1, 2], 50)), loss=0.05).notes()
+
+
+def test_the_few_symbols_of_a_small_vocabulary_are_enough() -> None:
+    for size, expected in ((1, False), (2, True)):
+        model = CharRNN(size, cell="gru", hidden_size=3)
+        ids = np.resize(np.arange(size, dtype=np.uint8), 100)
+        assert (check_health(model, ids, loss=0.5) is not None) == expected
+
+
+def test_a_text_of_one_symbol_is_the_texts_own_fault(charrnn_here: Run, config_file: Path) -> None:
+    train_here("-c", config_file, "--run-dir", "a", "--set", "training.max_steps=210")
+    for text in ("a" * 300, "the"):
+        done = charrnn_here("eval", "a", "--text", "-", "--json", "--no-baselines", stdin=text)
+        assert json.loads(done.stdout)["health"] == {
+            "derailed_samples": None, "still_units": None, "saturated_units": None, "notes": [],
+        }  # fmt: skip
+        assert "learning_rate" not in done.stderr
+    config_file.with_name("text.txt").write_text("a" * 2000)
+    done = charrnn_here("train", "-c", config_file, "--run-dir", "b", "--json")
+    assert "still_units" not in json.loads(done.stdout)
 
 
 def test_one_surprising_sample_is_no_alarm() -> None:

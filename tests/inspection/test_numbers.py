@@ -245,6 +245,21 @@ def test_errors_are_shared_out_whole() -> None:
     assert {s.name: s.count for s in shares} == dict(seen)
 
 
+def test_bytes_above_ascii_are_a_class_of_their_own() -> None:
+    vocabulary = Vocabulary.of("À la\u00a0fin, Été".encode())
+    text = vocabulary.symbols(vocabulary.encode("À la\u00a0fin, Été"))
+    assert text[:3] == ["\\xc3", "\\x80", " "]
+    nats = np.ones(len(text) - 1)
+    classes = {s.name: s.count for s in by_character(text, nats)}
+    assert classes == {"byte above 0x7f": 7, "letter": 6, "blank": 2, "punctuation": 1}
+    places = {s.name: s.count for s in by_place_in_word(text, nats)}
+    assert places == {"byte above 0x7f": 7, "between words": 3, "letter 1": 2, "letter 2": 1, "letter 3": 1,
+                      "letter 4": 1, "letter 5": 1}  # fmt: skip
+    assert [n for n, at in enumerate(properties.PROPERTIES["word-boundary"](text)) if at] == [2, 10, 11]
+    assert not properties.PROPERTIES["upper-case"](text).any()
+    assert properties.PROPERTIES["inside-quotes"](['"', "\\xc3", "\n", "\n", "a"]).tolist() == [1, 1, 0, 0, 0]
+
+
 def test_spectra_norms_and_embeddings() -> None:
     model = make("lstm")
     found = spectra(model.params, "lstm", 2)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import Checkpoints, chosen
+from charrnn.cli.arguments import Checkpoints, chosen, only_one
 from charrnn.cli.output import tell
-from charrnn.cli.text_options import Corpus, Ngram, Unknown, parts_of, with_ngram
+from charrnn.cli.text_options import Corpus, Ngram, Unknown, UnknownInText, parts_of, with_ngram
 
 if TYPE_CHECKING:
     from charrnn.api import TrainedModel
@@ -43,10 +43,14 @@ def evaluate(
     text: Annotated[
         Path | None, typer.Option(help="File to evaluate instead of a split; - reads standard input.")
     ] = None,
-    split: Annotated[Split, typer.Option(help="Part of the run's own corpus.")] = Split.val,
+    split: Annotated[Split | None, typer.Option(help="Part of the run's own corpus. Default: val.")] = None,
     baselines: Annotated[
-        bool, typer.Option(help="Also measure gzip, xz, bz2 and a character n-gram model fitted to the training part.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--baselines/--no-baselines",
+            help="Also measure gzip, xz, bz2 and a character n-gram model fitted to the training part (the default).",
+        ),
+    ] = None,
     dynamic: Annotated[
         bool,
         typer.Option(
@@ -54,7 +58,7 @@ def evaluate(
         ),
     ] = False,
     dynamic_rate: Annotated[
-        float | None, typer.Option(min=0.0, help="Learning rate of --dynamic. Default: 0.0003.")
+        float | None, typer.Option(min=0.0, max=1.0, help="Learning rate of --dynamic. Default: 0.0003.")
     ] = None,
     ngram: Ngram = False,
     memorisation: Annotated[
@@ -72,9 +76,7 @@ def evaluate(
     surprising: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Show the N most surprising positions in context instead.")
     ] = None,
-    unknown: Annotated[
-        Unknown, typer.Option(help="What to do with characters of --text that the model does not know.")
-    ] = Unknown.error,
+    unknown: UnknownInText = Unknown.error,
     corpus: Corpus = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
@@ -86,34 +88,34 @@ def evaluate(
     from charrnn.cli.output import write_json
     from charrnn.cli.views.memorised import check_one_text
     from charrnn.cli.views.progress import byte_progress
-    from charrnn.config.schema import source_name
     from charrnn.runs.kernels import speed_up_reading
-    from charrnn.runs.text import file_ids, separator_ids, text_before
+    from charrnn.runs.text import separator_ids
 
-    _check_one_view(per_char=per_char, per_line=per_line, surprising=surprising)
+    only_one(text=text, split=split)
+    closely = {"per_char": per_char, "per_line": per_line, "surprising": surprising}
+    for extra in ({"dynamic": dynamic}, {"memorization": memorisation}, {"baselines": baselines}):
+        only_one(**closely, **extra)
     _check_together(
         per_char, dynamic=dynamic, dynamic_rate=dynamic_rate, models=len(checkpoints or ()), as_json=as_json
     )
+    part = (split or Split.val).value
+    baselines = baselines is not False and not any(closely.values())
     paths = chosen(checkpoints)
     model = load(*paths)
     if memorisation:
         check_one_text(model)
     loaded = model.checkpoints[0]
-    parts = parts_of(loaded, corpus) if text is None or baselines or memorisation else None
-    if text is None:
-        ids, name = (parts or {})[split.value], f"{loaded.config.corpus.title}, {split.value} part"
-        before = text_before(parts or {}, split.value)
-    else:
-        ids, name = file_ids(text, loaded, unknown.value), source_name(str(text))
-        before = None
-    _check_length(ids, name)
+    uses = {"read another text with --text FILE": text is None, "leave out --memorization": memorisation}
+    without = next((way for way, needed in (uses | {"leave out --ngram": ngram}).items() if needed), None)
+    parts = _parts(loaded, corpus, without) if baselines or any(uses.values()) else None
+    ids, name, before = _text(loaded, text, unknown, part, parts or {})
     if ngram:
         model = with_ngram(model, corpus)
     around: Around = {"separator": separator_ids(loaded.config.corpus, loaded.vocabulary), "before": before}
     with byte_progress("compiling kernels", "kernel") as tick:
         speed_up_reading(model.checkpoints, model.models, len(ids), tick=tick)
-    weighed_here = text is None and split is Split.val
-    if per_char or per_line or surprising:
+    weighed_here = text is None and part == "val"
+    if any(closely.values()):
         _closely(model, ids, around, per_char, surprising, weighed_here=weighed_here, as_json=as_json)
         return
     score, mixed = _scores(model, ids, around, weighed_here=weighed_here)
@@ -126,12 +128,12 @@ def evaluate(
     report["health"] = _health(model, ids, score.loss)
     if dynamic:
         report["dynamic"] = _dynamic(loaded, ids, around, dynamic_rate)
-    if text is None and (achievable := _achievable(loaded, split)) is not None:
+    if text is None and (achievable := _achievable(loaded, part)) is not None:
         report["entropy_bound"] = achievable
     if memorisation:
         from charrnn.cli.views.memorised import memorised
 
-        report["memorisation"] = memorised(model, parts or parts_of(loaded, corpus))
+        report["memorisation"] = memorised(model, parts or {})
     if baselines:
         from charrnn.evaluation.baselines import baselines as measured
 
@@ -141,14 +143,6 @@ def evaluate(
         write_json(report)
     else:
         _show(report)
-
-
-def _check_one_view(**given: object) -> None:
-    from charrnn.errors import SettingsError
-
-    chosen = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
-    if len(chosen) > 1:
-        raise SettingsError(f"{chosen[0]} and {chosen[1]} cannot both be given")
 
 
 def _check_together(
@@ -162,6 +156,46 @@ def _check_together(
         raise SettingsError("--dynamic-rate is the rate of --dynamic", hint="add --dynamic")
     if as_json and per_char is not None and per_char.value != "json":
         raise SettingsError(f"--per-char {per_char.value} and --json cannot both be given", hint="--per-char json")
+
+
+def _parts(loaded: Checkpoint, corpus: list[str] | None, without: str | None) -> dict[str, IdArray] | None:
+    """The parts of the training text; None where nobody knows it and only the baselines need it.
+
+    Args:
+        loaded: a checkpoint of the run.
+        corpus: where the text is now.
+        without: how to do without it; None if only the baselines need it.
+    """
+    from charrnn.runs.text import UnknownTextError
+
+    try:
+        return parts_of(loaded, corpus, without=without or "leave out the n-gram model with --no-baselines")
+    except UnknownTextError as error:
+        if without:
+            raise
+        tell(f"note: no n-gram model to compare with: {error.message}")
+        return None
+
+
+def _text(
+    loaded: Checkpoint, text: Path | None, unknown: Unknown, part: str, parts: dict[str, IdArray]
+) -> tuple[IdArray, str, IdArray | None]:
+    """The text to read, its name in messages, and what comes before it."""
+    from charrnn.amounts import counted
+    from charrnn.config.schema import source_name
+    from charrnn.errors import DataError
+    from charrnn.runs.text import file_ids, text_before
+
+    if text is None:
+        ids, name = parts[part], f"{loaded.config.corpus.title}, {part} part"
+    else:
+        ids, name = file_ids(text, loaded, unknown.value), source_name(str(text))
+    if len(ids) < 2:
+        raise DataError(
+            f"{name}: {counted(len(ids), 'character')}, but at least 2 are needed to predict one",
+            hint="choose another --split, or a longer --text",
+        )
+    return ids, name, text_before(parts, part) if text is None else None
 
 
 def _closely(
@@ -217,18 +251,21 @@ def _numbers(score: Score) -> dict[str, float]:
 
 
 def _health(model: TrainedModel, ids: IdArray, loss: float) -> dict[str, Any]:
-    """What is wrong with the network, or with the worst of several."""
-    from dataclasses import asdict
+    """What is wrong with the network, or with the worst of several; nulls where the text cannot show it."""
+    from dataclasses import asdict, fields
 
     from charrnn.evaluation.health import Health, check_health
 
-    found = [asdict(check_health(network, ids, loss=loss)) for network in model.models]
-    worst = Health(**{name: max(health[name] for health in found) for name in found[0]})
+    found = [asdict(health) for network in model.models if (health := check_health(network, ids, loss=loss))]
+    names = [field.name for field in fields(Health)]
+    if not found:
+        return {**dict.fromkeys(names), "notes": []}
+    worst = Health(**{name: max(health[name] for health in found) for name in names})
     steps = [n for c in model.checkpoints if isinstance(n := c.counters.get("step"), int) and n > 0]
     return {**asdict(worst), "notes": list(worst.notes(max(steps, default=None)))}
 
 
-def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
+def _achievable(loaded: Checkpoint, part: str) -> dict[str, float] | None:
     """The loss of the generator of a synthetic corpus over the characters that were scored; None for other corpora."""
     import math
 
@@ -241,31 +278,25 @@ def _achievable(loaded: Checkpoint, split: Split) -> dict[str, float] | None:
     if known is None or corpus.split != "tail":
         return None
     bounds = split_bounds(len(known[1]), val_fraction=corpus.val_fraction, test_fraction=corpus.test_fraction)
-    start, stop = bounds[split.value]
+    start, stop = bounds[part]
     nats = known[2][start + 1 : stop]  # the first character of a part has no context and is not scored
     loss = float(nats.mean())
     return {"loss": loss, "bits_per_char": loss / math.log(2), "entropy_rate": known[0].entropy_rate()}
 
 
 def _dynamic(loaded: Checkpoint, ids: IdArray, around: Around, rate: float | None) -> dict[str, float]:
+    import math
+
+    from charrnn.errors import SettingsError
     from charrnn.evaluation.dynamic import RATE, dynamic_evaluate
 
     rate = RATE if rate is None else rate
     # On NumPy's kernels: the others copy all weights at every step, which takes as long as they save in 20 characters.
     model = loaded.build_model()
     score = dynamic_evaluate(model, ids, square_mean=loaded.moments.get("square_mean"), rate=rate, **around)
+    if not math.isfinite(score.nats):
+        raise SettingsError(f"--dynamic-rate {rate:g}: too large, the loss becomes {score.nats}", hint="lower it")
     return _numbers(score) | {"rate": rate}
-
-
-def _check_length(ids: IdArray, name: str) -> None:
-    from charrnn.amounts import counted
-    from charrnn.errors import DataError
-
-    if len(ids) < 2:
-        raise DataError(
-            f"{name}: {counted(len(ids), 'character')}, but at least 2 are needed to predict one",
-            hint="choose another --split, or a longer --text",
-        )
 
 
 def _show(report: dict[str, Any]) -> None:

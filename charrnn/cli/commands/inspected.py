@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.arguments import chosen, named_runs
-from charrnn.cli.text_options import parts_of
+from charrnn.cli.text_options import Unknown, parts_of
 
 if TYPE_CHECKING:
     from charrnn.evaluation.reading import Around
@@ -50,20 +51,32 @@ class ModelAndText:
     around: Around
 
     @property
-    def text(self) -> str:
-        """The ids as characters, one for each; a byte is shown as the character of its number."""
-        vocabulary = self.checkpoint.vocabulary
-        return "".join(chr(int(vocabulary.values[k])) for k in self.ids)
+    def text(self) -> Sequence[str]:
+        """The ids as texts to be shown, one for each; see `Vocabulary.symbols`."""
+        return self.checkpoint.vocabulary.symbols(self.ids)
 
     def symbol(self, index: int) -> str:
-        """One symbol as a character."""
-        return chr(int(self.checkpoint.vocabulary.values[index]))
+        """One symbol as a text to be shown."""
+        return self.checkpoint.vocabulary.symbols([index])[0]
 
 
 def inspected(
-    path: Path | None, text: Path | None, start: int, length: int, corpus: list[str] | None = None
+    path: Path | None,
+    text: Path | None,
+    start: int,
+    length: int,
+    corpus: list[str] | None = None,
+    unknown: Unknown = Unknown.error,
 ) -> ModelAndText:
-    """Load a checkpoint and `length` symbols of a text from `start`; `corpus` says where the run's text is now.
+    """Load a checkpoint and `length` symbols of a text from `start`.
+
+    Args:
+        path: of the checkpoint or run; None: the newest.
+        text: file to read; None: a part of the run's own text.
+        start: symbols of it to skip.
+        length: symbols to read.
+        corpus: where the run's text is now.
+        unknown: what to do with characters of `text` that the model does not know.
 
     Raises:
         CheckpointError, DataError: as the loaders; also where the text is shorter than `start` + 2.
@@ -78,11 +91,11 @@ def inspected(
     (file,) = chosen([path])
     loaded = load_checkpoint(file)
     if text is None:
-        parts = parts_of(loaded, corpus)
+        parts = parts_of(loaded, corpus, without="read another text with --text FILE")
         split = "val" if len(parts["val"]) > 1 else "train"
         ids, earlier, where = parts[split], text_before(parts, split), f"{loaded.config.corpus.title}, {split} part"
     else:
-        ids, earlier, where = file_ids(text, loaded, "replace"), None, str(text)
+        ids, earlier, where = file_ids(text, loaded, unknown.value), None, str(text)
     piece = ids[start : start + length]
     if len(piece) < 2:
         shorter = f"choose a --start below {len(ids) - 1:,}" if len(ids) > 2 else "choose a longer --text"

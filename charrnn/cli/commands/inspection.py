@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import OneCheckpoint, chosen
+from charrnn.cli.arguments import OneCheckpoint, chosen, only_one
 from charrnn.cli.commands.inspected import (
     AsJson,
     Checkpoints,
@@ -19,10 +19,11 @@ from charrnn.cli.commands.inspected import (
     inspected,
 )
 from charrnn.cli.help import CommandGroup
-from charrnn.cli.text_options import Corpus
+from charrnn.cli.text_options import Corpus, Unknown, UnknownInText
 
 if TYPE_CHECKING:
     from charrnn.inspection.predictions import Prediction
+    from charrnn.inspection.trace import Trace
 
 app = CommandGroup(
     help="Look inside a trained network.",
@@ -47,21 +48,28 @@ class Property(str, Enum):
 @app.command(epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect units --unit 17 --signal c")
 def units(
     checkpoint: OneCheckpoint = None,
-    unit: Annotated[int, typer.Option(min=0, help="Unit whose activation colours the text.")] = 0,
-    layer: Annotated[int, typer.Option(help="Layer, from 0; -1 is the top one.")] = -1,
+    unit: Annotated[int | None, typer.Option(min=0, help="Unit whose activation colours the text. Default: 0.")] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Layer of the unit, from 0; -1 is the top one. Default: -1.")
+    ] = None,
     of: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--signal", "--of", help="State or gate to show: h, c, i, f, o, g, r, z or n, depending on the cell."
+            "--signal",
+            "--of",
+            help="State or gate to show: h, c, i, f, o, g, r, z or n, depending on the cell. Default: h.",
         ),
-    ] = "h",
+    ] = None,
     find: Annotated[Property | None, typer.Option(help="Rank units by how well they track this property.")] = None,
     saturation: Annotated[
         bool, typer.Option("--saturation", help="Show the share of time each gate is shut or open.")
     ] = False,
     text: TextFile = None,
+    unknown: UnknownInText = Unknown.error,
     start: Start = 0,
-    length: Length = 2000,
+    length: Annotated[
+        int | None, typer.Option(min=2, help="Number of characters to read. Default: 2000; 20000 with --find.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write a page (.html) with a slider over all units.")
     ] = None,
@@ -70,32 +78,57 @@ def units(
 ) -> None:
     """Colour a text by one unit's activation, or find the units that track a property."""
     from charrnn.cli.views import inspection as views
-    from charrnn.errors import SettingsError
     from charrnn.inspection.trace import trace_text
 
-    seen = inspected(checkpoint, text, start, max(length, 20_000) if find and length == 2000 else length, corpus)
+    _check_view(find, output, saturation=saturation, as_json=as_json, unit=unit, layer=layer, signal=of)
+    of, layer, unit = of or "h", -1 if layer is None else layer, unit or 0
+    seen = inspected(checkpoint, text, start, length or (20_000 if find else 2000), corpus, unknown)
     trace = trace_text(seen.model, seen.ids, **seen.around)
+    _check_unit(trace, of, layer, unit, seen.model.hidden_size)
     if find is not None:
         views.show_ranking(seen, trace, find.value, of, as_json=as_json)
         return
     if saturation:
         views.show_saturation(trace, as_json=as_json)
         return
-    if of not in trace.layers[layer if -len(trace.layers) <= layer < len(trace.layers) else -1]:
-        raise SettingsError(f"--signal: found {of!r}, allowed for this cell: {', '.join(trace.layers[0])}")
-    if not -len(trace.layers) <= layer < len(trace.layers) or unit >= seen.model.hidden_size:
-        size = f"{len(trace.layers)} layers of {seen.model.hidden_size} units"
-        raise SettingsError(f"--layer {layer} --unit {unit}: the network has {size}")
     if output is not None:
         views.write_page(seen, trace, output)
-    else:
+    if as_json or output is None:
         views.show_unit(seen, trace, of, layer, unit, as_json=as_json)
+
+
+def _check_view(find: Property | None, output: Path | None, *, saturation: bool, as_json: bool, **one: object) -> None:
+    """Refuse two views at once, and what chooses `one` unit for a view of all."""
+    from charrnn.errors import SettingsError
+
+    only_one(find=find, saturation=saturation, output=output)
+    view = "--find" if find else "--saturation" if saturation else "--output" if output and not as_json else None
+    for name, value in one.items():
+        if view and value is not None and (view, name) != ("--find", "signal"):
+            raise SettingsError(
+                f"{view} and --{name} cannot both be given", hint=f"leave out --{name}: {view} is about all units"
+            )
+    if output is not None:
+        from charrnn.inspection.report import check_page
+
+        check_page(output)
+
+
+def _check_unit(trace: Trace, of: str, layer: int, unit: int, hidden_size: int) -> None:
+    from charrnn.errors import SettingsError
+
+    if of not in trace.layers[0]:
+        raise SettingsError(f"--signal: found {of!r}, allowed for this cell: {', '.join(trace.layers[0])}")
+    if not -len(trace.layers) <= layer < len(trace.layers) or unit >= hidden_size:
+        size = f"{len(trace.layers)} layers of {hidden_size} units"
+        raise SettingsError(f"--layer {layer} --unit {unit}: the network has {size}")
 
 
 @app.command(epilog="Example: charrnn inspect predictions --length 200")
 def predictions(
     checkpoint: OneCheckpoint = None,
     text: TextFile = None,
+    unknown: UnknownInText = Unknown.error,
     start: Start = 0,
     length: Length = 80,
     extremes: Annotated[
@@ -111,7 +144,7 @@ def predictions(
     from charrnn.inspection.predictions import predictions as predict
     from charrnn.inspection.trace import trace_text
 
-    seen = inspected(checkpoint, text, start, length, corpus)
+    seen = inspected(checkpoint, text, start, length, corpus, unknown)
     found = predict(trace_text(seen.model, seen.ids, **seen.around))
     best, bad = best_and_worst(found, extremes)
     if as_json:
@@ -126,10 +159,17 @@ def predictions(
 def memory(
     checkpoints: Checkpoints = None,
     text: TextFile = None,
+    unknown: UnknownInText = Unknown.error,
     steps: Annotated[int, typer.Option(min=2, help="Number of steps to look back.")] = 200,
     positions: Annotated[
-        int, typer.Option("--positions", "--places", min=1, help="Number of positions in the text to average over.")
-    ] = 32,
+        int | None,
+        typer.Option(
+            "--positions",
+            "--places",
+            min=1,
+            help="Number of positions in the text to average over. Default: 32 for the gradient, 512 for the loss.",
+        ),
+    ] = None,
     output: Output = None,
     corpus: Corpus = None,
     as_json: AsJson = False,
@@ -137,7 +177,7 @@ def memory(
     """Measure how far back a network remembers: its gradient through time, and the loss by length of context."""
     from charrnn.cli.output import write_json
     from charrnn.cli.views import inspection as views
-    from charrnn.inspection.memory import gradient_memory, loss_by_context
+    from charrnn.inspection.memory import GRADIENT_PLACES, LOSS_PLACES, gradient_memory, loss_by_context
 
     if output is not None:
         from charrnn.inspection.plots.figures import check_output
@@ -146,12 +186,15 @@ def memory(
     curves: list[dict[str, Any]] = []
     paths: list[Path | None] = [*checkpoints] if checkpoints else [None]
     for path in paths:
-        seen = inspected(path, text, 0, 10**9, corpus)
+        seen = inspected(path, text, 0, 10**9, corpus, unknown)
+        separator = seen.around["separator"]
         try:
             gradient = gradient_memory(
-                seen.model, seen.ids, steps=steps, places=positions, separator=seen.around["separator"]
+                seen.model, seen.ids, steps=steps, places=positions or GRADIENT_PLACES, separator=separator
             )
-            context = loss_by_context(seen.model, seen.ids, steps=steps, separator=seen.around["separator"])
+            context = loss_by_context(
+                seen.model, seen.ids, steps=steps, places=positions or LOSS_PLACES, separator=separator
+            )
         except ValueError as error:
             raise views.too_short(error, seen.where) from None
         cell = seen.checkpoint.config.model.cell
@@ -177,7 +220,7 @@ def embeddings(checkpoint: OneCheckpoint = None, output: Output = None, as_json:
 
     loaded = load_checkpoint(*chosen([checkpoint]))
     coordinates, shares = embed_symbols(loaded.build_model().input_weights())
-    symbols = [chr(int(v)) for v in loaded.vocabulary.values]
+    symbols = loaded.vocabulary.symbols(range(len(loaded.vocabulary)))
     points = [
         {"symbol": c, "class": character_class(c), "x": float(x), "y": float(y)}
         for c, (x, y) in zip(symbols, coordinates, strict=True)
@@ -218,6 +261,7 @@ def weights(checkpoint: OneCheckpoint = None, as_json: AsJson = False) -> None:
 def errors(
     checkpoint: OneCheckpoint = None,
     text: TextFile = None,
+    unknown: UnknownInText = Unknown.error,
     start: Start = 0,
     length: Length = 100_000,
     corpus: Corpus = None,
@@ -229,7 +273,7 @@ def errors(
     from charrnn.cli.output import write_json
     from charrnn.cli.views import inspection as views
 
-    seen: ModelAndText = inspected(checkpoint, text, start, length, corpus)
+    seen: ModelAndText = inspected(checkpoint, text, start, length, corpus, unknown)
     breakdown = views.error_breakdown(seen, corpus)
     if as_json:
         write_json({name: [asdict(share) for share in shares] for name, shares in breakdown.items()})

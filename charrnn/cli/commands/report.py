@@ -53,11 +53,11 @@ def report(
     """
     from charrnn.cli.output import write_json
     from charrnn.cli.views.progress import byte_progress
-    from charrnn.files import check_place, write_output, writing
-    from charrnn.inspection.report import finite, render
+    from charrnn.files import write_output, writing
+    from charrnn.inspection.report import check_page, finite, render
     from charrnn.runs.history import read_histories
 
-    check_place(output)
+    check_page(output)
     histories = read_histories(chosen_runs(runs))
     shown = [_run(history) for history in histories]
     groups = _by_text(histories)
@@ -119,7 +119,7 @@ def _baselines(history: History, corpus: list[str] | None) -> dict[str, float]:
     from charrnn.runs.checkpoint import find_checkpoint, load_checkpoint
 
     loaded = load_checkpoint(find_checkpoint(history.path))
-    parts = parts_of(loaded, corpus)
+    parts = parts_of(loaded, corpus, without="leave out what needs it with --no-activations")
     if len(parts["val"]) < 2:
         return {}
     found = baselines(parts["val"], loaded.vocabulary, parts)

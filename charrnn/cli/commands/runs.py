@@ -16,9 +16,10 @@ _LOSSES = ("loss", "bits_per_char", "val_loss", "train_loss")
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Directory to search for runs, at any depth.")] = Path(
-        "checkpoints"
-    ),
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Directory to search for runs, at any depth; default: checkpoints."),
+    ] = None,
     sort: Annotated[str, typer.Option(help="Column to sort by, lowest first.")] = "loss",
     reverse: Annotated[bool, typer.Option("--reverse", help="Sort highest first.")] = False,
     where: Annotated[
@@ -46,11 +47,15 @@ def runs(
     from charrnn.cli.output import on_terminal, tell_left_out, write, write_json
     from charrnn.cli.views import runs as table
     from charrnn.errors import SettingsError
+    from charrnn.runs.checkpoint import no_run
     from charrnn.runs.table import column_name, find_runs, ranked, selected
 
     if paths and (as_json or as_csv or show_effects):
         other = "json" if as_json else "csv" if as_csv else "effects"
         raise SettingsError(f"--paths and --{other} cannot both be given")
+    named, folder = folder is not None, folder or Path("checkpoints")
+    if not folder.is_dir() and not named:
+        raise no_run(folder)
     if not folder.is_dir():
         raise SettingsError(
             f"{folder}: no such directory", hint="runs are in checkpoints/ of the directory where you trained them"

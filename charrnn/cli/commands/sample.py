@@ -12,7 +12,7 @@ import typer
 from charrnn.cli.arguments import Checkpoints, chosen
 from charrnn.cli.commands.sampling.flags import PANEL, SamplingFlags, characters, with_sampling_flags
 from charrnn.cli.output import tell
-from charrnn.cli.text_options import Corpus, Ngram, Unknown, with_ngram
+from charrnn.cli.text_options import Corpus, Ngram, Unknown, parts_of, with_ngram
 
 if TYPE_CHECKING:
     from charrnn.cli.commands.sampling.job import Job
@@ -154,8 +154,10 @@ def sample(
 
     _check_together(locals())
     loaded = load(*chosen(checkpoints, quiet=quiet), cold=cold)
+    train = None
     if memorisation:
         check_one_text(loaded)
+        train = parts_of(loaded.checkpoints[0], corpus, without="leave out --memorization")["train"]
     if ngram:
         loaded = with_ngram(loaded, corpus)
     encoding = keep_bytes(loaded.vocabulary, output_encoding)
@@ -184,8 +186,8 @@ def sample(
         write_items(job, num_items, corpus, unique=unique, not_in_training=not_in_training, as_json=as_json)
     else:
         _do(job, fill, beam, length_penalty, unknown.value, interactive=interactive, as_json=as_json)
-    if memorisation:
-        jobs.tell_copied(job, corpus)
+    if train is not None:
+        jobs.tell_copied(job, train)
 
 
 def _do(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.output import tell, visible, write, write_json
+from charrnn.cli.output import tell, visible, write, write_json, writing_output
 from charrnn.cli.views.progress import sparkline
 from charrnn.cli.views.table import print_table
 
@@ -45,7 +45,7 @@ def diverging(value: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def coloured(text: str, values: Sequence[float]) -> Text:
+def coloured(text: Sequence[str], values: Sequence[float]) -> Text:
     """`text` with each character on the colour of its value."""
     from rich.text import Text
 
@@ -57,21 +57,21 @@ def coloured(text: str, values: Sequence[float]) -> Text:
     return out
 
 
-def _console() -> Any:
+def _write_coloured(text: Text) -> None:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    with writing_output():
+        Console(highlight=False, soft_wrap=True).print(text)
 
 
 def show_unit(seen: ModelAndText, trace: Trace, of: str, layer: int, unit: int, *, as_json: bool) -> None:
     """The text on the colours of one unit."""
     values = trace.activation(of, layer)[:, unit]
     if as_json:
-        write_json(
-            {"text": seen.text, "layer": layer % len(trace.layers), "unit": unit, "of": of, "values": values.tolist()}
-        )
+        found = {"layer": layer % len(trace.layers), "unit": unit, "of": of, "values": values.tolist()}
+        write_json({"text": "".join(seen.text), "symbols": list(seen.text), **found})
         return
-    _console().print(coloured(seen.text, trace.signed(of, layer)[:, unit].tolist()))
+    _write_coloured(coloured(seen.text, trace.signed(of, layer)[:, unit].tolist()))
     ends = "blue 0, orange 1" if of in trace.sigmoid_gates else "blue -1, orange 1"
     ends += " (of its tanh)" if of in trace.unbounded else ""
     write(f"layer {layer % len(trace.layers)}, unit {unit}, {of}: {ends}\n")
@@ -79,12 +79,10 @@ def show_unit(seen: ModelAndText, trace: Trace, of: str, layer: int, unit: int, 
 
 def show_ranking(seen: ModelAndText, trace: Trace, name: str, of: str, *, as_json: bool) -> None:
     """The units that track a property, best first."""
-    from charrnn.errors import DataError, SettingsError
+    from charrnn.errors import DataError
     from charrnn.inspection.properties import BINARY
     from charrnn.inspection.units import rank_units
 
-    if of not in trace.layers[0]:
-        raise SettingsError(f"--signal: found {of!r}, allowed for this cell: {', '.join(trace.layers[0])}")
     try:
         ranking = rank_units(trace, seen.text, name, of=of)
     except ValueError as error:
@@ -186,12 +184,18 @@ def show_embeddings(points: list[dict[str, Any]], shares: list[float]) -> None:
     width, height = 76, 24
     xs, ys = [p["x"] for p in points], [p["y"] for p in points]
     grid = [[" "] * width for _ in range(height)]
-    for p in points:
+    crowded = False
+    for p in sorted(points, key=lambda p: len(glyph(p["symbol"]))):
         column = round((p["x"] - min(xs)) / (max(xs) - min(xs) or 1.0) * (width - 1))
         row = round((max(ys) - p["y"]) / (max(ys) - min(ys) or 1.0) * (height - 1))
-        grid[row][column] = glyph(p["symbol"])[:1]
+        name = glyph(p["symbol"])
+        cells = slice(start := min(column, width - len(name)), start + len(name))
+        if len(name) > 1 and any(cell != " " for cell in grid[row][cells]):
+            name, cells, crowded = "·", slice(column, column + 1), True
+        grid[row][cells] = name
     write("\n".join("".join(row).rstrip() for row in grid) + "\n")
-    write(f"shows {sum(shares):.0%} of the variance of {len(points)} input vectors\n")
+    more = "; · is a byte or control character that has no room" if crowded else ""
+    write(f"shows {sum(shares):.0%} of the variance of {len(points)} input vectors{more}\n")
 
 
 def show_weights(found: list[RecurrentSpectrum], sizes: list[dict[str, Any]]) -> None:
@@ -209,23 +213,29 @@ def show_weights(found: list[RecurrentSpectrum], sizes: list[dict[str, Any]]) ->
 
 
 def error_breakdown(seen: ModelAndText, corpus: Sequence[str] | None = None) -> dict[str, list[Share]]:
-    """The three tables of `charrnn inspect errors`."""
+    """The tables of `charrnn inspect errors`: three, or two where the training text is unknown."""
     import numpy as np
 
     from charrnn.cli.text_options import parts_of
     from charrnn.evaluation.loss import surprisals
     from charrnn.inspection.errors import by_character, by_frequency, by_place_in_word
+    from charrnn.runs.text import UnknownTextError
 
     nats = np.empty(len(seen.ids))
     for positions, values in surprisals(seen.model, seen.ids, **seen.around):
         nats[positions] = values
     nats = nats[1:]
-    train = parts_of(seen.checkpoint, corpus)["train"]
-    return {
+    found = {
         "kind of character": by_character(seen.text, nats),
         "place in the word": by_place_in_word(seen.text, nats),
-        "five characters seen in training": by_frequency(seen.ids, train, nats, len(seen.checkpoint.vocabulary)),
     }
+    try:
+        train = parts_of(seen.checkpoint, corpus)["train"]
+    except UnknownTextError as error:
+        tell(f"note: no table of what was seen in training: {error.message}")
+        return found
+    size = len(seen.checkpoint.vocabulary)
+    return found | {"five characters seen in training": by_frequency(seen.ids, train, nats, size)}
 
 
 def show_errors(breakdown: dict[str, list[Share]]) -> None:

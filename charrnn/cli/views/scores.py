@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 import sys
@@ -20,17 +21,9 @@ _CONTEXT = 30
 _AT_ONCE = 1 << 12  # characters
 
 
-def pieces(model: TrainedModel, ids: IdArray) -> list[str]:
-    """The text symbol by symbol; bytes that are no character as escapes."""
-    vocabulary = model.vocabulary
-    if vocabulary.encoding != "bytes":
-        return list(str(vocabulary.decode(ids)))
-    return [bytes([int(vocabulary.values[k])]).decode("ascii", "backslashreplace") for k in ids]
-
-
 def per_character(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], kind: str) -> None:
     """Every character's surprise, as JSON or in colour."""
-    texts = pieces(model, ids)
+    texts = model.vocabulary.symbols(ids)
     if kind == "json":
         values = [
             {"text": text, "nats": None if math.isnan(x) else x, "bits": None if math.isnan(x) else x / math.log(2)}
@@ -55,7 +48,7 @@ def per_line(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], *
 
     newline = int(model.vocabulary.encode("\n", unknown="skip")[0]) if _has_newline(model) else None
     lines = by_line(ids, nats, newline)
-    texts = "".join(pieces(model, ids)).split("\n")
+    texts = "".join(model.vocabulary.symbols(ids)).split("\n")
     if as_json:
         rows = [
             {"line": r.number, "characters": r.characters, "nats": r.nats, "bits_per_char": r.bits_per_char, "text": t}
@@ -67,11 +60,19 @@ def per_line(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], *
         (str(r.number), str(r.characters), f"{r.nats:.2f}", f"{r.bits_per_char:.3f}" if r.characters else "-", t[:60])
         for r, t in zip(lines, texts, strict=False)
     ]
-    print_table("line by line", ("line", "characters", "nats", "bits/char", "text"), table, text="text")
+    print_table(
+        "line by line", ("line", "characters", "nats", "bits/char", "text"), table, text="text", spare="characters"
+    )
 
 
 def _has_newline(model: TrainedModel) -> bool:
     return len(model.vocabulary.encode("\n", unknown="skip")) > 0
+
+
+def _first(symbols: list[str], room: float) -> list[str]:
+    """As many symbols as `room` columns take."""
+    ends = itertools.accumulate(len(visible(symbol)) for symbol in symbols)
+    return [symbol for symbol, end in zip(symbols, ends, strict=True) if end <= room]
 
 
 def surprising(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64], count: int, *, as_json: bool) -> None:
@@ -79,23 +80,23 @@ def surprising(model: TrainedModel, ids: IdArray, nats: npt.NDArray[np.float64],
     from charrnn.cli.views.table import print_table
     from charrnn.evaluation.scoring import most_surprising
 
-    texts = pieces(model, ids)
-    around = _CONTEXT
+    texts = list(model.vocabulary.symbols(ids))
+    room = math.inf
     if on_terminal() and not as_json:  # what does not fit would be cut off behind the character itself
-        around = max(3, min(_CONTEXT, (shutil.get_terminal_size((80, 24)).columns - 26) // 2))
+        room = max(3, min(_CONTEXT, (shutil.get_terminal_size((80, 24)).columns - 26) // 2))
     found: list[dict[str, Any]] = []
     for spot in most_surprising(nats, count):
-        before = "".join(texts[: spot.position])
-        line = before.count("\n") + 1
+        earlier = texts[: spot.position]
+        line_start = next((k for k in range(len(earlier), 0, -1) if earlier[k - 1] == "\n"), 0)
         found.append(
             {
                 "position": spot.position,
-                "line": line,
-                "column": len(before) - before.rfind("\n"),
+                "line": earlier.count("\n") + 1,
+                "column": spot.position - line_start + 1,
                 "character": texts[spot.position],
                 "bits": spot.bits,
-                "before": "".join(texts[max(0, spot.position - around) : spot.position]),
-                "after": "".join(texts[spot.position + 1 : spot.position + 1 + around]),
+                "before": "".join(_first(earlier[: -_CONTEXT - 1 : -1], room)[::-1]),
+                "after": "".join(_first(texts[spot.position + 1 : spot.position + 1 + _CONTEXT], room)),
             }
         )
     if as_json:

@@ -1,6 +1,7 @@
 """Tables on a terminal of any width: numbers are never cut, names are shortened in the middle.
 
-A table that is too wide first shortens its words, then is transposed if it has few rows, then leaves columns out.
+A table that is too wide first shortens its prose and words, then is transposed if it has few
+rows, then leaves columns out.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def print_table(
     *,
     text: str | None = None,
     whole: bool = False,
+    spare: str | None = None,
     among: bool = False,
 ) -> None:
     """A table on standard output: laid out on a terminal, tab-separated elsewhere.
@@ -57,6 +59,7 @@ def print_table(
         rows: cells.
         text: heading of a column of prose, whose end may be cut off.
         whole: the prose is continued on further lines instead.
+        spare: heading of the column that is left out first.
         among: it is one of several tables, whose titles a pipe gets too, behind a #.
     """
     if not on_terminal():
@@ -66,7 +69,7 @@ def print_table(
         write("".join("\t".join(map(_cell, row)) + "\n" for row in lines))
         return
     width = shutil.get_terminal_size((80, 24)).columns
-    laid = layout(columns, rows, width, text=text, whole=whole)
+    laid = layout(columns, rows, width, text=text, whole=whole, spare=spare)
     bold, plain = ("\x1b[1m", "\x1b[0m") if colours_wanted() and os.environ.get("TERM") != "dumb" else ("", "")
     rule = "─" * max(_length(line) for line in [*laid.heads, *laid.rows])
     heads = [*laid.heads, rule] if any(columns) else []
@@ -87,15 +90,23 @@ def _left_out(laid: Layout, width: int) -> list[str]:
     return textwrap.wrap(said, width, break_on_hyphens=False) if count else []
 
 
-def layout(columns: Sequence[str], rows: Rows, width: int, *, text: str | None = None, whole: bool = False) -> Layout:
+def layout(
+    columns: Sequence[str],
+    rows: Rows,
+    width: int,
+    *,
+    text: str | None = None,
+    whole: bool = False,
+    spare: str | None = None,
+) -> Layout:
     """Lay a table out in lines of at most `width` columns; see `print_table` for the rest."""
     names, cells = [_cell(c) for c in columns], [[_cell(cell) for cell in row] for row in rows]
     turned = _turned(names, cells)
-    shown, widths = _fitting(names, cells, width, text)
+    shown, widths = _fitting(names, cells, width, text, prose=_PROSE if whole else _LEAST, spare=spare)
     if len(shown) < len(names) and len(cells) <= _FEW and not text and _widths(*turned, width):
         return layout(*turned, width)
-    if text is not None and whole:
-        cells = _continued(cells, names.index(text), widths[shown.index(names.index(text))])
+    if text is not None and whole and (k := names.index(text)) in shown:
+        cells = _continued(cells, k, widths[shown.index(k)])
     heads = [_head(names[k], wide) for k, wide in zip(shown, widths, strict=True)]
     deepest = max(map(len, heads))
     lines = []
@@ -117,15 +128,34 @@ def _continued(rows: list[list[str]], column: int, width: int) -> list[list[str]
     return out
 
 
-def _fitting(names: list[str], rows: list[list[str]], width: int, text: str | None) -> tuple[list[int], list[int]]:
-    """Indices and widths of the columns that fit: the first, the prose, and of the others from the left what can."""
-    shown = [k for k, name in enumerate(names) if k == 0 or name == text]
-    widths = _widths([names[k] for k in shown], _of(rows, shown), width, text=text)
-    for k in range(len(names)):
+def _fitting(
+    names: list[str], rows: list[list[str]], width: int, text: str | None, *, prose: int, spare: str | None
+) -> tuple[list[int], list[int]]:
+    """Indices and widths of the columns that fit: the first, the prose, then from the left, `spare` last.
+
+    The prose has at least `prose` columns where others are shown; before it is left out, it has fewer.
+    """
+
+    def widths_of(columns: list[int], narrow: int) -> list[int] | None:
+        return _widths([names[j] for j in columns], _of(rows, columns), width, text=text, prose=narrow)
+
+    shown, widths = [0], [_narrowest(names[0], [row[0] for row in rows], width)]
+    if text is not None:
+        both = sorted({0, names.index(text)})
+        found = next((w for narrow in range(prose, 0, -1) if (w := widths_of(both, narrow))), None)
+        shown, widths = (both, found) if found else (shown, widths)
+    for k in sorted(range(len(names)), key=lambda k: names[k] == spare):
         tried = sorted({*shown, k})
-        if found := _widths([names[j] for j in tried], _of(rows, tried), width, text=text):
+        if found := widths_of(tried, prose):
             shown, widths = tried, found
-    return shown, widths or [max(map(_length, column)) for column in zip(*_of([names, *rows], shown), strict=True)]
+    return shown, widths
+
+
+def _narrowest(name: str, cells: list[str], width: int) -> int:
+    """The width of a column that is shown even if `width` is not enough for its numbers or heading."""
+    longest = max(map(_length, (name, *cells)))
+    numbers = [_length(cell) for cell in cells if _NUMBER.fullmatch(cell)]
+    return max([min(longest, width), *numbers, *map(_length, name.split(" "))])
 
 
 def _of(rows: list[list[str]], columns: list[int]) -> list[list[str]]:
@@ -142,14 +172,16 @@ def _turned(columns: list[str], rows: list[list[str]]) -> tuple[list[str], list[
     ]
 
 
-def _widths(columns: list[str], rows: list[list[str]], width: int, *, text: str | None = None) -> list[int] | None:
-    """The width of each column, words shortened as far as necessary; None if that is not enough."""
+def _widths(
+    columns: list[str], rows: list[list[str]], width: int, *, text: str | None = None, prose: int = _PROSE
+) -> list[int] | None:
+    """The width of each column, words shortened as far as necessary, `text` to `prose`; None if that is not enough."""
     widths, least, longest = [], [], []
     for k, name in enumerate(columns):
         cells = [row[k] for row in rows]
         longest.append(max(map(_length, cells), default=0))
-        numbers = [_length(cell) for cell in cells if _NUMBER.fullmatch(cell)]
-        enough = _PROSE if name == text else _distinct(cells, 0 if k else _LEAST_NAME)
+        numbers = [_length(cell) for cell in cells if name != text and _NUMBER.fullmatch(cell)]
+        enough = prose if name == text else _distinct(cells, 0 if k else _LEAST_NAME)
         words = min(longest[k], enough) if len(numbers) < len(cells) else 0
         least.append(max([words, *numbers, *map(_length, name.split(" "))]))
         widths.append(max(longest[k], _length(name)))

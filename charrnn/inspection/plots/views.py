@@ -12,6 +12,7 @@ from charrnn.inspection.plots.figures import COLOURS, new_figure, plain, save, s
 
 _MARKS = {
     "letter": "o", "capital letter": "^", "digit": "s", "punctuation": "x", "blank": "D", "line end": "v", "other": ".",
+    "byte above 0x7f": "*",
 }  # fmt: skip
 _BLANKS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 

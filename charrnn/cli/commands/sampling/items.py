@@ -41,6 +41,7 @@ def _training_items(job: Job, end: str, corpus: list[str] | None) -> frozenset[s
 
     found: set[str] = set()
     for loaded in job.model.checkpoints:
-        text = loaded.vocabulary.decode(parts_of(loaded, corpus)["train"])
+        train = parts_of(loaded, corpus, without="leave out --not-in-training")["train"]
+        text = loaded.vocabulary.decode(train)
         found.update((text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")).split(end))
     return frozenset(found)

@@ -229,12 +229,11 @@ def _ends(job: Job) -> list[int]:
     return [int(ids[0]) for ids in ends]
 
 
-def tell_copied(job: Job, corpus: list[str] | None = None) -> None:
-    """On standard error: which share of all samples' n-grams the model has seen."""
-    from charrnn.cli.text_options import parts_of
+def tell_copied(job: Job, source: IdArray) -> None:
+    """On standard error: which share of all samples' n-grams the model has seen in the (M,) training part."""
     from charrnn.cli.views.memorised import facts, percent
 
-    vocabulary, source = job.model.vocabulary, parts_of(job.model.checkpoints[0], corpus)["train"]
+    vocabulary = job.model.vocabulary
     found = facts([vocabulary.encode(text) for text in job.texts] or [source[:0]], source, vocabulary)
     shares = ", ".join(f"{percent(share)} of {n}" for n, share in found["shares"].items() if share == share)
     said = f"n-grams that occur in the training text: {shares} characters; " if shares else "of the training text, "
