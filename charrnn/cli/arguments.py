@@ -68,6 +68,29 @@ def named_runs(metavar: str, text: str) -> Any:
     return typer.Argument(metavar=metavar, callback=known_runs, autocompletion=completion.runs, help=text)
 
 
+def writable_place(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Callback of an option that names a file to write: refuses, before any work, a place where none can be.
+
+    Raises:
+        SettingsError: see `charrnn.files.check_place`.
+    """
+    if path is not None and not ctx.resilient_parsing:
+        from charrnn.files import check_place
+
+        check_place(path)
+    return path
+
+
+def output_file(text: str, *flags: str) -> Any:
+    """An option that names a file to write.
+
+    Args:
+        text: its help.
+        flags: its spellings; --output and -o where none are given.
+    """
+    return typer.Option(*(flags or ("--output", "-o")), callback=writable_place, help=text)
+
+
 Checkpoints = Annotated[
     list[Path] | None,
     named_runs(

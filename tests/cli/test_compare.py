@@ -71,8 +71,8 @@ def test_what_cannot_be_drawn_is_said_first(
         assert not (tmp_path / "checkpoints").exists()
 
     compare, find = ("compare", str(config_file), "--budget", "3", "--plot"), ("find-lr", "-c", str(config_file), "-o")
-    for words in (compare, find):
-        refused(*words, "loss.txt", said="loss.txt: the name must end in .png")
+    for words, csv in ((compare, ""), (find, ".csv, ")):
+        refused(*words, "loss.txt", said=f"loss.txt: the name must end in {csv}.png, .svg or .pdf")
         with monkeypatch.context() as patch:
             patch.setattr(figures, "find_spec", lambda name: None)
             refused(*words, "loss.png", code=6, said="a plot needs matplotlib")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import Overrides
+from charrnn.cli.arguments import Overrides, output_file
 from charrnn.cli.commands.train import ProgressKind
 from charrnn.cli.completion import recipes
 from charrnn.cli.text_options import at_home
@@ -48,7 +48,7 @@ def compare(
     resume: Annotated[bool, typer.Option("--resume", help="Continue a comparison that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the runs in the directory.")] = False,
     picture: Annotated[
-        Path | None, typer.Option("--plot", help="Also plot the losses to this file; needs charrnn[plots].")
+        Path | None, output_file("Also plot the losses to this file; needs charrnn[plots].", "--plot")
     ] = None,
     progress: Annotated[
         ProgressKind, typer.Option("--progress", help="Progress display; see charrnn train.")

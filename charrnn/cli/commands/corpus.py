@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.arguments import output_file
 from charrnn.cli.help import CommandGroup
 from charrnn.cli.output import tell, write
 
@@ -71,9 +72,7 @@ def info(
 @app.command(epilog="Example: charrnn corpus build python-stdlib; charrnn corpus build recall --lag 50 -o recall.txt")
 def build(
     name: Annotated[str, typer.Argument(help="A built-in corpus, or a memory task: recall, brackets, markov.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Output file for a task. Default: NAME.txt.")
-    ] = None,
+    output: Annotated[Path | None, output_file("Output file for a task. Default: NAME.txt.")] = None,
     chars: Annotated[int, typer.Option(min=1, max=10**9, help="Number of characters in a task's text.")] = 200_000,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of a task's text.")] = 1,
     lag: Annotated[int | None, typer.Option(help="recall: characters between a symbol and its query.")] = None,

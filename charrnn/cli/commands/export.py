@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import OneCheckpoint, chosen
+from charrnn.cli.arguments import OneCheckpoint, chosen, output_file
 from charrnn.cli.output import tell
 from charrnn.cli.text_options import at_home
 
@@ -45,8 +45,7 @@ def export(
         ),
     ] = Format.html,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Output file. Default: the run's name with the format's suffix."),
+        Path | None, output_file("Output file. Default: the run's name with the format's suffix.")
     ] = None,
 ) -> None:
     """Write a model in another format. docs/export.md has an example of each."""

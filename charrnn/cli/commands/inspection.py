@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import OneCheckpoint, chosen
+from charrnn.cli.arguments import OneCheckpoint, chosen, output_file
 from charrnn.cli.commands.inspected import (
     AsJson,
     Checkpoints,
@@ -29,7 +29,7 @@ app = CommandGroup(
     epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect memory",
 )
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a plot (.png, .svg, .pdf).")]
+Output = Annotated[Path | None, output_file("Write a plot (.png, .svg, .pdf).")]
 
 
 class Property(str, Enum):
@@ -62,9 +62,7 @@ def units(
     text: TextFile = None,
     start: Start = 0,
     length: Length = 2000,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write a page (.html) with a slider over all units.")
-    ] = None,
+    output: Annotated[Path | None, output_file("Write a page (.html) with a slider over all units.")] = None,
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import RunDirectories, chosen_runs
+from charrnn.cli.arguments import RunDirectories, chosen_runs, output_file
 
 EXAMPLE = "Example: charrnn plot checkpoints/quickstart --x seconds --output loss.png"
 
@@ -28,10 +28,7 @@ def plot(
     x: Annotated[
         XAxis, typer.Option("--x", help="Horizontal axis: steps, characters or seconds of training.")
     ] = XAxis.steps,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Output file (.png, .svg or .pdf). Default: loss.png."),
-    ] = None,
+    output: Annotated[Path | None, output_file("Output file (.png, .svg or .pdf). Default: loss.png.")] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Plot in the terminal instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the numbers as one JSON object instead.")] = False,
 ) -> None:
