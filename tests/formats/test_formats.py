@@ -296,6 +296,22 @@ def test_what_a_vanilla_network_was_made_with_is_asked_for_or_said(charrnn_here:
     assert "note" not in charrnn_here(*words).stderr
 
 
+def test_what_a_file_leaves_no_choice_of_is_refused(charrnn_here: Run, tmp_path: Path) -> None:
+    for name, cell in (("gru", "gru"), ("rnn", "rnn")):
+        exporter("json")(a_checkpoint(cell), tmp_path / f"{name}.json")
+    for option in ("rnn", "head", "embedding"):
+        done = charrnn_here("import", "gru.json", "--run-dir", "a", f"--{option}", "foo")
+        assert_one_line_error(done, 4, f"gru.json: --{option} foo: its arrays are named by", f"leave out --{option}\n")
+    done = charrnn_here("import", "gru.json", "--run-dir", "a", "--nonlinearity", "relu")
+    assert_one_line_error(
+        done, 4, "gru.json: --nonlinearity relu: it is for an nn.RNN, and this network is of cell gru"
+    )
+    assert_one_line_error(
+        charrnn_here("import", "rnn.json", "--run-dir", "a", "--nonlinearity", "relu"), 4, "relu cannot be imported"
+    )
+    assert not (tmp_path / "a").exists()
+
+
 def test_files_that_are_no_model(tmp_path: Path) -> None:
     for name, data in (("a.json", b"{}"), ("b.json", b"["), ("c.json", b'{"params": {"x": [1, [2]]}}')):
         (tmp_path / name).write_bytes(data)
@@ -323,7 +339,8 @@ def test_the_commands(charrnn_here: Run, config_file: Path, tmp_path: Path) -> N
         for run in ("a", "b")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    assert_one_line_error(charrnn_here("import", "m.json", "--run-dir", "b"), 2, "holds a run already")
+    taken = charrnn_here("import", "none.json", "--run-dir", "b")  # said before anything is read
+    assert_one_line_error(taken, 2, "holds a run already", "hint: replace it with --overwrite, or choose another")
     assert_one_line_error(charrnn_here("import", "text.txt", "--run-dir", "c"), 4, "not a PyTorch file")
     assert_one_line_error(
         charrnn_here("export", "a", "--to", "json", "--output", "no/where.json"), 2, "cannot be written"

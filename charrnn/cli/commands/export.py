@@ -92,13 +92,15 @@ def import_(
     from charrnn.runs.checkpoint import save_checkpoint
     from charrnn.runs.directory import RunDirectory
 
+    folder = RunDirectory(run_dir)
+    if not overwrite:
+        folder.check_free(resumable=False)
     vocabulary = None if vocab is None else read_vocabulary(vocab)
     source = str(vocab) if vocab is not None and vocab.suffix.lower() != ".json" else "imported"
     loaded = import_model(
         file, vocabulary, source=source, names=ArrayNames(rnn, head, embedding),
         nonlinearity=nonlinearity and nonlinearity.value, note=_note,
     )  # fmt: skip
-    folder = RunDirectory(run_dir)
     folder.open_new(loaded.config, overwrite=overwrite)
     with writing(folder.last):
         save_checkpoint(folder.last, loaded)
