@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from charrnn.api import load as load_model
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, SettingsError
 from charrnn.evaluation.loss import evaluate
@@ -19,7 +20,7 @@ from charrnn.formats import EXPORTERS, exporter
 from charrnn.formats.load import ArrayNames, import_model, read_vocabulary
 from charrnn.nn.cells import CELLS
 from charrnn.nn.stepper import Stepper
-from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from charrnn.runs.start import text_model
 from tests.checkpoints import TEXT, a_checkpoint, of_documents
 from tests.conftest import Run, assert_one_line_error
@@ -348,6 +349,24 @@ def test_the_commands(charrnn_here: Run, config_file: Path, tmp_path: Path) -> N
     assert not (tmp_path / "c").exists()
     assert find_checkpoint(tmp_path / "b") == tmp_path / "b" / "last.npz"
     assert load_checkpoint(tmp_path / "b" / "last.npz").config.model.cell == "gru"
+
+
+def test_the_name_of_the_file_says_the_format(charrnn_here: Run, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a.npz", a_checkpoint())
+    for words, head in (
+        (("-o", "m.JSON"), b'{"format": "charrnn"'), (("-o", "m.html"), b"<!DOCTYPE html>"), (("-o", "m"), b"<!DOC"),
+        (("--to", "json", "-o", "m.txt"), b'{"format": "charrnn"'), (("--to", "json", "-o", "m"), b'{"format'),
+    ):  # fmt: skip
+        done = charrnn_here("export", "a.npz", *words)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / words[-1]).read_bytes().lower().startswith(head.lower()), words
+    before = sorted(tmp_path.iterdir())
+    done = charrnn_here("export", "a.npz", "--to", "json", "-o", "p.html")
+    assert_one_line_error(done, 2, "p.html: the name is that of a file in format html, not json", "call it p.json, or")
+    assert_one_line_error(charrnn_here("export", "a.npz", "-o", "p.xml"), 2, "p.xml: no format has this suffix")
+    with pytest.raises(SettingsError, match="in format html, not json"):
+        load_model(tmp_path / "a.npz").export(tmp_path / "p.html", format="json")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))

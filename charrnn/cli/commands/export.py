@@ -39,26 +39,28 @@ class Nonlinearity(str, Enum):
 def export(
     checkpoint: OneCheckpoint = None,
     to: Annotated[
-        Format,
+        Format | None,
         typer.Option(
-            help="Output format. html is a page that generates text, torch a state_dict with a script, onnx one step."
+            help="Output format: html is a page that generates text, torch a state_dict with a script, onnx one step. "
+            "Default: that of the output file's suffix; html where it has none."
         ),
-    ] = Format.html,
+    ] = None,
     output: Annotated[
         Path | None, output_file("Output file. Default: the run's name with the format's suffix.")
     ] = None,
 ) -> None:
     """Write a model in another format. docs/export.md has an example of each."""
     from charrnn.files import writing
-    from charrnn.formats import SUFFIXES, exporter
+    from charrnn.formats import SUFFIXES, exporter, format_of
     from charrnn.runs.checkpoint import load_checkpoint
 
+    kind = (to or Format.html).value if output is None or not output.suffix else format_of(output, to and to.value)
     (path,) = chosen([checkpoint])
     loaded = load_checkpoint(path)
     if output is None:
-        output = Path(path.resolve().parent.name + SUFFIXES[to.value])
+        output = Path(path.resolve().parent.name + SUFFIXES[kind])
     with writing(output):
-        written = exporter(to.value)(loaded, output)
+        written = exporter(kind)(loaded, output)
     tell(*(f"wrote {file}" for file in written))
 
 
