@@ -100,7 +100,7 @@ LINES = {
     "charrnn corpus list": ["--json"],
     "charrnn corpus info": ["text.txt --encoding latin-1 --json"],
     "charrnn corpus build": [
-        "recall --output recall.txt --chars 500 --seed 2 --lag 5 --noise 3 --symbols 4 --json",
+        "recall --output recall.txt --chars 500 --seed 2 --lag 5 --noise 3 --symbols 4 --overwrite --json",
         "brackets -o brackets.txt --chars 500 --depth 3", "markov -o markov.txt --chars 500 --order 2",
     ],
     "charrnn inspect units": [
