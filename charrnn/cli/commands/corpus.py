@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import output_file
+from charrnn.cli.arguments import given_options, output_file
 from charrnn.cli.help import CommandGroup
 from charrnn.cli.output import tell, write
 
@@ -146,10 +146,7 @@ def _refuse_options(ctx: typer.Context, name: str) -> None:
     from charrnn.data.tasks import TASKS
     from charrnn.errors import SettingsError
 
-    sources = {
-        p: ctx.get_parameter_source(str(p.name)) for p in ctx.command.params if p.name not in ("name", "as_json")
-    }
-    given = [p.opts[0] for p, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    given = [option.opts[0] for option in given_options(ctx) if option.name not in ("name", "as_json")]
     if given and name in catalogue():
         raise SettingsError(f"{given[0]}: only for a task ({', '.join(TASKS)}), not for {name}", hint="leave it out")
 
