@@ -109,9 +109,11 @@ def check_replaceable(output: Path) -> None:
     if is_stream(output):
         return
     if output.exists() and output.stat().st_size and generator_nats(output) is None:
-        raise SettingsError(f"{output}: exists already and is not, or no longer, a text that was built here", hint=hint)
+        raise SettingsError(
+            f"{output}: exists already, and is not a task's text or has changed since it was made", hint=hint
+        )
     if record.exists() and _record(output) is None:
-        raise SettingsError(f"{record}: exists already and is no record of a text that was built here", hint=hint)
+        raise SettingsError(f"{record}: exists already, and is not the record of a task's text", hint=hint)
 
 
 def _record(text: Path) -> _Facts | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.amounts import counted, duration
-from charrnn.config.load import changed_settings, keep_older_values
+from charrnn.config.load import changed_settings
 from charrnn.config.schema import Config
 from charrnn.errors import DataError, SettingsError, shown
 from charrnn.runs.checkpoint import load_checkpoint
@@ -61,7 +61,6 @@ def check_same(run: RunDirectory, wanted: Config) -> None:
         SettingsError: it has another budget, or other settings.
     """
     saved = load_checkpoint(run.last).config if run.last.is_file() else read_run_config(run.path)
-    wanted = keep_older_values(saved, wanted)
     changed = changed_settings(saved, wanted)
     if not run.summary.exists():  # the text of a run that goes on is known by its hash
         changed.pop("corpus.source", None)

@@ -99,6 +99,7 @@ def test_only_the_same_comparison_is_resumed(charrnn_here: Run, two: tuple[str, 
         (("--budget", "9"), f"{name}: its budget was 6 steps, not 9 steps"),
         (("--budget", "2m"), f"{name}: its budget was 6 steps, not 2 min"),
         (("--set", "training.learning_rate=0.5"), f"{name}: training.learning_rate was 0.01 in this run, not 0.5"),
+        (("--set", "training.state_reset=0"), "training.state_reset was 0.05 in this run, not 0.0"),
         (("--set", "training.seed=2", "--set", "model.dropout=0.1"), "model.dropout was 0.0 in this run, not 0.1 (t"),
     ):
         assert_one_line_error(charrnn_here(*words, *more, "--resume"), 2, said, what_to_do)

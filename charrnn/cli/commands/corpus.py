@@ -88,7 +88,7 @@ def build(
         int | None, typer.Option(help="Number of symbols to recall, kinds of brackets, or letters.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is not, or no longer, a text built here.")
+        bool, typer.Option("--overwrite", help="Replace a file that is not a task's text, or has changed since.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
