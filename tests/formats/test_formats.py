@@ -313,6 +313,22 @@ def test_what_a_file_leaves_no_choice_of_is_refused(charrnn_here: Run, tmp_path:
     assert not (tmp_path / "a").exists()
 
 
+def test_the_script_beside_the_weights_replaces_no_other_file(tmp_path: Path) -> None:
+    checkpoint = a_checkpoint()
+    (tmp_path / "train.py").write_text("mine")
+    with pytest.raises(SettingsError, match=r"train\.py: the script goes there, but it exists already"):
+        exporter("torch")(checkpoint, tmp_path / "train.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
+
+
+@pytest.mark.parity
+def test_the_script_is_replaced_with_its_weights(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    for cell in ("gru", "lstm"):
+        exporter("torch")(a_checkpoint(cell), tmp_path / "model.pt")
+        assert f'"module": "{cell.upper()}"' in (tmp_path / "model.py").read_text()
+
+
 def test_files_that_are_no_model(tmp_path: Path) -> None:
     for name, data in (("a.json", b"{}"), ("b.json", b"["), ("c.json", b'{"params": {"x": [1, [2]]}}')):
         (tmp_path / name).write_bytes(data)
