@@ -81,8 +81,10 @@ def check_place(path: Path) -> None:
     """Check, before the work whose result goes there, that a file can be written.
 
     Raises:
-        SettingsError: a directory, or in none.
+        SettingsError: a directory, in none, or - for standard output.
     """
+    if str(path) == "-":
+        raise SettingsError("-: standard output is not supported here", hint="write to a file: give its name")
     if path.is_dir() or not path.parent.is_dir():
         number = errno.EISDIR if path.is_dir() else errno.ENOENT
         raise unwritable(path, OSError(number, os.strerror(number)))

@@ -325,7 +325,7 @@ class TrainedModel:
             The files written.
 
         Raises:
-            SettingsError: no such format, several models, or a file that cannot be written.
+            SettingsError: no such format or not that of the suffix, several models, or a file that cannot be written.
             MissingExtraError: a package that the format needs is missing.
 
         Example:
@@ -339,7 +339,7 @@ class TrainedModel:
             raise SettingsError("n-gram counts cannot be exported", hint="export the network alone")
         if len(self.checkpoints) > 1:
             raise SettingsError("several models cannot be exported as one", hint="export one checkpoint at a time")
-        write = exporter(format or format_of(Path(output)))
+        write = exporter(format_of(Path(output), format))
         with writing(Path(output)):
             return write(self.checkpoints[0], Path(output))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,6 +68,29 @@ def named_runs(metavar: str, text: str) -> Any:
     return typer.Argument(metavar=metavar, callback=known_runs, autocompletion=completion.runs, help=text)
 
 
+def writable_place(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Callback of an option that names a file to write: refuses, before any work, a place where none can be.
+
+    Raises:
+        SettingsError: see `charrnn.files.check_place`.
+    """
+    if path is not None and not ctx.resilient_parsing:
+        from charrnn.files import check_place
+
+        check_place(path)
+    return path
+
+
+def output_file(text: str, *flags: str) -> Any:
+    """An option that names a file to write.
+
+    Args:
+        text: its help.
+        flags: its spellings; --output and -o where none are given.
+    """
+    return typer.Option(*(flags or ("--output", "-o")), callback=writable_place, help=text)
+
+
 Checkpoints = Annotated[
     list[Path] | None,
     named_runs(
@@ -78,6 +101,44 @@ Checkpoints = Annotated[
 OneCheckpoint = Annotated[Path | None, named_runs("[CKPT]", "Checkpoint or run directory; default: the newest run.")]
 OneRun = Annotated[Path | None, named_runs("[RUN]", "Run directory; default: the newest run.")]
 RunDirectories = Annotated[list[Path] | None, named_runs("[RUN...]", "Run directories; default: the newest run.")]
+
+
+def given_options(ctx: typer.Context) -> list[Any]:
+    """The arguments and options that the command line itself gives."""
+    sources = [(param, ctx.get_parameter_source(str(param.name))) for param in ctx.command.params]
+    return [param for param, source in sources if source is not None and source.name == "COMMANDLINE"]
+
+
+def same_command(ctx: typer.Context, *, but: Collection[str]) -> str:
+    """The command line that was given, to be copied.
+
+    Args:
+        ctx: of the command.
+        but: names of options to be left out.
+    """
+    words = ctx.command_path.split()
+    for param in given_options(ctx):
+        value = ctx.params[param.name]
+        if param.name in but:
+            continue
+        flag = [] if param.param_type_name == "argument" else [param.opts[0]]
+        for item in value if isinstance(value, list | tuple) else [value]:
+            words += flag if item is True else [*flag, str(getattr(item, "value", item))]
+    return shlex.join(words)
+
+
+def check_resume_or_overwrite(resume: bool, overwrite: bool, what: str) -> None:
+    """Refuse both at once, of `what`, as in "a run".
+
+    Raises:
+        SettingsError: both.
+    """
+    from charrnn.errors import SettingsError
+
+    if resume and overwrite:
+        raise SettingsError(f"--resume continues {what} and --overwrite replaces it", hint="give only one of the two")
+
+
 CONFIG = typer.Option(
     "--config",
     "-c",

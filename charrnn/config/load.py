@@ -143,6 +143,12 @@ def keep_older_values(saved: Config, wanted: Config) -> Config:
     return config_from_dict(sections, where="the settings")
 
 
+def changed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
+    """Path -> value before and after, of every setting whose value is another."""
+    old, new = (dict(_leaves(config_to_dict(config))) for config in (before, after))
+    return {path: (old[path], new[path]) for path in new if old[path] != new[path]}
+
+
 def config_to_dict(config: Config) -> dict[str, Any]:
     """All settings as nested dicts of plain values, defaults included."""
     builtins: dict[str, Any] = msgspec.to_builtins(config)

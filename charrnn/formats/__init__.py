@@ -17,16 +17,26 @@ EXPORTERS = {"html": "html", "json": "json", "onnx": "onnx", "safetensors": "saf
 SUFFIXES = {"html": ".html", "json": ".json", "onnx": ".onnx", "safetensors": ".safetensors", "torch": ".pt"}
 
 
-def format_of(path: Path) -> str:
-    """The format that a file's suffix stands for.
+def format_of(path: Path, given: str | None = None) -> str:
+    """The format of a file.
+
+    Args:
+        path: the file.
+        given: a format; None goes by the file's suffix.
 
     Raises:
-        SettingsError: none.
+        SettingsError: the suffix stands for another format, or for none where none is given.
     """
-    for name, suffix in SUFFIXES.items():
-        if suffix == path.suffix.lower():
-            return name
-    raise SettingsError(f"{path}: no format has this suffix", hint=f"known: {', '.join(SUFFIXES.values())}")
+    meant = next((name for name, suffix in SUFFIXES.items() if suffix == path.suffix.lower()), None)
+    if given is None and meant is None:
+        known = ", ".join(SUFFIXES.values())
+        raise SettingsError(f"{path}: no format has this suffix", hint=f"known: {known}; or say which format it is")
+    if given in SUFFIXES and meant not in (None, given):
+        raise SettingsError(
+            f"{path}: the name is that of a file in format {meant}, not {given}",
+            hint=f"call it {path.with_suffix(SUFFIXES[given]).name}, or choose format {meant}",
+        )
+    return given or str(meant)
 
 
 def exporter(name: str) -> Callable[[Checkpoint, Path], list[Path]]:

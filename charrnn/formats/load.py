@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +84,14 @@ def import_model(
         if vocabulary is None:
             raise CheckpointError("contains no vocabulary", hint="give its vocabulary with `vocab` FILE")
         symbols = vocabulary.vocabulary if isinstance(vocabulary, NumberedSymbols) else vocabulary
-        if "layers.0.weight_ih" not in arrays:
+        if "layers.0.weight_ih" in arrays:
+            _refuse_names(names or ArrayNames())
+        else:
             arrays, facts = _ours(arrays, len(symbols), names or ArrayNames()), ExportFacts()
         if isinstance(vocabulary, NumberedSymbols):
             arrays = _renumbered(arrays, vocabulary.numbers)
         loaded = _checkpoint(arrays, symbols, source, facts)
-        if loaded.config.model.cell == "rnn" and facts.config is None:
-            _check_nonlinearity(nonlinearity, note)
+        _check_nonlinearity(nonlinearity, loaded.config.model.cell, None if facts.config else note)
         return loaded
     except SettingsError as error:  # of the settings in the file
         raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from None
@@ -98,10 +99,25 @@ def import_model(
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
 
 
-def _check_nonlinearity(given: str | None, note: Callable[[str], None]) -> None:
+def _refuse_names(names: ArrayNames) -> None:
+    """A file whose arrays have our names has nothing to choose."""
+    if given := [field for field, name in asdict(names).items() if name is not None]:
+        raise CheckpointError(
+            f"`{given[0]}` {getattr(names, given[0])}: its arrays are named by charrnn, so there is nothing to choose",
+            hint=f"leave out {' and '.join(f'`{field}`' for field in given)}",
+        )
+
+
+def _check_nonlinearity(given: str | None, cell: str, note: Callable[[str], None] | None) -> None:
+    """Refuse one that the network does not have; `note` says that it is taken to be tanh, where that may be wrong."""
+    if given is not None and cell != "rnn":
+        raise CheckpointError(
+            f"`nonlinearity` {given}: it is for an nn.RNN, and this network is of cell {cell}",
+            hint="leave out `nonlinearity`",
+        )
     if given not in (None, "tanh"):
         raise CheckpointError(f"a vanilla network with {given} cannot be imported: ours has tanh")
-    if given is None:
+    if given is None and cell == "rnn" and note is not None:
         note("assumed to use tanh, which weights do not show; a network with relu would predict something else")
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import is_stream, write_output
+from charrnn.files import is_stream, open_regular, write_output
 from charrnn.formats.common import metadata, start_facts, torch_names
 from charrnn.nn.cells import CELLS
 from charrnn.runs.checkpoint import Checkpoint
@@ -102,12 +102,18 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
 
     Raises:
         MissingExtraError: no PyTorch.
-        SettingsError: a name that the script next to it cannot have, or a cell that PyTorch does not have.
+        SettingsError: a name that the script next to it cannot have, because it is another file's or impossible, or a
+            cell that PyTorch does not have.
     """
     script = output.with_suffix(".py")
     if script == output or is_stream(output) or set(output.name) & set('"\\'):
         raise SettingsError(
             f"{output}: choose another file for the weights, such as model.pt; {script} is for the script"
+        )
+    if not _may_be_written(script):
+        raise SettingsError(
+            f"{script}: the script goes there, but it exists already and no export has written it",
+            hint="choose another name for the weights, whose name the script has",
         )
     arrays = torch_names(checkpoint)  # first: PyTorch would not help a cell that it does not have
     try:
@@ -129,3 +135,13 @@ def write(checkpoint: Checkpoint, output: Path) -> list[Path]:
     text = _SCRIPT.replace("FACTS_HERE", json.dumps(facts)).replace("FILE", output.name).replace("SCRIPT", script.name)
     write_output(script, text.encode())
     return [output, script]
+
+
+def _may_be_written(script: Path) -> bool:
+    """Nobody has named the script's file, so nothing is replaced but another such script."""
+    head = _SCRIPT.partition("FILE")[0].encode()
+    try:
+        with open_regular(script, follow=True) as file:
+            return file.read(len(head)) == head
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)

@@ -7,10 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.errors import DataError
+from charrnn.amounts import counted, duration
+from charrnn.config.load import changed_settings
+from charrnn.config.schema import Config
+from charrnn.errors import DataError, SettingsError, shown
+from charrnn.runs.checkpoint import load_checkpoint
+from charrnn.runs.directory import RunDirectory
 from charrnn.runs.history import History, read_history
-from charrnn.runs.reading import Row
+from charrnn.runs.reading import Row, read_run_config
 from charrnn.runs.table import read_run
+
+LIMITS = ("training.epochs", "training.max_steps", "training.max_minutes")  # what a budget determines
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,44 @@ class ComparedRun:
     target: float
     seconds_to_target: float | None
     steps_to_target: int | None
+
+
+def check_same(run: RunDirectory, wanted: Config) -> None:
+    """Check that a run that has begun is the one that is to be compared.
+
+    Args:
+        run: its directory, with a checkpoint or a summary.
+        wanted: settings of the run to be compared.
+
+    Raises:
+        SettingsError: it has another budget, or other settings.
+    """
+    saved = load_checkpoint(run.last).config if run.last.is_file() else read_run_config(run.path)
+    changed = changed_settings(saved, wanted)
+    if not run.summary.exists():  # the text of a run that goes on is known by its hash
+        changed.pop("corpus.source", None)
+    if not changed:
+        return
+    if changed.keys() & set(LIMITS):
+        found = f"its budget was {_budget(saved)}, not {_budget(wanted)}"
+    else:
+        name, (before, after) = next(iter(changed.items()))
+        more = f" ({', '.join([*changed][1:])} as well)" if len(changed) > 1 else ""
+        found = f"{name} was {shown(before)} in this run, not {shown(after)}{more}"
+    raise SettingsError(
+        f"{run.path}: {found}",
+        hint="give the same `budget` and settings, replace the runs with `overwrite`, or choose another `directory`",
+    )
+
+
+def _budget(config: Config) -> str:
+    t = config.training
+    limits = (
+        None if t.max_steps is None else counted(t.max_steps, "step"),
+        None if t.max_minutes is None else duration(60.0 * t.max_minutes),
+        None if t.epochs is None else counted(t.epochs, "epoch"),
+    )
+    return " or ".join(limit for limit in limits if limit)
 
 
 def compare_runs(folders: Sequence[Path], target: float | None) -> list[ComparedRun]:

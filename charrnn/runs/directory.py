@@ -71,14 +71,18 @@ class RunDirectory:
         """Whether there is no run in it, nor half of one."""
         return not any(file.exists() for file in self._files())
 
-    def check_free(self) -> None:
+    def check_free(self, *, resumable: bool = True) -> None:
         """There is no run in it.
+
+        Args:
+            resumable: whether who asks could continue it.
 
         Raises:
             SettingsError: there is.
         """
         if not self.is_free:
-            go_on = "continue it with `resume`, " if self.last.exists() else ""  # it may have died before it saved
+            saved = resumable and self.last.exists()  # it may have died before
+            go_on = "continue it with `resume`, " if saved else ""
             raise SettingsError(
                 f"{self.path}: the directory holds a run already",
                 hint=f"{go_on}replace it with `overwrite`, or choose another `run_dir`",

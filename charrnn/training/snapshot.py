@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from charrnn import __version__
-from charrnn.config.load import config_to_dict, keep_older_values
+from charrnn.config.load import changed_settings, keep_older_values
 from charrnn.config.schema import Config
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.data.windows import WindowStream
@@ -85,14 +85,7 @@ def check_resumable(saved: Config, wanted: Config) -> Config:
         SettingsError: names the settings that differ and those that may.
     """
     wanted = keep_older_values(saved, wanted)
-    before, after = config_to_dict(saved), config_to_dict(wanted)
-    changed = [
-        f"{section}.{name}"
-        for section, values in after.items()
-        for name, value in values.items()
-        if before[section][name] != value
-    ]
-    if refused := [name for name in changed if name not in MAY_CHANGE]:
+    if refused := [name for name in changed_settings(saved, wanted) if name not in MAY_CHANGE]:
         raise SettingsError(
             f"{refused[0]}: cannot change when a run is resumed"
             + (f" (nor can {', '.join(refused[1:])})" if refused[1:] else ""),

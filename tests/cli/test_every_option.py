@@ -100,7 +100,7 @@ LINES = {
     "charrnn corpus list": ["--json"],
     "charrnn corpus info": ["text.txt --encoding latin-1 --json"],
     "charrnn corpus build": [
-        "recall --output recall.txt --chars 500 --seed 2 --lag 5 --noise 3 --symbols 4 --json",
+        "recall --output recall.txt --chars 500 --seed 2 --lag 5 --noise 3 --symbols 4 --overwrite --json",
         "brackets -o brackets.txt --chars 500 --depth 3", "markov -o markov.txt --chars 500 --order 2",
     ],
     "charrnn inspect units": [
@@ -235,6 +235,22 @@ def test_the_options_of_the_program_itself(folder: Path) -> None:
     assert run(folder, ["--version"]).stdout == f"charrnn {__version__}\n"
     assert "Traceback" in run(folder, ["--debug", "eval", "missing"]).stderr
     assert "--temperature" in run(folder, ["sample", "--help"]).stdout
+
+
+def test_no_file_is_called_like_standard_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tried = set()
+    for line, command in commands():
+        for parameter in command.params:  # type: ignore[attr-defined]
+            for place, said in (("-", "-: standard output is not"), ("no/file", "no/file: cannot be written: No such")):
+                if {"--output", "--plot"} & set(parameter.opts):
+                    assert attempt([*line.split()[1:], parameter.opts[0], place]).code == 2
+                    assert said in capsys.readouterr().err, (line, place)
+                    tried.add(line)
+    assert len(tried) == 11
+    assert not list(tmp_path.iterdir())
 
 
 def test_nan_is_no_number_for_any_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.cli.views.training import RichView
+from charrnn.inspection.plots import curves, figures
 from charrnn.inspection.plots.curves import curve_data, round_numbers, smoothed
 from charrnn.runs.events import RunStarted, StepReport
 from charrnn.runs.history import read_history
@@ -78,6 +79,26 @@ def test_pictures_of_every_kind(charrnn_here: Run, runs: list[Path], tmp_path: P
     assert_one_line_error(charrnn_here("plot", runs[0], "-o", tmp_path / "no" / "x.png"), 2, "cannot be written")
 
 
+def test_a_file_is_drawn_besides_what_is_shown(
+    charrnn_here: Run, runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[Path, str]] = []
+    monkeypatch.setattr(figures, "find_spec", lambda name: "there")
+    monkeypatch.setattr(curves, "draw_curves", lambda histories, output, x: drawn.append((output, x)))
+    monkeypatch.setattr(curves, "draw_in_terminal", lambda histories, **words: "a picture")
+    for words, shown in ((["--json"], '{"runs"'), (["--terminal"], "a picture\n"), ([], "")):
+        done = charrnn_here("plot", runs[2], "--x", "chars", "-o", "p.png", *words)
+        assert done.stdout.startswith(shown)
+        assert done.stderr == "wrote p.png\n"
+        assert bool(done.stdout) == bool(shown)
+        assert drawn.pop() == (Path("p.png"), "chars")
+        if words:
+            assert charrnn_here("plot", runs[2], *words).stdout == done.stdout
+            assert drawn == []
+    assert_one_line_error(charrnn_here("plot", runs[2], "--json", "--terminal"), 2, "--terminal and --json both")
+    assert_one_line_error(charrnn_here("plot", runs[2], "--json", "-o", "p.txt"), 2, "p.txt: the name must end in")
+
+
 @pytest.mark.extras
 def test_a_plot_in_the_terminal(charrnn: Run, runs: list[Path]) -> None:
     pytest.importorskip("plotext")
@@ -124,7 +145,7 @@ def test_watching_ends_with_its_run(tmp_path: Path) -> None:
     watcher = subprocess.Popen(
         [sys.executable, "-m", "charrnn", "watch", str(tmp_path / "run"), "--wait", "--interval", "0.1"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
     )  # fmt: skip
     training = train(settings, tmp_path / "run", "-q")
     training.communicate()
@@ -133,7 +154,7 @@ def test_watching_ends_with_its_run(tmp_path: Path) -> None:
     assert "step 40 of 40" in out
     assert "trained, done" in out
     assert err.endswith(f"\n{tmp_path / 'run'}: done after step 40\n")
-    assert out.count("step 40 of 40") == 1  # a dumb terminal gets lines, and the panel once
+    assert out.count("step 40 of 40") == 1  # without a terminal, reports are lines, and the panel comes once
     assert "step     40" in err
 
 
@@ -147,7 +168,19 @@ def test_watching_goes_on_as_long_as_the_run_is_locked(
     monkeypatch.setattr("charrnn.cli.commands.watch.time.sleep", slept.append)
     done = charrnn_here("watch", runs[2], "--interval", "0.5")
     assert (done.returncode, slept, locked) == (0, [0.5, 0.5, 0.0], [])
-    assert done.stderr == f"{runs[2]}: stopped after step 8\n"
+    *lines, end = done.stderr.splitlines()
+    assert end == f"{runs[2]}: stopped after step 8"
+    assert {line.split()[1] for line in lines} >= {"1", "2", "3", "5", "7"}  # the first, and those with a validation
+    assert done.stdout.count("step 8 of 60") == 1
+
+
+def test_watching_redraws_on_a_terminal_alone(
+    charrnn_here: Run, runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for terminal in (True, False):
+        monkeypatch.setattr("charrnn.cli.commands.watch.on_terminal", lambda terminal=terminal: terminal)
+        assert ("step      1" in charrnn_here("watch", runs[2]).stderr) is not terminal
 
 
 def test_a_view_can_begin_again() -> None:

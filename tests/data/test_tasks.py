@@ -122,9 +122,55 @@ def test_texts_know_their_generator(tmp_path: Path) -> None:
     known = generator_nats(tmp_path / "m.txt")
     assert known is not None
     assert known[2].mean() == pytest.approx(facts["sample_nats"])
+    assert generator_nats(tmp_path / "m.txt", sha256=facts["text_sha256"]) is not None
+    assert generator_nats(tmp_path / "m.txt", sha256="0" * 64) is None
     assert generator_nats(tmp_path / "none.txt") is None
     (tmp_path / "m.txt").write_text("something else")
     assert generator_nats(tmp_path / "m.txt") is None
+
+
+def test_a_record_of_another_text_is_not_believed(tmp_path: Path) -> None:
+    text, record = tmp_path / "m.txt", tmp_path / "m.txt.task.json"
+    facts = build_text("markov", make_task("markov", {"order": 2}), chars=300, seed=3, output=text)
+    old = {name: value for name, value in facts.items() if name not in ("size_bytes", "text_sha256")}
+    other = text.read_text()[::-1]
+    for recorded, content, believed in (
+        (facts, other, False), (old, other, True), (old, other[1:], False), ({**old, "size_bytes": 9}, other, False),
+    ):  # fmt: skip
+        record.write_text(json.dumps(recorded))
+        text.write_text(content)
+        assert (generator_nats(text) is not None) is believed
+
+
+def test_only_what_was_built_is_replaced(charrnn_here: Run, tmp_path: Path) -> None:
+    text, words = tmp_path / "recall.txt", ("corpus", "build", "recall", "--chars", "100")
+
+    def refused(said: str) -> None:
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        done = charrnn_here(*words)
+        assert_one_line_error(done, 2, said, "choose another --output, or replace it with --overwrite")
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    text.write_text("mine")
+    refused("recall.txt: exists already")
+    assert charrnn_here(*words, "--overwrite").returncode == 0
+    assert charrnn_here(*words, "--seed", "2").returncode == 0
+    text.write_text(text.read_text()[::-1])
+    refused("recall.txt: exists already")
+    text.write_text("")  # as mktemp leaves it
+    (tmp_path / "recall.txt.task.json").write_text("mine")
+    refused("recall.txt.task.json: exists already")
+    assert charrnn_here(*words, "--overwrite").returncode == 0
+    assert_one_line_error(charrnn_here(*words, "-o", "no/r.txt"), 2, "no/r.txt: cannot be written")
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("options", [("--chars", "200000"), ("-o", "x.txt"), ("--lag", "3"), ("--overwrite",)])
+def test_a_corpus_of_the_catalogue_has_no_options(charrnn_here: Run, tmp_path: Path, options: tuple[str, ...]) -> None:
+    done = charrnn_here("corpus", "build", "python-docs", *options)
+    assert_one_line_error(done, 2, "only for a task (recall, brackets, markov), not for python-docs")
+    assert_one_line_error(charrnn_here("corpus", "build", "python-dox", *options), 3, "python-dox")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_commands(charrnn_here: Run, tmp_path: Path, config_file: Path) -> None:
@@ -143,10 +189,15 @@ def test_the_commands(charrnn_here: Run, tmp_path: Path, config_file: Path) -> N
         "--set", "training.max_steps=60",
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
+    text = (tmp_path / "r.txt").read_bytes()
     report = json.loads(charrnn_here("eval", "run", "--no-baselines", "--json").stdout)
     assert report["entropy_bound"]["entropy_rate"] == pytest.approx(math.log(4) / 7)
     assert 0 < report["entropy_bound"]["loss"] < report["loss"]
     assert "the generator itself" in charrnn_here("eval", "run", "--no-baselines").stdout
+    assert charrnn_here(*words, "--seed", "2").returncode == 0  # another text, in its place
+    (tmp_path / "moved.txt").write_bytes(text)
+    elsewhere = ("eval", "run", "--corpus", "moved.txt", "--no-baselines", "--json")
+    assert "entropy_bound" not in json.loads(charrnn_here(*elsewhere).stdout)
     assert "entropy_bound" not in json.loads(
         charrnn_here("eval", "run", "--text", "r.txt", "--no-baselines", "--json").stdout
     )

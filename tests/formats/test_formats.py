@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from charrnn.api import load as load_model
 from charrnn.data.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, SettingsError
 from charrnn.evaluation.loss import evaluate
@@ -19,7 +20,7 @@ from charrnn.formats import EXPORTERS, exporter
 from charrnn.formats.load import ArrayNames, import_model, read_vocabulary
 from charrnn.nn.cells import CELLS
 from charrnn.nn.stepper import Stepper
-from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from charrnn.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from charrnn.runs.start import text_model
 from tests.checkpoints import TEXT, a_checkpoint, of_documents
 from tests.conftest import Run, assert_one_line_error
@@ -296,6 +297,38 @@ def test_what_a_vanilla_network_was_made_with_is_asked_for_or_said(charrnn_here:
     assert "note" not in charrnn_here(*words).stderr
 
 
+def test_what_a_file_leaves_no_choice_of_is_refused(charrnn_here: Run, tmp_path: Path) -> None:
+    for name, cell in (("gru", "gru"), ("rnn", "rnn")):
+        exporter("json")(a_checkpoint(cell), tmp_path / f"{name}.json")
+    for option in ("rnn", "head", "embedding"):
+        done = charrnn_here("import", "gru.json", "--run-dir", "a", f"--{option}", "foo")
+        assert_one_line_error(done, 4, f"gru.json: --{option} foo: its arrays are named by", f"leave out --{option}\n")
+    done = charrnn_here("import", "gru.json", "--run-dir", "a", "--nonlinearity", "relu")
+    assert_one_line_error(
+        done, 4, "gru.json: --nonlinearity relu: it is for an nn.RNN, and this network is of cell gru"
+    )
+    assert_one_line_error(
+        charrnn_here("import", "rnn.json", "--run-dir", "a", "--nonlinearity", "relu"), 4, "relu cannot be imported"
+    )
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_script_beside_the_weights_replaces_no_other_file(tmp_path: Path) -> None:
+    checkpoint = a_checkpoint()
+    (tmp_path / "train.py").write_text("mine")
+    with pytest.raises(SettingsError, match=r"train\.py: the script goes there, but it exists already"):
+        exporter("torch")(checkpoint, tmp_path / "train.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
+
+
+@pytest.mark.parity
+def test_the_script_is_replaced_with_its_weights(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    for cell in ("gru", "lstm"):
+        exporter("torch")(a_checkpoint(cell), tmp_path / "model.pt")
+        assert f'"module": "{cell.upper()}"' in (tmp_path / "model.py").read_text()
+
+
 def test_files_that_are_no_model(tmp_path: Path) -> None:
     for name, data in (("a.json", b"{}"), ("b.json", b"["), ("c.json", b'{"params": {"x": [1, [2]]}}')):
         (tmp_path / name).write_bytes(data)
@@ -323,7 +356,8 @@ def test_the_commands(charrnn_here: Run, config_file: Path, tmp_path: Path) -> N
         for run in ("a", "b")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    assert_one_line_error(charrnn_here("import", "m.json", "--run-dir", "b"), 2, "holds a run already")
+    taken = charrnn_here("import", "none.json", "--run-dir", "b")  # said before anything is read
+    assert_one_line_error(taken, 2, "holds a run already", "hint: replace it with --overwrite, or choose another")
     assert_one_line_error(charrnn_here("import", "text.txt", "--run-dir", "c"), 4, "not a PyTorch file")
     assert_one_line_error(
         charrnn_here("export", "a", "--to", "json", "--output", "no/where.json"), 2, "cannot be written"
@@ -331,6 +365,24 @@ def test_the_commands(charrnn_here: Run, config_file: Path, tmp_path: Path) -> N
     assert not (tmp_path / "c").exists()
     assert find_checkpoint(tmp_path / "b") == tmp_path / "b" / "last.npz"
     assert load_checkpoint(tmp_path / "b" / "last.npz").config.model.cell == "gru"
+
+
+def test_the_name_of_the_file_says_the_format(charrnn_here: Run, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a.npz", a_checkpoint())
+    for words, head in (
+        (("-o", "m.JSON"), b'{"format": "charrnn"'), (("-o", "m.html"), b"<!DOCTYPE html>"), (("-o", "m"), b"<!DOC"),
+        (("--to", "json", "-o", "m.txt"), b'{"format": "charrnn"'), (("--to", "json", "-o", "m"), b'{"format'),
+    ):  # fmt: skip
+        done = charrnn_here("export", "a.npz", *words)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / words[-1]).read_bytes().lower().startswith(head.lower()), words
+    before = sorted(tmp_path.iterdir())
+    done = charrnn_here("export", "a.npz", "--to", "json", "-o", "p.html")
+    assert_one_line_error(done, 2, "p.html: the name is that of a file in format html, not json", "call it p.json, or")
+    assert_one_line_error(charrnn_here("export", "a.npz", "-o", "p.xml"), 2, "p.xml: no format has this suffix")
+    with pytest.raises(SettingsError, match="in format html, not json"):
+        load_model(tmp_path / "a.npz").export(tmp_path / "p.html", format="json")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))

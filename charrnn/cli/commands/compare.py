@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import Overrides
+from charrnn.cli.arguments import Overrides, check_resume_or_overwrite, output_file, same_command
 from charrnn.cli.commands.train import ProgressKind
 from charrnn.cli.completion import recipes
 from charrnn.cli.text_options import at_home
@@ -17,11 +18,13 @@ from charrnn.cli.text_options import at_home
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
     from charrnn.runs.comparison import ComparedRun
+    from charrnn.runs.directory import RunDirectory
 
 EXAMPLE = "Example: charrnn compare rnn lstm gru --budget 2m --plot comparison.png"
 
 
 def compare(
+    ctx: typer.Context,
     configs: Annotated[
         list[Path],
         typer.Argument(
@@ -48,7 +51,7 @@ def compare(
     resume: Annotated[bool, typer.Option("--resume", help="Continue a comparison that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the runs in the directory.")] = False,
     picture: Annotated[
-        Path | None, typer.Option("--plot", help="Also plot the losses to this file; needs charrnn[plots].")
+        Path | None, output_file("Also plot the losses to this file; needs charrnn[plots].", "--plot")
     ] = None,
     progress: Annotated[
         ProgressKind, typer.Option("--progress", help="Progress display; see charrnn train.")
@@ -57,44 +60,89 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Write the table and the curves as one JSON object.")] = False,
 ) -> None:
     """Train several configurations under one budget and compare them."""
-    from charrnn.cli.commands.train import train_here
     from charrnn.cli.output import ReaderGoneError
     from charrnn.runs.comparison import compare_runs
     from charrnn.runs.directory import RunDirectory
     from charrnn.runs.history import read_history
 
+    check_resume_or_overwrite(resume, overwrite, "a comparison")
     if picture is not None:
         from charrnn.inspection.plots.figures import check_output
 
         check_output(picture)
-    chosen = [(name, _within(config, budget)) for name, config in _settings(configs, overrides or [])]
-    words = {"training.max_minutes": "--budget {}m", "training.max_steps": "--budget {}"}
-    if not (resume or overwrite):  # all of them, before the first is trained
-        for name, _ in chosen:
-            RunDirectory(directory / name).check_early()
-    for name, config in chosen:
-        folder = RunDirectory(directory / name)
-        if resume and folder.summary.exists():
-            continue
-        going_on = resume and folder.last.exists()
-        train_here(
-            config, folder, resume=going_on, overwrite=overwrite, quiet=quiet, progress=progress.value, words=words
-        )
-    table = compare_runs([directory / name for name, _ in chosen], target_loss)
+    found = _settings(configs, overrides or [])
+    chosen = [(RunDirectory(directory / name), _within(config, budget)) for name, config in found]
+    for folder, config in chosen:  # all of them, before the first is trained
+        _check(folder, config, resume=resume, overwrite=overwrite)
+    folders = [folder.path for folder, _ in chosen]
+    for number, (folder, config) in enumerate(chosen):
+        if not (resume and folder.summary.exists()):
+            with _interrupted(ctx, folders[number:] if overwrite else []):
+                _train(config, folder, resume=resume, overwrite=overwrite, quiet=quiet, progress=progress)
+    table = compare_runs(folders, target_loss)
     with contextlib.suppress(ReaderGoneError):
-        _show(table, [directory / name for name, _ in chosen], budget, as_json=as_json)
+        _show(table, folders, budget, as_json=as_json)
     if picture is not None:
         from charrnn.inspection.plots.curves import draw_curves
 
         x = "steps" if budget.isdigit() else "seconds"
-        draw_curves([read_history(directory / name) for name, _ in chosen], picture, x=x)
+        draw_curves([read_history(folder) for folder in folders], picture, x=x)
+
+
+def _check(folder: RunDirectory, config: Config, *, resume: bool, overwrite: bool) -> None:
+    """What is in a run's directory may be continued, shown or replaced, as is wanted."""
+    from charrnn.runs.comparison import check_same
+
+    if not resume and not overwrite:
+        folder.check_early()
+    elif resume and (folder.last.exists() or folder.summary.exists()):
+        check_same(folder, config)
+
+
+def _train(
+    config: Config, folder: RunDirectory, *, resume: bool, overwrite: bool, quiet: bool, progress: ProgressKind
+) -> None:
+    from charrnn.cli.commands.train import train_here
+
+    unsaved = not folder.last.exists()
+    died = unsaved and (folder.history.exists() or folder.best.exists())
+    train_here(
+        config, folder, resume=resume and not unsaved, overwrite=overwrite or (resume and died), quiet=quiet,
+        progress=progress.value, words={"training.max_minutes": "--budget {}m", "training.max_steps": "--budget {}"},
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _interrupted(ctx: typer.Context, replaced: list[Path]) -> Iterator[None]:
+    """Who stops a run stops the comparison: the hint is the command that goes on with all of it.
+
+    Args:
+        ctx: of the command.
+        replaced: directories of this run and those after it, where those in them are to be replaced.
+    """
+    from charrnn.errors import HungUpRun, InterruptedRun, TerminatedRun
+    from charrnn.runs.directory import RunDirectory
+
+    try:
+        yield
+    except (InterruptedRun, HungUpRun, TerminatedRun) as error:
+        command = same_command(ctx, but=("resume", "overwrite"))
+        old = any(RunDirectory(path).summary.exists() for path in replaced)
+        hint = f"begin anew with: {command} --overwrite" if old else f"continue with: {command} --resume"
+        raise type(error)(error.message, hint=hint) from None
 
 
 def _settings(paths: list[Path], overrides: list[str]) -> list[tuple[str, Config]]:
     """Name and settings of each run; duplicate names are made unique."""
     from charrnn.config.builtin import settings_path
-    from charrnn.config.load import load_config
+    from charrnn.config.load import given_settings, load_config
+    from charrnn.errors import SettingsError
+    from charrnn.runs.comparison import LIMITS
 
+    if limits := set(LIMITS) & given_settings({}, where="", overrides=overrides).keys():
+        raise SettingsError(
+            f"--set {min(limits)}: the budget determines it", hint="give --budget, as in 2m, 90s or 500"
+        )
     found: dict[str, Config] = {}
     for path in paths:
         a_run = (path / "config.yaml").is_file()

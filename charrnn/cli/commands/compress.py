@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import named_runs
+from charrnn.cli.arguments import named_runs, output_file
 from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus, Ngram, with_ngram
 
@@ -21,7 +21,7 @@ _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but er
 def compress(
     checkpoint: _Model,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to compress, of any kind.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Compressed file to write.")],
+    output: Annotated[Path, output_file("Compressed file to write.")],
     streams: Annotated[
         int | None,
         typer.Option(
@@ -48,7 +48,7 @@ def compress(
 
     loaded = load(checkpoint)
     data = read_named(file)
-    _check_output(output, file)
+    _check_apart(output, file)
     if ngram:
         loaded = with_ngram(loaded, corpus)
     start = loaded.text_model.starts[0]
@@ -73,7 +73,7 @@ def compress(
 def decompress(
     checkpoint: _Model,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File made by `charrnn compress`.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Restored file to write.")],
+    output: Annotated[Path, output_file("Restored file to write.")],
     corpus: Corpus = None,
     quiet: _Quiet = False,
 ) -> None:
@@ -86,7 +86,7 @@ def decompress(
 
     loaded = load(checkpoint)
     packed = read_named(file)
-    _check_output(output, file)
+    _check_apart(output, file)
     with naming(file):
         if longest := codec.longest_ngram(packed):
             loaded = with_ngram(loaded, corpus, longest=longest)
@@ -100,14 +100,11 @@ def decompress(
         tell(f"wrote {output}, {len(data):,} bytes")
 
 
-def _check_output(output: Path, file: Path) -> None:
-    """Better now than after minutes of work."""
+def _check_apart(output: Path, file: Path) -> None:
     from charrnn.errors import SettingsError
 
     if output.exists() and output.samefile(file):
         raise SettingsError(f"{output}: would be replaced by what is made from it", hint="choose another --output")
-    if not output.parent.is_dir():
-        raise SettingsError(f"{output}: cannot be written: there is no directory {output.parent}")
 
 
 def _write(output: Path, data: bytes) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.arguments import given_options, output_file
 from charrnn.cli.help import CommandGroup
 from charrnn.cli.output import tell, write
 
@@ -70,10 +71,9 @@ def info(
 
 @app.command(epilog="Example: charrnn corpus build python-stdlib; charrnn corpus build recall --lag 50 -o recall.txt")
 def build(
+    ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="A built-in corpus, or a memory task: recall, brackets, markov.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Output file for a task. Default: NAME.txt.")
-    ] = None,
+    output: Annotated[Path | None, output_file("Output file for a task. Default: NAME.txt.")] = None,
     chars: Annotated[int, typer.Option(min=1, max=10**9, help="Number of characters in a task's text.")] = 200_000,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of a task's text.")] = 1,
     lag: Annotated[int | None, typer.Option(help="recall: characters between a symbol and its query.")] = None,
@@ -87,19 +87,26 @@ def build(
     symbols: Annotated[
         int | None, typer.Option(help="Number of symbols to recall, kinds of brackets, or letters.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is not a task's text, or has changed since.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rebuild a built-in corpus, or generate a text whose lowest possible loss is known; print its path."""
     from charrnn.cli.output import write_json
-    from charrnn.data.synthetic import build_text, make_task
+    from charrnn.data.synthetic import build_text, check_replaceable, make_task
     from charrnn.data.tasks import TASKS
 
     if name not in TASKS:
-        _get(name, kind="builtin", again=True, as_json=as_json)
+        _check_kind(name, "builtin")
+        _refuse_options(ctx, name)
+        _get(name, again=True, as_json=as_json)
         return
     given = {"lag": lag, "noise": noise, "depth": depth, "order": order, "symbols": symbols}
     task = make_task(name, {k: v for k, v in given.items() if v is not None})
     path = output or Path(f"{name}.txt")
+    if not overwrite:
+        check_replaceable(path)
     facts = build_text(name, task, chars=chars, seed=seed, output=path)
     if as_json:
         write_json({**facts, "path": str(path)})
@@ -118,13 +125,12 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Download a corpus, verify it and print its path."""
-    _get(name, kind="url", again=force, as_json=as_json)
+    _check_kind(name, "url")
+    _get(name, again=force, as_json=as_json)
 
 
-def _get(name: str, *, kind: str, again: bool, as_json: bool) -> None:
-    from charrnn.cli.output import write_json
-    from charrnn.cli.views.progress import byte_progress
-    from charrnn.data.corpora import catalogue, get
+def _check_kind(name: str, kind: str) -> None:
+    from charrnn.data.corpora import catalogue
     from charrnn.errors import SettingsError
 
     entry = catalogue().get(name)
@@ -132,6 +138,24 @@ def _get(name: str, *, kind: str, again: bool, as_json: bool) -> None:
         other = "build" if kind == "url" else "fetch"
         said = "built on this machine, not downloaded" if kind == "url" else "downloaded, not built"
         raise SettingsError(f"{name}: this corpus is {said}", hint=f"charrnn corpus {other} {name}")
+
+
+def _refuse_options(ctx: typer.Context, name: str) -> None:
+    """A corpus of the catalogue has its own place and content; the options are for tasks."""
+    from charrnn.data.corpora import catalogue
+    from charrnn.data.tasks import TASKS
+    from charrnn.errors import SettingsError
+
+    given = [option.opts[0] for option in given_options(ctx) if option.name not in ("name", "as_json")]
+    if given and name in catalogue():
+        raise SettingsError(f"{given[0]}: only for a task ({', '.join(TASKS)}), not for {name}", hint="leave it out")
+
+
+def _get(name: str, *, again: bool, as_json: bool) -> None:
+    from charrnn.cli.output import write_json
+    from charrnn.cli.views.progress import byte_progress
+    from charrnn.data.corpora import get
+
     with byte_progress(name) as tick:
         path = get(name, progress=tick, again=again)
     if as_json:

@@ -274,7 +274,8 @@ def _achievable(loaded: Checkpoint, part: str) -> dict[str, float] | None:
 
     corpus = loaded.config.corpus
     base = Path(str(loaded.counters.get("started_in") or ""))
-    known = generator_nats(base / corpus.sources[0]) if len(corpus.sources) == 1 else None
+    sha256 = str(loaded.counters.get("text_sha256") or "") or None
+    known = generator_nats(base / corpus.sources[0], sha256=sha256) if len(corpus.sources) == 1 else None
     if known is None or corpus.split != "tail":
         return None
     bounds = split_bounds(len(known[1]), val_fraction=corpus.val_fraction, test_fraction=corpus.test_fraction)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import OneCheckpoint, chosen
+from charrnn.cli.arguments import OneCheckpoint, chosen, output_file
 from charrnn.cli.output import tell
 from charrnn.cli.text_options import at_home
 
@@ -39,27 +39,28 @@ class Nonlinearity(str, Enum):
 def export(
     checkpoint: OneCheckpoint = None,
     to: Annotated[
-        Format,
+        Format | None,
         typer.Option(
-            help="Output format. html is a page that generates text, torch a state_dict with a script, onnx one step."
+            help="Output format: html is a page that generates text, torch a state_dict with a script, onnx one step. "
+            "Default: that of the output file's suffix; html where it has none."
         ),
-    ] = Format.html,
+    ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Output file. Default: the run's name with the format's suffix."),
+        Path | None, output_file("Output file. Default: the run's name with the format's suffix.")
     ] = None,
 ) -> None:
     """Write a model in another format. docs/export.md has an example of each."""
     from charrnn.files import writing
-    from charrnn.formats import SUFFIXES, exporter
+    from charrnn.formats import SUFFIXES, exporter, format_of
     from charrnn.runs.checkpoint import load_checkpoint
 
+    kind = (to or Format.html).value if output is None or not output.suffix else format_of(output, to and to.value)
     (path,) = chosen([checkpoint])
     loaded = load_checkpoint(path)
     if output is None:
-        output = Path(path.resolve().parent.name + SUFFIXES[to.value])
+        output = Path(path.resolve().parent.name + SUFFIXES[kind])
     with writing(output):
-        written = exporter(to.value)(loaded, output)
+        written = exporter(kind)(loaded, output)
     tell(*(f"wrote {file}" for file in written))
 
 
@@ -93,13 +94,15 @@ def import_(
     from charrnn.runs.checkpoint import save_checkpoint
     from charrnn.runs.directory import RunDirectory
 
+    folder = RunDirectory(run_dir)
+    if not overwrite:
+        folder.check_free(resumable=False)
     vocabulary = None if vocab is None else read_vocabulary(vocab)
     source = str(vocab) if vocab is not None and vocab.suffix.lower() != ".json" else "imported"
     loaded = import_model(
         file, vocabulary, source=source, names=ArrayNames(rnn, head, embedding),
         nonlinearity=nonlinearity and nonlinearity.value, note=_note,
     )  # fmt: skip
-    folder = RunDirectory(run_dir)
     folder.open_new(loaded.config, overwrite=overwrite)
     with writing(folder.last):
         save_checkpoint(folder.last, loaded)

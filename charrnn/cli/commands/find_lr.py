@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import CONFIG, Overrides
+from charrnn.cli.arguments import CONFIG, Overrides, output_file
 
 if TYPE_CHECKING:
     from charrnn.training.lr_finder import LrPoint, LrSuggestion
 
 EXAMPLE = "Example: charrnn find-lr --config gru --output curve.csv"
+_CSV = ".csv"
 
 
 def find_lr(
@@ -23,8 +24,7 @@ def find_lr(
     high: Annotated[float, typer.Option("--to", help="Highest learning rate to try.")] = 1.0,
     steps: Annotated[int, typer.Option(min=10, help="Number of training steps between the two rates.")] = 300,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write the curve: .csv, or .png, .svg, .pdf (needs charrnn[plots])."),
+        Path | None, output_file("Write the curve: .csv, or .png, .svg, .pdf (needs charrnn[plots]).")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the suggestion and the curve as one JSON object.")
@@ -41,13 +41,14 @@ def find_lr(
     from charrnn.config.builtin import settings_path
     from charrnn.config.load import load_config
     from charrnn.errors import SettingsError
+    from charrnn.inspection.plots.figures import check_output
     from charrnn.training.lr_finder import range_test, suggest
     from charrnn.training.session import read_corpus
 
     if not 0 < low < high < math.inf:
         raise SettingsError(f"--from {low:g} --to {high:g}: allowed: 0 < from < to, both finite")
     if output is not None:
-        _check(output)
+        check_output(output, other=(_CSV,))
     settings = load_config(settings_path(str(config)), overrides or [])
     text = read_corpus(settings, bar=byte_progress)
     points = list(range_test(settings, text, low=low, high=high, steps=steps))
@@ -74,17 +75,10 @@ def _advise(advice: LrSuggestion) -> None:
     )
 
 
-def _check(output: Path) -> None:
-    from charrnn.files import check_place
-    from charrnn.inspection.plots.figures import check_output
-
-    (check_place if output.suffix.lower() == ".csv" else check_output)(output)
-
-
 def _save(points: list[LrPoint], advice: LrSuggestion, output: Path) -> None:
     from charrnn.files import write_output, writing
 
-    if output.suffix.lower() != ".csv":
+    if output.suffix.lower() != _CSV:
         from charrnn.inspection.plots.curves import draw_range_test
 
         draw_range_test([p.rate for p in points], [p.smoothed for p in points], advice.rate, output)

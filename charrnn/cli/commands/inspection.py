@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import OneCheckpoint, chosen, only_one
+from charrnn.cli.arguments import OneCheckpoint, chosen, only_one, output_file
 from charrnn.cli.commands.inspected import (
     AsJson,
     Checkpoints,
@@ -30,7 +30,7 @@ app = CommandGroup(
     epilog="Example: charrnn inspect units --find inside-quotes; charrnn inspect memory",
 )
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write a plot (.png, .svg, .pdf).")]
+Output = Annotated[Path | None, output_file("Write a plot (.png, .svg, .pdf).")]
 
 
 class Property(str, Enum):
@@ -70,9 +70,7 @@ def units(
     length: Annotated[
         int | None, typer.Option(min=2, help="Number of characters to read. Default: 2000; 20000 with --find.")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write a page (.html) with a slider over all units.")
-    ] = None,
+    output: Annotated[Path | None, output_file("Write a page (.html) with a slider over all units.")] = None,
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:

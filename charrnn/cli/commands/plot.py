@@ -6,11 +6,14 @@ import shutil
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import RunDirectories, chosen_runs
+from charrnn.cli.arguments import RunDirectories, chosen_runs, output_file
+
+if TYPE_CHECKING:
+    from charrnn.runs.history import History
 
 EXAMPLE = "Example: charrnn plot checkpoints/quickstart --x seconds --output loss.png"
 
@@ -30,31 +33,47 @@ def plot(
     ] = XAxis.steps,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Output file (.png, .svg or .pdf). Default: loss.png."),
+        output_file("Output file (.png, .svg or .pdf). Default: loss.png, for one run in its directory."),
     ] = None,
-    terminal: Annotated[bool, typer.Option("--terminal", help="Plot in the terminal instead.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the numbers as one JSON object instead.")] = False,
+    terminal: Annotated[
+        bool, typer.Option("--terminal", help="Plot in the terminal; to a file only with --output.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the numbers as one JSON object; to a file only with --output.")
+    ] = False,
 ) -> None:
     """Plot the losses, learning rate and gradient norm of one or more runs."""
-    from charrnn.cli.output import tell, visible, write_json, write_raw
-    from charrnn.cli.views.colour import colours_wanted
+    from charrnn.cli.output import tell, write_json
     from charrnn.errors import SettingsError
-    from charrnn.inspection.plots.curves import curve_data, draw_curves, draw_in_terminal
+    from charrnn.inspection.plots.curves import curve_data, draw_curves
+    from charrnn.inspection.plots.figures import check_output
     from charrnn.runs.history import read_histories
 
+    if terminal and as_json:
+        raise SettingsError("--terminal and --json both write to standard output", hint="give only one of the two")
+    if output is not None:
+        check_output(output)
     histories = read_histories(chosen_runs(runs))
-    if as_json:
-        write_json({"runs": curve_data(histories)})
-        return
-    if terminal or (output is None and find_spec("matplotlib") is None and find_spec("plotext") is not None):
-        size = shutil.get_terminal_size((80, 24))
-        colour = colours_wanted()
-        text = draw_in_terminal(histories, x=x.value, width=size.columns, height=size.lines - 2, colour=colour)
-        write_raw((text if colour else visible(text)) + "\n")
-        return
-    if output is None:
+    elsewhere = output is not None or as_json
+    if terminal or (not elsewhere and find_spec("matplotlib") is None and find_spec("plotext") is not None):
+        _draw_in_terminal(histories, x)
+    elif output is None and not as_json:
         output = histories[0].path / "loss.png" if len(histories) == 1 else Path("loss.png")
         if output.is_symlink():  # in a directory from a stranger it may lead anywhere
             raise SettingsError(f"{output}: is a symbolic link", hint="name the output file with --output")
-    draw_curves(histories, output, x=x.value)
-    tell(f"wrote {output}")
+    if as_json:
+        write_json({"runs": curve_data(histories)})
+    if output is not None:
+        draw_curves(histories, output, x=x.value)
+        tell(f"wrote {output}")
+
+
+def _draw_in_terminal(histories: list[History], x: XAxis) -> None:
+    from charrnn.cli.output import visible, write_raw
+    from charrnn.cli.views.colour import colours_wanted
+    from charrnn.inspection.plots.curves import draw_in_terminal
+
+    size = shutil.get_terminal_size((80, 24))
+    colour = colours_wanted()
+    text = draw_in_terminal(histories, x=x.value, width=size.columns, height=size.lines - 2, colour=colour)
+    write_raw((text if colour else visible(text)) + "\n")

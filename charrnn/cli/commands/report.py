@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import RunDirectories, chosen_runs
+from charrnn.cli.arguments import RunDirectories, chosen_runs, output_file
 from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus
 
@@ -32,7 +32,7 @@ _POINTS = 1000  # of a curve; as many as a page is wide
 
 def report(
     runs: RunDirectories = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="HTML page to write.")] = Path("report.html"),
+    output: Annotated[Path, output_file("HTML page to write.")] = Path("report.html"),
     length: Annotated[int, typer.Option(min=2, help="Maximum number of characters of coloured text.")] = 1200,
     activations: Annotated[
         bool,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import Overrides
+from charrnn.cli.arguments import Overrides, check_resume_or_overwrite
 from charrnn.cli.commands.train import ProgressKind
 from charrnn.cli.output import on_terminal, tell
 from charrnn.cli.text_options import at_home
@@ -121,8 +121,7 @@ def sweep(
 def _check_options(*, resume: bool, overwrite: bool, join: bool, retry_failed: bool) -> None:
     from charrnn.errors import SettingsError
 
-    if resume and overwrite:
-        raise SettingsError("--resume continues a sweep and --overwrite replaces it", hint="give only one of the two")
+    check_resume_or_overwrite(resume, overwrite, "a sweep")
     if join and (resume or overwrite):
         raise SettingsError("--join works on a running sweep, so it excludes --resume and --overwrite")
     if retry_failed and not resume:

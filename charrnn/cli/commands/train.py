@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli import completion
-from charrnn.cli.arguments import Overrides
+from charrnn.cli.arguments import Overrides, check_resume_or_overwrite
 from charrnn.cli.choosing import Minutes, NewRun, new_run
 from charrnn.cli.text_options import Corpus, at_home, naming_corpus
 
@@ -200,8 +200,7 @@ def _chosen(
     from charrnn.errors import SettingsError
     from charrnn.runs.directory import RunDirectory, fresh_directory
 
-    if resume and overwrite:
-        raise SettingsError("--resume continues a run and --overwrite replaces it", hint="give only one of the two")
+    check_resume_or_overwrite(resume, overwrite, "a run")
     if resume:
         settings, folder = _resumed(texts, config, overrides, run_dir, minutes, corpus)
         return NewRun(settings, folder.name), folder

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.arguments import OneRun, chosen_run
-from charrnn.cli.output import tell
+from charrnn.cli.output import on_terminal, tell
 
 if TYPE_CHECKING:
     from charrnn.runs.events import Event
@@ -25,7 +25,10 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Show the current state once and exit.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a run that has not started yet.")] = False,
 ) -> None:
-    """Follow a run from another terminal. Ends with the run, or with Ctrl-C."""
+    """Follow a run from another terminal. Ends with the run, or with Ctrl-C.
+
+    Without a terminal, reports are lines on standard error, and the state at the end goes to standard output.
+    """
     from rich.console import Console
 
     from charrnn.cli.views.training import PlainView, RichView, display_kind
@@ -39,7 +42,7 @@ def watch(
     while wait and not once and not (run / "history.jsonl").exists():
         time.sleep(interval)
     history = read_history(run)
-    live = display_kind("rich") == "rich"
+    live = on_terminal() and display_kind("rich") == "rich"
     view, lines = RichView(Console(), live=live and not once), PlainView()
 
     def show(event: Event) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.files import check_place, write_output, writing
+from charrnn.files import write_output, writing
 
 SUFFIXES = (".png", ".svg", ".pdf")
 # Line styles and markers distinguish runs first, colours second.
@@ -41,17 +41,20 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def check_output(output: Path) -> None:
-    """Check, before the work that is to be drawn, that it can be drawn there.
+def check_output(output: Path, *, other: tuple[str, ...] = ()) -> None:
+    """Check, before the work that is to be drawn, that it can be drawn in a file of that name.
+
+    Args:
+        output: the file.
+        other: suffixes, besides those of pictures, of what is written without matplotlib.
 
     Raises:
         MissingExtraError: no matplotlib.
-        SettingsError: another suffix, or a folder that does not exist.
+        SettingsError: another suffix.
     """
-    _check_suffix(output)
-    if find_spec("matplotlib") is None:
+    _check_suffix(output, (*other, *SUFFIXES))
+    if output.suffix.lower() in SUFFIXES and find_spec("matplotlib") is None:
         raise MissingExtraError("matplotlib", "plots", purpose="a plot")
-    check_place(output)
 
 
 def save(figure: Any, output: Path) -> None:
@@ -70,6 +73,6 @@ def save(figure: Any, output: Path) -> None:
         write_output(output, picture.getvalue())
 
 
-def _check_suffix(output: Path) -> None:
-    if output.suffix.lower() not in SUFFIXES:
-        raise SettingsError(f"{output}: the name must end in .png, .svg or .pdf")
+def _check_suffix(output: Path, allowed: tuple[str, ...] = SUFFIXES) -> None:
+    if output.suffix.lower() not in allowed:
+        raise SettingsError(f"{output}: the name must end in {', '.join(allowed[:-1])} or {allowed[-1]}")
