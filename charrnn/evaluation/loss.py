@@ -48,7 +48,7 @@ class Score:
     @property
     def perplexity(self) -> float:
         """exp(loss): the number of equally likely symbols that would be as hard to guess."""
-        return math.inf if self.loss > 700 else math.exp(self.loss)
+        return math.inf if self.loss >= 700 else math.exp(self.loss)
 
 
 def surprisals(

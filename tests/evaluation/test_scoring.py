@@ -48,6 +48,7 @@ def test_a_score_in_every_unit() -> None:
     assert (score.loss, score.bits_per_char) == (1.5, pytest.approx(1.5 / math.log(2)))
     assert score.perplexity == pytest.approx(math.exp(1.5))
     assert math.isnan(Score(0.0, 0).loss)
+    assert math.isnan(Score(0.0, 0).perplexity)
     assert Score(699.0, 1).perplexity == math.exp(699.0)
     assert Score(700.0, 1).perplexity == math.inf
 
