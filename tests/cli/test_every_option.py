@@ -29,7 +29,7 @@ LINES = {
         "a --seed 1 --stop . --stop-on-newline --until-words 4 --color surprise --memorization --corpus text.txt",
         "a --beam 3 --length-penalty 0.5 --length 10", "a --seed 1 --length 30 --constrain [a-z]+[.]",
         "a --prompt the --seed 1 --length 5 --no-include-prompt --cold", "a --prompt-file prime.txt --include-prompt",
-        "a --num-items 2 --seed 1 --length 300 --unique --not-in-training", "a --ngram --seed 1 --length 9",
+        "items --num-items 2 --seed 1 --length 300 --unique --not-in-training", "a --ngram --seed 1 --length 9",
         "a --interactive --seed 1 --length 5",
         "bytes --seed 1 --length 5 --output-encoding latin-1",
         "a --seed 1 --length 20 --temperature 0.9 --top-k 8 --top-p 0.95 --min-p 0.01 --typical 0.9 --top-n-sigma 3 "
@@ -180,9 +180,11 @@ def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (runs / "torch.json").write_text(json.dumps({"params": params}))
     raw = ["--config", "t.yaml", "--set", "corpus.encoding=bytes", "--run-dir", "bytes"]
+    apart = ["--config", "t.yaml", "--set", "corpus.document_separator=.", "--run-dir", "items"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(runs)
         train_here(*raw)
+        train_here(*apart)
     return runs
 
 
