@@ -70,8 +70,8 @@ def build_text(name: str, task: Task, *, chars: int, seed: int, output: Path) ->
         output: the text's file.
 
     Returns:
-        Name, parameters, seed; characters, bytes and SHA-256 of the text; `entropy_nats` and `entropy_bits` per character
-        of an endless text; `sample_nats`, the mean of -ln p over this one.
+        Name, parameters, seed; characters, bytes and SHA-256 of the text; `entropy_nats` and `entropy_bits` per
+        character of an endless text; `sample_nats`, the mean of -ln p over this one.
 
     Raises:
         SettingsError: the file cannot be written.
