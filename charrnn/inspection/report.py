@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import SettingsError
-from charrnn.files import check_place
 from charrnn.inspection.memory import Floats, grouped_by_length
 from charrnn.inspection.trace import Trace
 from charrnn.nn.params import Array
@@ -37,14 +36,13 @@ def render(data: dict[str, Any]) -> str:
 
 
 def check_page(output: Path) -> None:
-    """Check, before the work that it is to show, that a page can be written there.
+    """Check, before the work that it is to show, that a page may have that name.
 
     Raises:
-        SettingsError: the suffix of something else, a directory, or in none.
+        SettingsError: the suffix of something else.
     """
     if output.suffix.lower() not in ("", ".html", ".htm"):
         raise SettingsError(f"{output}: the name must end in .html")
-    check_place(output)
 
 
 def finite(value: Any) -> Any:
