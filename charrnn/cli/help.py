@@ -193,7 +193,7 @@ def _kind(param: Any, ctx: Any) -> str:
     """The type of a parameter as Typer calls it, in small letters; ``a|b|c`` for a choice."""
     if hasattr(param, "display_type"):
         shown = param.display_type(ctx)
-    else:  # an older Typer, built on Click
+    else:  # an older Typer
         shown = "|".join(getattr(param.type, "choices", ())) or param.type.name
     return re.sub(r"^list\[(.*)\]$", r"\1", shown.strip("<>").lower()).strip("[]").removesuffix(" range")
 
