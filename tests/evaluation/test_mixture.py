@@ -19,6 +19,7 @@ from charrnn.evaluation.ngram import NgramModel, choose_order
 from charrnn.evaluation.scoring import text_nats
 from charrnn.nn.network import CharRNN
 from charrnn.runs.start import TextModel, cold_start, make_start
+from charrnn.runs.text import corpus_parts, text_before
 from charrnn.sampling.beam import beam_search
 from tests.conftest import SENTENCES, Run, assert_one_line_error
 
@@ -229,6 +230,12 @@ def test_the_commands(charrnn_here: Run, config_file: Path, tmp_path: Path) -> N
     assert "mixed with order" in shown
     model = load(tmp_path / "a").with_ngram()
     assert model.with_ngram(longest=2).mixture.ngram.order <= 2
+    parts = corpus_parts(model.checkpoints[0])
+    network = mixed_surprisals(model.models, parts["val"], before=text_before(parts, "val"))
+    expected = cross_fitted(
+        model.mixture.ngram, network, parts["val"]
+    ).mean()
+    assert report["mixture"]["loss"] == pytest.approx(expected, rel=1e-5)
     test = json.loads(charrnn_here("eval", "a", "--text", "chapter", "--ngram", "--json").stdout or "null")
     assert test is None  # there is no such file
     (tmp_path / "chapter").write_text(SENTENCES[20:150])
