@@ -232,9 +232,7 @@ def test_the_commands(charrnn_here: Run, config_file: Path, tmp_path: Path) -> N
     assert model.with_ngram(longest=2).mixture.ngram.order <= 2
     parts = corpus_parts(model.checkpoints[0])
     network = mixed_surprisals(model.models, parts["val"], before=text_before(parts, "val"))
-    expected = cross_fitted(
-        model.mixture.ngram, network, parts["val"]
-    ).mean()
+    expected = cross_fitted(model.mixture.ngram, network, parts["val"]).mean()
     assert report["mixture"]["loss"] == pytest.approx(expected, rel=1e-5)
     test = json.loads(charrnn_here("eval", "a", "--text", "chapter", "--ngram", "--json").stdout or "null")
     assert test is None  # there is no such file
