@@ -112,7 +112,6 @@ class TrainedModel:
             True
         """
         from charrnn.evaluation.mixture import learn_mixture
-        from charrnn.evaluation.ngram import LONGEST
         from charrnn.runs.text import corpus_parts
 
         loaded = self.checkpoints[0]
@@ -125,9 +124,8 @@ class TrainedModel:
             )
         out = copy(self)
         out.__dict__.pop("text_model", None)  # made anew, with the mixture
-        out.mixture = learn_mixture(
-            out.models, parts["train"], parts["val"], self.text_model.separator, longest=longest or LONGEST
-        )
+        separator = self.text_model.separator
+        out.mixture = learn_mixture(out.models, parts["train"], parts["val"], separator, longest=longest)
         return out
 
     def generate(

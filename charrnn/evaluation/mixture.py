@@ -88,7 +88,12 @@ class Mixture:
 
 
 def learn_mixture(
-    models: Sequence[CharRNN], train: IdArray, val: IdArray, separator: IdArray | None = None, *, longest: int = LONGEST
+    models: Sequence[CharRNN],
+    train: IdArray,
+    val: IdArray,
+    separator: IdArray | None = None,
+    *,
+    longest: int | None = None,
 ) -> Mixture:
     """Count a network's training text and weigh the counts on its validation text.
 
@@ -97,14 +102,14 @@ def learn_mixture(
         train: (N,) ids of the training part.
         val: (M,) ids of the validation part, at least two; the first `LEARNED_FROM` are used.
         separator: ids that end a document.
-        longest: most symbols of context to try.
+        longest: most symbols of context to try; None: `LONGEST`.
 
     Raises:
         ValueError: too short a text.
     """
     val = val[:LEARNED_FROM]
     before = train[-1:] if len(train) else None
-    ngram, _ = choose_order(train, val, models[0].vocab_size, range(1, longest + 1))
+    ngram, _ = choose_order(train, val, models[0].vocab_size, range(1, (longest or LONGEST) + 1))
     return weigh(ngram, mixed_surprisals(models, val, separator=separator, before=before), val)
 
 

@@ -25,7 +25,7 @@ def format_of(path: Path, given: str | None = None) -> str:
         given: a format; None goes by the file's suffix.
 
     Raises:
-        SettingsError: the suffix stands for another format, or for none where none is given.
+        SettingsError: the suffix stands for another format than the given one; or for none, and none is given.
     """
     meant = next((name for name, suffix in SUFFIXES.items() if suffix == path.suffix.lower()), None)
     if given is None and meant is None:

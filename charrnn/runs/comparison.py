@@ -62,7 +62,7 @@ def check_same(run: RunDirectory, wanted: Config) -> None:
     """
     saved = load_checkpoint(run.last).config if run.last.is_file() else read_run_config(run.path)
     changed = changed_settings(saved, wanted)
-    if not run.summary.exists():  # the text of a run that goes on is known by its hash
+    if not run.summary.exists():  # where a run continues, the hash of its text is checked
         changed.pop("corpus.source", None)
     if not changed:
         return

@@ -315,8 +315,7 @@ def order_of(kind: type[SamplingOptions] = SamplingOptions) -> tuple[str, ...]:
 
 def help_of(name: str, kind: type[SamplingOptions] = SamplingOptions) -> str:
     """What an option does, as a sentence."""
-    declared: Declaration = next(f.metadata["declaration"] for f in fields(kind) if f.name == name)
-    return declared.help.replace("{order}", ", ".join(order_of(kind)))
+    return declarations(kind)[name].help.replace("{order}", ", ".join(order_of(kind)))
 
 
 def json_schema(kind: type[SamplingOptions] = SamplingOptions) -> dict[str, Any]:

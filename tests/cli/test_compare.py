@@ -73,7 +73,7 @@ def steps(done: subprocess.CompletedProcess[str]) -> list[int]:
 
 @contextlib.contextmanager
 def interrupted_at(step: int) -> Iterator[None]:
-    """Ctrl-C at a step of the first run."""
+    """Ctrl-C while the first run trains."""
 
     @contextlib.contextmanager
     def view(kind: str) -> Iterator[Callable[[Event], None]]:

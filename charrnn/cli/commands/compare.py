@@ -114,7 +114,7 @@ def _train(
 
 @contextlib.contextmanager
 def _interrupted(ctx: typer.Context, replaced: list[Path]) -> Iterator[None]:
-    """Who stops a run stops the comparison: the hint is the command that goes on with all of it.
+    """Stopping one run stops the comparison, so the hint is the command that continues all of it.
 
     Args:
         ctx: of the command.

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.arguments import only_one
+
 EXAMPLE = (
     "Example: charrnn runs --where cell=lstm --sort loss --top 5; charrnn runs checkpoints/sweep --effects; "
     "charrnn plot $(charrnn runs --top 3 --paths)"
@@ -50,9 +52,8 @@ def runs(
     from charrnn.runs.checkpoint import no_run
     from charrnn.runs.table import column_name, find_runs, ranked, selected
 
-    if paths and (as_json or as_csv or show_effects):
-        other = "json" if as_json else "csv" if as_csv else "effects"
-        raise SettingsError(f"--paths and --{other} cannot both be given")
+    for other in ({"json": as_json}, {"csv": as_csv}, {"effects": show_effects}):
+        only_one(paths=paths, **other)
     named, folder = folder is not None, folder or Path("checkpoints")
     if not folder.is_dir() and not named:
         raise no_run(folder)

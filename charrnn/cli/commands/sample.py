@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import Checkpoints, chosen
+from charrnn.cli.arguments import Checkpoints, chosen, only_one
 from charrnn.cli.commands.sampling.flags import PANEL, SamplingFlags, characters, with_sampling_flags
 from charrnn.cli.output import tell
 from charrnn.cli.text_options import Corpus, Ngram, Unknown, parts_of, with_ngram
@@ -231,10 +231,8 @@ def _check_together(given: dict[str, object]) -> None:
     }  # fmt: skip
     spelled = {"as_json": "json", "colour": "color"}
     for name, incompatible in refused.items():
-        others = (*incompatible, *(other for other in whole if name in whole and other != name))
-        if given[name] and (found := [other for other in others if given[other]]):
-            flags = [spelled.get(option, option).replace("_", "-") for option in (name, found[0])]
-            raise SettingsError(f"--{flags[0]} and --{flags[1]} cannot both be given")
+        for other in (*incompatible, *(other for other in whole if name in whole and other != name)):
+            only_one(**{spelled.get(option, option): bool(given[option]) for option in (name, other)})
     if given["length_penalty"] != _LENGTH_PENALTY and not given["beam"]:
         raise SettingsError("--length-penalty needs --beam")
     for name in ("unique", "not_in_training"):
@@ -273,11 +271,9 @@ def _constraint(expression: str, vocabulary: Vocabulary, options: SamplingOption
 def _prompt_ids(
     prompt: str | None, prompt_file: Path | None, vocabulary: Vocabulary, unknown: str, rules: TextRules
 ) -> IdArray:
-    from charrnn.errors import SettingsError
     from charrnn.runs.text import read_text
 
-    if prompt is not None and prompt_file is not None:
-        raise SettingsError("--prompt and --prompt-file cannot both be given")
+    only_one(prompt=prompt, prompt_file=prompt_file)
     if prompt_file is None and prompt != "-":
         return vocabulary.encode(prompt or "", what="--prompt", unknown=unknown)
     name, text = read_text(prompt_file or Path("-"), rules)
